@@ -1,0 +1,8 @@
+//! Leveret, an AMQP 0-9-1 message broker.
+//!
+//! The crate is layered; `docs/architecture.md` draws it and `tests/layers.rs` holds it. Everything below `server`
+//! is plain synchronous code: bytes, events and time go in, bytes and effects come out.
+
+pub mod ids;
+pub mod lock;
+pub mod time;
