@@ -5,4 +5,5 @@
 
 pub mod ids;
 pub mod lock;
+pub mod protocol;
 pub mod time;
