@@ -6,4 +6,5 @@
 pub mod ids;
 pub mod lock;
 pub mod protocol;
+pub mod routing;
 pub mod time;
