@@ -1,0 +1,5 @@
+//! The bookkeeping of one channel, pure: what is unacked, which confirms are due, which replies wait.
+
+pub mod confirms;
+pub mod gates;
+pub mod unacked;

@@ -1,0 +1,400 @@
+//! A published message: immutable, shared by all queues and deliveries, one allocation.
+//!
+//! What a delivery sends after its own prefix lies ready in one piece: exchange and routing key as they end the
+//! basic.deliver arguments, the frame end, the header frame and, for small bodies, the body frame. Encoding a
+//! delivery is one copy and two patched channel numbers. Larger bodies are separate and shared by reference.
+
+use std::fmt;
+
+use bytes::Bytes;
+use triomphe::ThinArc;
+
+use crate::output::{COPY_LIMIT, Output};
+use crate::protocol::content;
+use crate::protocol::frame::{FRAME_END, FRAME_HEADER, FRAME_OVERHEAD, FrameKind, begin_frame, end_frame};
+use crate::protocol::properties::Properties;
+
+/// Content class, weight and body size before the property flags in a header payload.
+const HEADER_FIXED: usize = 12;
+
+/// What is asked of a message without looking into its bytes.
+struct Meta {
+    body_len: u64,
+    /// Offset of the routing key's length octet.
+    routing_key_at: u16,
+    /// Offset of the header frame; the octet before it ends the method frame.
+    header_at: u16,
+    /// Offset of the body frame; the slice's length if there is none.
+    body_at: u32,
+    persistent: bool,
+    priority: u8,
+    /// The body, if it is larger than [`COPY_LIMIT`].
+    large: Option<Bytes>,
+}
+
+/// A handle on a message; cloning it shares the message.
+#[derive(Clone)]
+pub struct Message(ThinArc<Meta, u8>);
+
+/// The body of a message being built.
+pub enum Body<'a> {
+    /// Copied into the message if at most [`COPY_LIMIT`] long, otherwise into a buffer of its own.
+    Borrowed(&'a [u8]),
+    /// Kept as it is if longer than [`COPY_LIMIT`].
+    Owned(Vec<u8>),
+}
+
+impl Body<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(body) => body,
+            Self::Owned(body) => body,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Borrowed(body) => Bytes::copy_from_slice(body),
+            Self::Owned(body) => Bytes::from(body),
+        }
+    }
+}
+
+/// Makes messages. Holds the scratch buffer in which one is put together before its single allocation.
+#[derive(Debug, Default)]
+pub struct MessageBuilder {
+    scratch: Vec<u8>,
+}
+
+impl MessageBuilder {
+    /// Builds a message from names of at most 255 bytes and properties that were parsed.
+    pub fn build(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        properties: Properties<'_>,
+        body: Body<'_>,
+    ) -> Message {
+        let out = &mut self.scratch;
+        out.clear();
+        push_short(out, exchange.as_bytes());
+        let routing_key_at = out.len();
+        push_short(out, routing_key.as_bytes());
+        out.push(FRAME_END);
+        let header_at = out.len();
+        let body_len = body.as_slice().len();
+        content::write_header(out, 0, body_len as u64, properties.raw());
+        let body_at = out.len();
+        let large = if body_len > COPY_LIMIT {
+            Some(body.into_bytes())
+        } else {
+            if body_len > 0 {
+                let start = begin_frame(out, FrameKind::Body, 0);
+                out.extend_from_slice(body.as_slice());
+                end_frame(out, start);
+            }
+            None
+        };
+        let meta = Meta {
+            body_len: body_len as u64,
+            // Two names of at most 255 bytes and their lengths fit; a header frame fits the frame limit.
+            routing_key_at: u16::try_from(routing_key_at).unwrap_or(u16::MAX),
+            header_at: u16::try_from(header_at).unwrap_or(u16::MAX),
+            body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
+            persistent: properties.delivery_mode() == Some(2),
+            priority: properties.priority().unwrap_or(0),
+            large,
+        };
+        Message(ThinArc::from_header_and_slice(meta, out))
+    }
+}
+
+fn push_short(out: &mut Vec<u8>, bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(255)];
+    out.push(bytes.len() as u8);
+    out.extend_from_slice(bytes);
+}
+
+impl Message {
+    fn meta(&self) -> &Meta {
+        &self.0.header.header
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        self.name_at(0)
+    }
+
+    /// The routing key it was published with.
+    #[must_use]
+    pub fn routing_key(&self) -> &str {
+        self.name_at(usize::from(self.meta().routing_key_at))
+    }
+
+    fn name_at(&self, at: usize) -> &str {
+        let bytes = self.bytes();
+        let len = usize::from(bytes[at]);
+        std::str::from_utf8(&bytes[at + 1..at + 1 + len]).unwrap_or_default()
+    }
+
+    /// The properties, from the flags word on, exactly as the publisher sent them.
+    #[must_use]
+    pub fn raw_properties(&self) -> &[u8] {
+        let from = usize::from(self.meta().header_at) + FRAME_HEADER + HEADER_FIXED;
+        &self.bytes()[from..self.meta().body_at as usize - 1]
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match &self.meta().large {
+            Some(body) => body,
+            None if self.meta().body_len == 0 => &[],
+            None => {
+                let bytes = self.bytes();
+                &bytes[self.meta().body_at as usize + FRAME_HEADER..bytes.len() - 1]
+            }
+        }
+    }
+
+    /// Length of the body in bytes.
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        self.meta().body_len
+    }
+
+    /// Whether delivery mode is 2. Any other value is transient, as RabbitMQ has it.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.meta().persistent
+    }
+
+    /// The priority property; 0 if absent.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.meta().priority
+    }
+
+    /// About how many bytes a delivery of it takes on the wire and the message itself in memory.
+    #[must_use]
+    pub fn wire_size(&self) -> usize {
+        self.bytes().len() + self.meta().large.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Length of exchange and routing key as method arguments.
+    #[must_use]
+    pub fn names_len(&self) -> usize {
+        usize::from(self.meta().header_at) - 1
+    }
+
+    /// Appends exchange and routing key as the last arguments of a method frame that the caller began on `channel`,
+    /// ends that frame and appends the content. `frame_max` is the client's; 0 is no limit.
+    ///
+    /// The caller wrote the method frame's header with a size that counts [`names_len`](Self::names_len).
+    #[inline]
+    pub fn write_names_and_content(&self, out: &mut Output, channel: u16, frame_max: u32) {
+        let meta = self.meta();
+        let fits = frame_max == 0 || meta.body_len <= u64::from(frame_max) - FRAME_OVERHEAD as u64;
+        if fits && meta.large.is_none() {
+            out.append(|out| {
+                let start = out.len();
+                out.extend_from_slice(self.bytes());
+                let channel = channel.to_be_bytes();
+                let header = start + usize::from(meta.header_at) + 1;
+                out[header..header + 2].copy_from_slice(&channel);
+                if meta.body_len > 0 {
+                    let body = start + meta.body_at as usize + 1;
+                    out[body..body + 2].copy_from_slice(&channel);
+                }
+            });
+            return;
+        }
+        out.append(|out| out.extend_from_slice(&self.bytes()[..usize::from(meta.header_at)]));
+        self.write_content(out, channel, frame_max);
+    }
+
+    /// Appends header and body frames on `channel`.
+    pub fn write_content(&self, out: &mut Output, channel: u16, frame_max: u32) {
+        out.append(|out| content::write_header(out, channel, self.body_len(), self.raw_properties()));
+        let Some(large) = &self.meta().large else {
+            out.append(|out| content::write_body(out, channel, self.body(), frame_max));
+            return;
+        };
+        let step = match frame_max {
+            0 => large.len(),
+            max => max as usize - FRAME_OVERHEAD,
+        };
+        let mut at = 0;
+        while at < large.len() {
+            let chunk = large.slice(at..large.len().min(at + step));
+            at += chunk.len();
+            out.append(|out| {
+                out.push(FrameKind::Body as u8);
+                out.extend_from_slice(&channel.to_be_bytes());
+                out.extend_from_slice(&u32::try_from(chunk.len()).unwrap_or(u32::MAX).to_be_bytes());
+            });
+            out.refer(chunk);
+            out.append(|out| out.push(FRAME_END));
+        }
+    }
+
+    /// As [`write_content`](Self::write_content), with large bodies copied too.
+    pub fn write_content_copied(&self, out: &mut Vec<u8>, channel: u16, frame_max: u32) {
+        content::write_header(out, channel, self.body_len(), self.raw_properties());
+        content::write_body(out, channel, self.body(), frame_max);
+    }
+
+    /// Appends the names alone, as method arguments.
+    pub fn write_names(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes()[..self.names_len()]);
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .field("body_len", &self.body_len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::output::MAX_SLICES;
+    use crate::protocol::method::{basic, write_method};
+    use crate::protocol::properties::PropertiesBuilder;
+
+    fn message(exchange: &str, routing_key: &str, raw: &[u8], body: &[u8]) -> Message {
+        let properties = Properties::parse(raw).unwrap();
+        MessageBuilder::default().build(exchange, routing_key, properties, Body::Borrowed(body))
+    }
+
+    fn drain(output: &mut Output) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = output.slices(&mut slices);
+            let before = all.len();
+            slices[..filled].iter().for_each(|slice| all.extend_from_slice(slice));
+            let taken = all.len() - before;
+            output.advance(taken);
+        }
+        all
+    }
+
+    fn body_of(size: usize) -> Vec<u8> {
+        (0..size).map(|i| i as u8).collect()
+    }
+
+    #[test]
+    fn a_message_tells_what_it_was_built_from() {
+        let raw = PropertiesBuilder::new().set_delivery_mode(2).set_priority(7).finish();
+        for size in [0, 1, COPY_LIMIT, COPY_LIMIT + 1] {
+            let body = body_of(size);
+            let message = message("orders", "eu.created", &raw, &body);
+            assert_eq!((message.exchange(), message.routing_key()), ("orders", "eu.created"));
+            assert_eq!(message.raw_properties(), raw);
+            assert_eq!((message.body(), message.body_len()), (&body[..], size as u64));
+            assert_eq!((message.is_persistent(), message.priority()), (true, 7));
+            assert!(message.wire_size() > size);
+        }
+        let plain = message("", "", &[0, 0], b"");
+        assert_eq!((plain.exchange(), plain.routing_key(), plain.names_len()), ("", "", 2));
+        assert_eq!((plain.is_persistent(), plain.priority()), (false, 0));
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_the_protocol_lets_them() {
+        let name = "é".repeat(127);
+        let message = message(&name, &name, &[0, 0], b"x");
+        assert_eq!((message.exchange(), message.routing_key()), (&name[..], &name[..]));
+        assert_eq!((message.names_len(), message.body()), (2 * 255, &b"x"[..]));
+    }
+
+    #[test]
+    fn only_delivery_mode_2_is_persistent() {
+        for mode in [0, 1, 3, 255] {
+            let raw = PropertiesBuilder::new().set_delivery_mode(mode).finish();
+            assert!(!message("", "q", &raw, b"").is_persistent());
+        }
+    }
+
+    #[test]
+    fn a_large_body_is_kept_where_it_is_and_shared() {
+        let body = body_of(COPY_LIMIT + 1);
+        let place = body.as_ptr();
+        let properties = Properties::parse(&[0, 0]).unwrap();
+        let message = MessageBuilder::default().build("", "q", properties, Body::Owned(body));
+        assert_eq!(message.body().as_ptr(), place);
+        assert_eq!(message.clone().body().as_ptr(), place);
+    }
+
+    #[test]
+    fn a_builder_leaves_nothing_of_one_message_in_the_next() {
+        let mut builder = MessageBuilder::default();
+        let properties = Properties::parse(&[0, 0]).unwrap();
+        let first = builder.build("long exchange", "long key", properties, Body::Borrowed(&[1; 100]));
+        let second = builder.build("x", "k", properties, Body::Borrowed(b"2"));
+        assert_eq!((second.exchange(), second.routing_key(), second.body()), ("x", "k", &b"2"[..]));
+        assert_eq!((first.exchange(), first.body()), ("long exchange", &[1; 100][..]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        /// The short cuts of a delivery give the same bytes as method, header and body written one after another.
+        #[test]
+        fn a_delivery_is_what_the_codec_would_write(
+            exchange in "[a-zé.]{0,20}",
+            routing_key in "[a-zé.]{0,20}",
+            channel in 1u16..,
+            frame_max in prop_oneof![Just(0u32), Just(4096), Just(131_072), 16u32..64],
+            size in prop_oneof![0usize..100, 4080usize..4100, COPY_LIMIT - 2..COPY_LIMIT + 3, Just(300_000)],
+            persistent in any::<bool>(),
+        ) {
+            let mut properties = PropertiesBuilder::new();
+            if persistent {
+                properties.set_delivery_mode(2).set_content_type("text/plain");
+            }
+            let (raw, body) = (properties.finish(), body_of(size));
+            let message = message(&exchange, &routing_key, &raw, &body);
+            let (consumer_tag, delivery_tag) = ("ctag", 77);
+            let (exchange, routing_key) = (&exchange[..], &routing_key[..]);
+            let deliver = basic::Deliver { consumer_tag, delivery_tag, redelivered: true, exchange, routing_key };
+            let mut expected = Vec::new();
+            write_method(&mut expected, channel, &deliver);
+            let before_names = expected.len() - 1 - message.names_len();
+            let prefix = expected[..before_names].to_vec();
+            let method_end = expected.len();
+            content::write_header(&mut expected, channel, size as u64, &raw);
+            content::write_body(&mut expected, channel, &body, frame_max);
+
+            let mut output = Output::new();
+            output.append(|out| out.extend_from_slice(&prefix));
+            message.write_names_and_content(&mut output, channel, frame_max);
+            prop_assert_eq!(output.len(), expected.len());
+            prop_assert!(drain(&mut output) == expected, "a delivery");
+
+            message.write_content(&mut output, channel, frame_max);
+            prop_assert!(drain(&mut output) == expected[method_end..], "its content alone");
+            let mut copied = Vec::new();
+            message.write_content_copied(&mut copied, channel, frame_max);
+            prop_assert!(copied == expected[method_end..], "its content copied");
+            let mut names = Vec::new();
+            message.write_names(&mut names);
+            prop_assert_eq!(&names, &expected[before_names..method_end - 1]);
+        }
+    }
+}

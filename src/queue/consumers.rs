@@ -1,0 +1,204 @@
+//! Who takes from a queue: the consumers, their credit, and whose turn it is.
+//!
+//! Only consumers that can take a message now stand in a ring, so a queue with ten thousand saturated consumers
+//! finds the one with room at once. Higher priorities go first; within one, the least recently served.
+
+use std::collections::VecDeque;
+
+use crate::ids::ConsumerId;
+
+/// What a new consumer asks for.
+#[derive(Clone, Debug)]
+pub struct ConsumerSpec {
+    /// Most unacked messages at a time; 0 is no limit.
+    pub prefetch: u16,
+    /// Messages count as acknowledged once they are written to its socket.
+    pub no_ack: bool,
+    /// Nobody else may consume from the queue.
+    pub exclusive: bool,
+    /// Consumers with a higher number are served first; 0 unless given.
+    pub priority: i32,
+}
+
+#[derive(Debug)]
+pub(super) struct Consumer<L> {
+    pub(super) link: L,
+    pub(super) spec: ConsumerSpec,
+    pub(super) unacked: u32,
+    /// Its consume-ok is out and its channel's flow is on.
+    active: bool,
+    /// Its outlet was full; it will call back.
+    parked: bool,
+    queued: bool,
+}
+
+impl<L> Consumer<L> {
+    fn can_take(&self) -> bool {
+        let has_credit =
+            self.spec.no_ack || self.spec.prefetch == 0 || self.unacked < u32::from(self.spec.prefetch);
+        self.active && !self.parked && has_credit
+    }
+}
+
+/// Consumers of one priority that can take a message.
+#[derive(Debug)]
+struct Ring {
+    priority: i32,
+    turns: VecDeque<ConsumerId>,
+}
+
+/// All consumers of a queue.
+#[derive(Debug)]
+pub(super) struct Consumers<L> {
+    slots: Vec<Option<Consumer<L>>>,
+    /// Highest priority first.
+    rings: Vec<Ring>,
+    count: u32,
+    exclusive: Option<ConsumerId>,
+}
+
+impl<L> Default for Consumers<L> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), rings: Vec::new(), count: 0, exclusive: None }
+    }
+}
+
+impl<L> Consumers<L> {
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn has_exclusive(&self) -> bool {
+        self.exclusive.is_some()
+    }
+
+    /// Adds a consumer that takes nothing until it is activated.
+    pub(super) fn add(&mut self, spec: ConsumerSpec, link: L) -> ConsumerId {
+        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let id = ConsumerId(u32::try_from(free).unwrap_or(u32::MAX));
+        if spec.exclusive {
+            self.exclusive = Some(id);
+        }
+        let consumer = Consumer { link, spec, unacked: 0, active: false, parked: false, queued: false };
+        if free == self.slots.len() {
+            self.slots.push(Some(consumer));
+        } else {
+            self.slots[free] = Some(consumer);
+        }
+        self.count += 1;
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Consumer<L>> {
+        let consumer = self.slots.get_mut(id.0 as usize)?.take()?;
+        if consumer.queued {
+            for ring in &mut self.rings {
+                ring.turns.retain(|&turn| turn != id);
+            }
+            self.rings.retain(|ring| !ring.turns.is_empty());
+        }
+        if self.exclusive == Some(id) {
+            self.exclusive = None;
+        }
+        self.count -= 1;
+        Some(consumer)
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Consumer<L>> {
+        self.rings.clear();
+        self.exclusive = None;
+        self.count = 0;
+        std::mem::take(&mut self.slots).into_iter().flatten()
+    }
+
+    #[inline]
+    pub(super) fn consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer<L>> {
+        self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// The consumer whose turn it is.
+    #[inline]
+    pub(super) fn turn(&self) -> Option<ConsumerId> {
+        self.rings.first()?.turns.front().copied()
+    }
+
+    /// The consumer whose turn it was took a message: it goes to the end of its ring, or out of it.
+    #[inline]
+    pub(super) fn served(&mut self, id: ConsumerId) {
+        let Some(Some(consumer)) = self.slots.get_mut(id.0 as usize) else { return };
+        if !consumer.spec.no_ack {
+            consumer.unacked += 1;
+        }
+        let stays = consumer.can_take();
+        let Some(ring) = self.rings.first_mut() else { return };
+        if stays {
+            if ring.turns.len() > 1 {
+                ring.turns.rotate_left(1);
+            }
+            return;
+        }
+        consumer.queued = false;
+        ring.turns.pop_front();
+        if ring.turns.is_empty() {
+            self.rings.remove(0);
+        }
+    }
+
+    /// The consumer's outlet was full when its turn came.
+    pub(super) fn park(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumer(id) {
+            consumer.parked = true;
+        }
+        self.update(id);
+    }
+
+    /// Its outlet has room again.
+    pub(super) fn resume(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumer(id) {
+            consumer.parked = false;
+        }
+        self.update(id);
+    }
+
+    /// Lets it take messages, or stops it.
+    pub(super) fn set_active(&mut self, id: ConsumerId, active: bool) {
+        if let Some(consumer) = self.consumer(id) {
+            consumer.active = active;
+        }
+        self.update(id);
+    }
+
+    /// `n` of its messages are settled.
+    #[inline]
+    pub(super) fn give_credit(&mut self, id: ConsumerId, n: u32) {
+        let Some(consumer) = self.consumer(id) else { return };
+        consumer.unacked = consumer.unacked.saturating_sub(n);
+        if !consumer.queued {
+            self.update(id);
+        }
+    }
+
+    /// Puts the consumer into its ring or takes it out, as it can take a message or not.
+    fn update(&mut self, id: ConsumerId) {
+        let Some(Some(consumer)) = self.slots.get_mut(id.0 as usize) else { return };
+        let can_take = consumer.can_take();
+        if can_take == consumer.queued {
+            return;
+        }
+        consumer.queued = can_take;
+        let priority = consumer.spec.priority;
+        let at = self.rings.partition_point(|ring| ring.priority > priority);
+        let exists = self.rings.get(at).is_some_and(|ring| ring.priority == priority);
+        if can_take {
+            if !exists {
+                self.rings.insert(at, Ring { priority, turns: VecDeque::new() });
+            }
+            self.rings[at].turns.push_back(id);
+        } else if exists {
+            self.rings[at].turns.retain(|&turn| turn != id);
+            if self.rings[at].turns.is_empty() {
+                self.rings.remove(at);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A queue's messages in a chunked table indexed by position.
+//!
+//! A position is a message's address for life, so finding one is arithmetic, and a chunk is freed when all it held
+//! is gone, however long its neighbours stay.
+
+use std::collections::VecDeque;
+
+use crate::ids::Position;
+use crate::message::Message;
+
+/// Slots of one chunk; a power of two.
+const CHUNK: u64 = 64;
+
+/// What holds a message that is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits to be delivered.
+    Ready,
+    /// Delivered, and the consumer will acknowledge it.
+    Unacked,
+    /// Handed to a consumer that does not acknowledge, and not yet written to its socket.
+    Held,
+}
+
+/// One message in the queue.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) message: Message,
+    pub(super) state: State,
+    /// It was delivered before and came back.
+    pub(super) redelivered: bool,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    slots: [Option<Entry>; CHUNK as usize],
+    used: u8,
+}
+
+impl Chunk {
+    fn new() -> Box<Self> {
+        Box::new(Self { slots: [const { None }; CHUNK as usize], used: 0 })
+    }
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    /// Chunks in order; `None` where all are gone but an older chunk still stands.
+    chunks: VecDeque<Option<Box<Chunk>>>,
+    /// Number of the first chunk.
+    first: u64,
+    /// The position that the next message gets.
+    next: Position,
+    /// A freed chunk kept for the next one, so that a short queue does not allocate per chunk.
+    spare: Option<Box<Chunk>>,
+}
+
+impl Entries {
+    /// The position that the next [`push`](Self::push) gives.
+    pub(super) fn next(&self) -> Position {
+        self.next
+    }
+
+    /// Appends a ready message.
+    #[inline]
+    pub(super) fn push(&mut self, message: Message) -> Position {
+        let position = self.next;
+        let index = position.0 / CHUNK;
+        if self.chunks.is_empty() {
+            self.first = index;
+        }
+        if index - self.first == self.chunks.len() as u64 {
+            let chunk = self.spare.take().unwrap_or_else(Chunk::new);
+            self.chunks.push_back(Some(chunk));
+        }
+        if let Some(Some(chunk)) = self.chunks.back_mut() {
+            chunk.slots[(position.0 % CHUNK) as usize] =
+                Some(Entry { message, state: State::Ready, redelivered: false });
+            chunk.used += 1;
+        }
+        self.next = position.next();
+        position
+    }
+
+    fn slot(&mut self, position: Position) -> Option<(usize, usize)> {
+        let index = (position.0 / CHUNK).checked_sub(self.first)?;
+        let index = usize::try_from(index).ok()?;
+        (index < self.chunks.len()).then_some((index, (position.0 % CHUNK) as usize))
+    }
+
+    /// The message at `position`, if it is still there.
+    #[inline]
+    pub(super) fn entry(&mut self, position: Position) -> Option<&mut Entry> {
+        let (index, slot) = self.slot(position)?;
+        self.chunks[index].as_mut()?.slots[slot].as_mut()
+    }
+
+    /// Takes the message at `position` out.
+    #[inline]
+    pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
+        let (index, slot) = self.slot(position)?;
+        let chunk = self.chunks[index].as_mut()?;
+        let entry = chunk.slots[slot].take()?;
+        chunk.used -= 1;
+        // The newest chunk stays while it has room: the next push goes there.
+        let has_room = self.next.0 / CHUNK == self.first + index as u64;
+        if chunk.used == 0 && !has_room {
+            self.spare = self.chunks[index].take();
+            while let Some(None) = self.chunks.front() {
+                self.chunks.pop_front();
+                self.first += 1;
+            }
+        }
+        Some(entry)
+    }
+
+    /// Frees what an empty table keeps for its next message.
+    pub(super) fn release_if_empty(&mut self) {
+        if self.chunks.iter().flatten().all(|chunk| chunk.used == 0) {
+            self.chunks = VecDeque::new();
+            self.spare = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Body, MessageBuilder};
+    use crate::protocol::properties::Properties;
+
+    fn message(n: u64) -> Message {
+        let properties = Properties::parse(&[0, 0]).unwrap();
+        MessageBuilder::default().build("", "q", properties, Body::Borrowed(&n.to_be_bytes()))
+    }
+
+    fn filled(n: u64) -> Entries {
+        let mut entries = Entries::default();
+        for i in 0..n {
+            assert_eq!(entries.push(message(i)), Position(i));
+        }
+        entries
+    }
+
+    #[test]
+    fn chunks_go_when_all_in_them_is_gone() {
+        let mut entries = filled(1000);
+        for i in 1..1000 {
+            assert_eq!(entries.remove(Position(i)).unwrap().message.body(), i.to_be_bytes());
+        }
+        // Position 0 and the newest chunk are left.
+        assert_eq!(entries.chunks.iter().flatten().count(), 2);
+        assert!(entries.entry(Position(0)).is_some());
+        entries.remove(Position(0));
+        assert_eq!(entries.chunks.len(), 1);
+        assert!(entries.remove(Position(500)).is_none());
+        assert_eq!(entries.push(message(1000)), Position(1000));
+        assert!(entries.entry(Position(1000)).is_some());
+    }
+
+    #[test]
+    fn a_table_that_was_released_goes_on_numbering() {
+        let mut entries = filled(70);
+        for i in 0..70 {
+            entries.remove(Position(i));
+        }
+        entries.release_if_empty();
+        assert_eq!(entries.chunks.capacity(), 0);
+        assert_eq!(entries.push(message(70)), Position(70));
+        assert_eq!(entries.entry(Position(70)).unwrap().message.body(), 70u64.to_be_bytes());
+        assert!(entries.entry(Position(69)).is_none());
+    }
+
+    #[test]
+    fn a_full_last_chunk_is_freed_too() {
+        let mut entries = filled(64);
+        for i in 0..64 {
+            entries.remove(Position(i));
+        }
+        assert_eq!(entries.chunks.len(), 0);
+        assert_eq!(entries.push(message(64)), Position(64));
+    }
+}

@@ -1,0 +1,73 @@
+//! A set of queue positions, kept as ranges: a channel that dies with a million unacked messages gives back a few
+//! ranges, not a million numbers.
+
+use std::collections::BTreeMap;
+
+use crate::ids::Position;
+
+/// Positions in order, merged where they touch.
+#[derive(Debug, Default)]
+pub(super) struct PositionSet {
+    /// First position of each range to the position after its last.
+    ranges: BTreeMap<u64, u64>,
+}
+
+impl PositionSet {
+    pub(super) fn first(&self) -> Option<Position> {
+        self.ranges.first_key_value().map(|(&from, _)| Position(from))
+    }
+
+    /// Adds a position that is not in the set.
+    pub(super) fn insert(&mut self, position: Position) {
+        let at = position.0;
+        let mut from = at;
+        let mut end = at + 1;
+        if let Some((&before, &before_end)) = self.ranges.range(..at).next_back() {
+            debug_assert!(before_end <= at, "position {at} is in the set already");
+            if before_end == at {
+                from = before;
+            }
+        }
+        if let Some(after_end) = self.ranges.remove(&end) {
+            end = after_end;
+        }
+        self.ranges.insert(from, end);
+    }
+
+    /// Takes the lowest position out.
+    pub(super) fn pop_first(&mut self) -> Option<Position> {
+        let (from, end) = self.ranges.pop_first()?;
+        if from + 1 < end {
+            self.ranges.insert(from + 1, end);
+        }
+        Some(Position(from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_plain_set(ops in prop::collection::vec(prop::option::weighted(0.7, 0u64..60), 1..300)) {
+            let (mut set, mut model) = (PositionSet::default(), BTreeSet::new());
+            for op in ops {
+                match op {
+                    Some(at) if model.insert(at) => set.insert(Position(at)),
+                    Some(_) => {}
+                    None => prop_assert_eq!(set.pop_first().map(|p| p.0), model.pop_first()),
+                }
+                let len: u64 = set.ranges.iter().map(|(from, end)| end - from).sum();
+                prop_assert_eq!(len, model.len() as u64);
+                prop_assert_eq!(set.first().map(|p| p.0), model.first().copied());
+                let touching = set.ranges.iter().zip(set.ranges.iter().skip(1)).any(|(a, b)| a.1 >= b.0);
+                prop_assert!(!touching, "neighbours are merged: {:?}", set.ranges);
+            }
+        }
+    }
+}
