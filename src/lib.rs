@@ -3,6 +3,7 @@
 //! The crate is layered; `docs/architecture.md` draws it and `tests/layers.rs` holds it. Everything below `server`
 //! is plain synchronous code: bytes, events and time go in, bytes and effects come out.
 
+pub mod broker;
 pub mod channel;
 pub mod ids;
 pub mod lock;
@@ -11,4 +12,5 @@ pub mod output;
 pub mod protocol;
 pub mod queue;
 pub mod routing;
+pub mod storage;
 pub mod time;

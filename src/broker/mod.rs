@@ -1,0 +1,106 @@
+//! The state all connections share: vhosts with their exchanges and queues, users, connections, alarms.
+//!
+//! Every durable change passes through here and into the journal. Locks are taken in the order of
+//! [`Rank`](crate::lock::Rank); nothing here waits or knows a socket.
+
+pub mod alarms;
+pub mod names;
+pub mod options;
+pub mod outlet;
+pub mod queue_cell;
+pub mod registry;
+pub mod transaction;
+pub mod users;
+pub mod vhost;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::broker::alarms::Alarms;
+use crate::broker::names::Names;
+use crate::broker::options::BrokerOptions;
+use crate::broker::registry::Registry;
+use crate::broker::users::{User, Users};
+use crate::broker::vhost::VHost;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::storage::journal::Journal;
+
+/// A broker.
+#[derive(Debug)]
+pub struct Broker {
+    /// `cluster_name` of the server properties.
+    pub cluster_name: String,
+    /// Who may log in.
+    pub users: Users,
+    /// Open connections.
+    pub registry: Registry,
+    /// What blocks publishers.
+    pub alarms: Alarms,
+    /// Generated names.
+    pub names: Names,
+    /// Where durable changes go.
+    pub journal: Arc<Journal>,
+    vhosts: HashMap<String, Arc<VHost>>,
+}
+
+impl Broker {
+    /// A broker that keeps everything in memory.
+    #[must_use]
+    pub fn new(options: BrokerOptions) -> Arc<Self> {
+        Self::with_journal(options, Journal::in_memory(), None)
+    }
+
+    /// A broker on a given journal; `seed` makes its generated names repeat.
+    #[must_use]
+    pub fn with_journal(options: BrokerOptions, journal: Journal, seed: Option<u64>) -> Arc<Self> {
+        let journal = Arc::new(journal);
+        let vhost = |name: String| (name.clone(), VHost::new(name, journal.clone()));
+        Arc::new(Self {
+            users: Users::new(&options.users),
+            registry: Registry::new(options.max_connections),
+            alarms: Alarms::default(),
+            names: Names::new(seed),
+            vhosts: options.vhosts.into_iter().map(vhost).collect(),
+            cluster_name: options.cluster_name,
+            journal,
+        })
+    }
+
+    /// The vhost that `user` wants to open.
+    ///
+    /// # Errors
+    /// 530 if there is none of that name, or the user may not open it.
+    pub fn open_vhost(&self, name: &str, user: &User) -> Result<Arc<VHost>, AmqpError> {
+        let Some(vhost) = self.vhosts.get(name) else {
+            return Err(AmqpError::new(ReplyCode::NotAllowed, format!("vhost {name} not found")));
+        };
+        if !user.may_open(name) {
+            let text = format!("access to vhost '{name}' refused for user '{}'", user.name);
+            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
+        }
+        Ok(vhost.clone())
+    }
+
+    /// Most connections at a time from now on; 0 is no limit.
+    pub fn set_max_connections(&self, limit: u32) {
+        self.registry.set_limit(limit);
+    }
+
+    /// Turns the memory alarm on or off. Returns whether that changed it.
+    pub fn set_memory_alarm(&self, on: bool) -> bool {
+        let changed = self.alarms.set_memory(on);
+        if changed {
+            for outlet in self.registry.outlets() {
+                outlet.wake();
+            }
+        }
+        changed
+    }
+
+    /// Asks every connection to close with `reason`.
+    pub fn close_all(&self, reason: &AmqpError) {
+        for outlet in self.registry.outlets() {
+            outlet.request_close(reason.clone());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the broker is told at its start. Filled by `config`.
+
+/// Users, vhosts and broker-wide limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerOptions {
+    /// `cluster_name` of the server properties.
+    pub cluster_name: String,
+    /// Vhosts that exist from the start. Never empty.
+    pub vhosts: Vec<String>,
+    /// Who may log in.
+    pub users: Vec<UserOptions>,
+    /// Most connections at a time; 0 is no limit.
+    pub max_connections: u32,
+}
+
+/// A user from the configuration.
+#[derive(Clone, PartialEq)]
+pub struct UserOptions {
+    /// Name as clients send it.
+    pub name: String,
+    /// Password in clear. An empty one never logs in.
+    pub password: String,
+    /// The vhosts this user may open.
+    pub vhosts: Vec<String>,
+    /// Refused from any peer that is not on the loopback interface.
+    pub loopback_only: bool,
+}
+
+impl std::fmt::Debug for UserOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserOptions")
+            .field("name", &self.name)
+            .field("password", &"***")
+            .field("vhosts", &self.vhosts)
+            .field("loopback_only", &self.loopback_only)
+            .finish()
+    }
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self {
+            cluster_name: "leveret".to_owned(),
+            vhosts: vec!["/".to_owned()],
+            users: vec![UserOptions {
+                name: "guest".to_owned(),
+                password: "guest".to_owned(),
+                vhosts: vec!["/".to_owned()],
+                loopback_only: true,
+            }],
+            max_connections: 0,
+        }
+    }
+}

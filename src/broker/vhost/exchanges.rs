@@ -1,0 +1,291 @@
+//! Exchanges and bindings: declare, delete, bind, unbind.
+
+use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
+use crate::channel::gates::Gate;
+use crate::ids::{ConnectionId, QueueId};
+use crate::protocol::field::{TableRef, Value};
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::arguments::inequivalent;
+use crate::routing::{BindError, BindingSpec, Destination, ExchangeKind, ExchangeSpec};
+use crate::storage::record::Record;
+
+const ALTERNATE: &str = "alternate-exchange";
+
+/// An exchange.declare that is not passive.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeDeclare<'a> {
+    /// Name as the client sent it.
+    pub name: &'a str,
+    /// Type as the client sent it.
+    pub kind: &'a str,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes with its last binding as a source.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Its arguments.
+    pub arguments: TableRef<'a>,
+}
+
+/// What a binding leads to, by name.
+#[derive(Clone, Copy, Debug)]
+pub enum BindTarget<'a> {
+    /// A queue.
+    Queue(&'a str),
+    /// An exchange.
+    Exchange(&'a str),
+}
+
+/// A bind or unbind, of a queue or an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct BindRequest<'a> {
+    /// The exchange that messages come from.
+    pub source: &'a str,
+    /// Where they go.
+    pub target: BindTarget<'a>,
+    /// The binding key.
+    pub key: &'a str,
+    /// The arguments, part of the binding's identity.
+    pub arguments: TableRef<'a>,
+}
+
+fn default_exchange() -> AmqpError {
+    AmqpError::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange")
+}
+
+impl VHost {
+    /// Declares an exchange, or checks that the existing one is equivalent.
+    ///
+    /// # Errors
+    /// 406 for an unknown type, an inequivalent exchange or a bad alternate-exchange; 403 for the default exchange
+    /// and new names with the reserved prefix.
+    pub fn declare_exchange(&self, request: ExchangeDeclare<'_>) -> Result<Gate, AmqpError> {
+        let kind = ExchangeKind::parse(request.kind).ok_or_else(|| {
+            let text = format!("unknown exchange type '{}'", request.kind);
+            AmqpError::new(ReplyCode::PreconditionFailed, text)
+        })?;
+        let name = clean_name(request.name);
+        if name.is_empty() {
+            return Err(default_exchange());
+        }
+        let mut topology = self.topology.write();
+        if let Some(current) = topology.router.exchange(&name) {
+            self.check_equivalent(current, kind, request)?;
+            return Ok(self.unchanged(current.durable));
+        }
+        if name.starts_with(RESERVED_PREFIX) {
+            return Err(reserved("exchange", &name));
+        }
+        let exchange = ExchangeSpec {
+            alternate: self.alternate(&name, request.arguments)?,
+            name,
+            kind,
+            durable: request.durable,
+            auto_delete: request.auto_delete,
+            internal: request.internal,
+            arguments: request.arguments.to_table(),
+        };
+        let gate = if exchange.durable {
+            let record = Record::ExchangeDeclared { vhost: &self.name, exchange: &exchange };
+            Gate::durable(self.journal.append(|batch| batch.record(&record)))
+        } else {
+            Gate::OPEN
+        };
+        topology.router.declare(exchange);
+        self.changed();
+        Ok(gate)
+    }
+
+    fn alternate(&self, name: &str, arguments: TableRef<'_>) -> Result<Option<String>, AmqpError> {
+        match arguments.get(ALTERNATE) {
+            None => Ok(None),
+            Some(value) => match value.as_str() {
+                Some(alternate) => Ok(Some(alternate.to_owned())),
+                None => {
+                    let text = format!(
+                        "invalid type '{}' for arg '{ALTERNATE}' in exchange '{name}' in vhost '{}'",
+                        value.type_name(),
+                        self.name
+                    );
+                    Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
+                }
+            },
+        }
+    }
+
+    fn check_equivalent(
+        &self,
+        current: &ExchangeSpec,
+        kind: ExchangeKind,
+        request: ExchangeDeclare<'_>,
+    ) -> Result<(), AmqpError> {
+        let checks = [
+            ("type", kind.name(), current.kind.name()),
+            ("durable", yes_no(request.durable), yes_no(current.durable)),
+            ("auto_delete", yes_no(request.auto_delete), yes_no(current.auto_delete)),
+            ("internal", yes_no(request.internal), yes_no(current.internal)),
+        ];
+        for (arg, received, is) in checks {
+            if received != is {
+                let text = format!(
+                    "inequivalent arg '{arg}' for exchange '{}' in vhost '{}': received '{received}' but current is '{is}'",
+                    current.name, self.name
+                );
+                return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+            }
+        }
+        let (received, is) = (request.arguments.get(ALTERNATE), current.arguments.as_ref().get(ALTERNATE));
+        let same = match (received, is) {
+            (Some(a), Some(b)) => Value::equivalent(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(inequivalent(ALTERNATE, "exchange", &current.name, &self.name, received, is))
+    }
+
+    /// Answers a passive exchange.declare.
+    ///
+    /// # Errors
+    /// 404 if there is none, 403 for the default exchange.
+    pub fn find_exchange(&self, name: &str) -> Result<Gate, AmqpError> {
+        let name = clean_name(name);
+        if name.is_empty() {
+            return Err(default_exchange());
+        }
+        let topology = self.topology.read();
+        let exchange = topology.router.exchange(&name).ok_or_else(|| self.no_exchange(&name))?;
+        Ok(self.unchanged(exchange.durable))
+    }
+
+    /// Deletes an exchange and its bindings in both directions. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// 403 for the default and the predeclared exchanges; 406 with `if_unused` if it is the source of a binding.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Gate, AmqpError> {
+        let name = clean_name(name);
+        if name.is_empty() {
+            return Err(default_exchange());
+        }
+        if name.starts_with(RESERVED_PREFIX) {
+            let text = format!("deletion of system exchange '{name}' in vhost '{}' not allowed", self.name);
+            return Err(AmqpError::new(ReplyCode::AccessRefused, text));
+        }
+        let mut topology = self.topology.write();
+        if if_unused && topology.router.is_source(&name) {
+            return Err(self.in_use("exchange", &name));
+        }
+        let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
+        let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
+        let lsn = self.journal.append(|batch| self.record_removed(batch, &topology, &removed));
+        self.changed();
+        Ok(if durable { Gate::durable(lsn) } else { Gate::OPEN })
+    }
+
+    /// Makes a binding; one that exists already is fine.
+    ///
+    /// # Errors
+    /// 403 for the default exchange at either end, 404 for a missing end, 405 for another connection's exclusive
+    /// queue, 406 for arguments that the exchange type refuses.
+    pub fn bind(&self, request: BindRequest<'_>, who: ConnectionId) -> Result<Gate, AmqpError> {
+        check_ends(request)?;
+        let mut topology = self.topology.write();
+        if topology.router.exchange(request.source).is_none() {
+            return Err(self.no_exchange(request.source));
+        }
+        let destination = match request.target {
+            BindTarget::Queue(name) => {
+                let cell = topology.queues.get(name).ok_or_else(|| self.no_queue(name))?;
+                self.check_access(cell, who)?;
+                Destination::Queue(cell.id)
+            }
+            BindTarget::Exchange(name) => {
+                topology.router.exchange(name).ok_or_else(|| self.no_exchange(name))?;
+                Destination::Exchange(name.to_owned())
+            }
+        };
+        let binding = self.binding(request, destination);
+        let durable = self.is_durable(&topology, &binding);
+        let arguments = &binding.arguments;
+        let added = topology.router.bind(&binding.source, &binding.destination, &binding.key, arguments);
+        match added {
+            Ok(true) => {}
+            Ok(false) => return Ok(self.unchanged(durable)),
+            Err(BindError::NoSource) => return Err(self.no_exchange(request.source)),
+            Err(BindError::NoDestination) => return Err(self.no_exchange(target_name(request.target))),
+            Err(BindError::InvalidArguments(text)) => {
+                return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+            }
+        }
+        self.changed();
+        if !durable {
+            return Ok(Gate::OPEN);
+        }
+        let record = Record::Bound { vhost: &self.name, binding: &binding };
+        Ok(Gate::durable(self.journal.append(|batch| batch.record(&record))))
+    }
+
+    /// Removes a binding. A binding or an end that does not exist is fine.
+    ///
+    /// # Errors
+    /// 403 for the default exchange at either end, 405 for another connection's exclusive queue.
+    pub fn unbind(&self, request: BindRequest<'_>, who: ConnectionId) -> Result<Gate, AmqpError> {
+        check_ends(request)?;
+        let mut topology = self.topology.write();
+        let destination = match request.target {
+            BindTarget::Queue(name) => {
+                let Some(cell) = topology.queues.get(name) else { return Ok(self.unchanged(true)) };
+                self.check_access(cell, who)?;
+                Destination::Queue(cell.id)
+            }
+            BindTarget::Exchange(name) => Destination::Exchange(name.to_owned()),
+        };
+        let binding = self.binding(request, destination);
+        let durable = self.is_durable(&topology, &binding);
+        let arguments = &binding.arguments;
+        let removed = topology.router.unbind(&binding.source, &binding.destination, &binding.key, arguments);
+        if removed.bindings.is_empty() {
+            return Ok(self.unchanged(true));
+        }
+        self.changed();
+        let durable = durable || removed.exchanges.iter().any(|exchange| exchange.durable);
+        let lsn = self.journal.append(|batch| self.record_removed(batch, &topology, &removed));
+        Ok(if durable { Gate::durable(lsn) } else { Gate::OPEN })
+    }
+
+    fn binding(&self, request: BindRequest<'_>, destination: Destination<QueueId>) -> BindingSpec<QueueId> {
+        BindingSpec {
+            source: request.source.to_owned(),
+            destination,
+            key: request.key.to_owned(),
+            arguments: request.arguments.to_table(),
+        }
+    }
+
+    /// A binding is durable if both its ends are.
+    fn is_durable(&self, topology: &Topology, binding: &BindingSpec<QueueId>) -> bool {
+        let source = topology.router.exchange(&binding.source);
+        source.is_some_and(|source| source.durable) && topology.is_durable(&binding.destination)
+    }
+}
+
+fn check_ends(request: BindRequest<'_>) -> Result<(), AmqpError> {
+    let target_is_default = matches!(request.target, BindTarget::Exchange(""));
+    if request.source.is_empty() || target_is_default {
+        return Err(default_exchange());
+    }
+    Ok(())
+}
+
+fn target_name(target: BindTarget<'_>) -> &str {
+    match target {
+        BindTarget::Queue(name) | BindTarget::Exchange(name) => name,
+    }
+}
+
+fn yes_no(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}

@@ -1,0 +1,241 @@
+//! Queues: declare, find, delete.
+
+use std::sync::Arc;
+
+use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
+use crate::broker::outlet::OutletLink;
+use crate::broker::queue_cell::{QueueCell, QueueSpec, wake};
+use crate::channel::gates::Gate;
+use crate::ids::{ConnectionId, QueueId};
+use crate::protocol::field::TableRef;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::Queue;
+use crate::queue::arguments::{self, Flags, Place};
+use crate::storage::record::Record;
+
+/// A queue.declare that is not passive.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueDeclare<'a> {
+    /// Name as the client sent it, or the generated one.
+    pub name: &'a str,
+    /// The name is a generated one.
+    pub server_named: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Belongs to the connection and goes with it.
+    pub exclusive: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// Its arguments.
+    pub arguments: TableRef<'a>,
+}
+
+/// A declared queue.
+#[derive(Debug)]
+pub struct Declared {
+    /// The queue.
+    pub cell: Arc<QueueCell>,
+    /// It did not exist before.
+    pub created: bool,
+    /// When declare-ok may leave.
+    pub gate: Gate,
+}
+
+impl VHost {
+    /// Declares a queue, or checks that the existing one is equivalent.
+    ///
+    /// # Errors
+    /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent or an argument is bad, 403
+    /// for a new name with the reserved prefix.
+    pub fn declare_queue(&self, request: QueueDeclare<'_>, who: ConnectionId) -> Result<Declared, AmqpError> {
+        let name = clean_name(request.name);
+        let durable = request.durable && !request.exclusive;
+        let mut topology = self.topology.write();
+        if let Some(cell) = topology.queues.get(&name) {
+            self.check_same(cell, request, durable, who)?;
+            return Ok(Declared { cell: cell.clone(), created: false, gate: self.unchanged(durable) });
+        }
+        if name.starts_with(RESERVED_PREFIX) && !request.server_named {
+            return Err(reserved("queue", &name));
+        }
+        let flags = Flags {
+            durable: request.durable,
+            exclusive: request.exclusive,
+            auto_delete: request.auto_delete,
+            server_named: request.server_named,
+        };
+        arguments::check(request.arguments, flags, Place { queue: &name, vhost: &self.name })?;
+        let spec = QueueSpec {
+            name,
+            durable,
+            auto_delete: request.auto_delete,
+            owner: request.exclusive.then_some(who),
+            arguments: request.arguments.to_table(),
+        };
+        Ok(self.create_queue(&mut topology, spec))
+    }
+
+    fn create_queue(&self, topology: &mut Topology, spec: QueueSpec) -> Declared {
+        topology.next_queue += 1;
+        let id = QueueId(topology.next_queue);
+        let gate = if spec.durable {
+            let record = Record::QueueDeclared {
+                vhost: &self.name,
+                id,
+                name: &spec.name,
+                auto_delete: spec.auto_delete,
+                arguments: &spec.arguments,
+            };
+            Gate::durable(self.journal.append(|batch| batch.record(&record)))
+        } else {
+            Gate::OPEN
+        };
+        let cell = QueueCell::new(id, spec, self.journal.clone());
+        topology.queues.insert(cell.spec.name.clone(), cell.clone());
+        topology.by_id.insert(id, cell.clone());
+        self.changed();
+        Declared { cell, created: true, gate }
+    }
+
+    fn check_same(
+        &self,
+        cell: &QueueCell,
+        request: QueueDeclare<'_>,
+        durable: bool,
+        who: ConnectionId,
+    ) -> Result<(), AmqpError> {
+        if cell.spec.owner != request.exclusive.then_some(who) {
+            return Err(self.locked(&cell.spec.name));
+        }
+        let flags = [
+            ("durable", durable, cell.spec.durable),
+            ("auto_delete", request.auto_delete, cell.spec.auto_delete),
+        ];
+        for (arg, received, current) in flags {
+            if received != current {
+                let text = format!(
+                    "inequivalent arg '{arg}' for queue '{}' in vhost '{}': received '{received}' but current is '{current}'",
+                    cell.spec.name, self.name
+                );
+                return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+            }
+        }
+        let place = Place { queue: &cell.spec.name, vhost: &self.name };
+        arguments::check_equivalent(cell.spec.arguments.as_ref(), request.arguments, place)
+    }
+
+    /// The queue called `name`, for a connection that wants to do something with it.
+    ///
+    /// # Errors
+    /// 404 if there is none, 405 if it is another connection's exclusive queue.
+    pub fn find_queue(&self, name: &str, who: ConnectionId) -> Result<Arc<QueueCell>, AmqpError> {
+        let topology = self.topology.read();
+        let cell = topology.queues.get(name).ok_or_else(|| self.no_queue(name))?;
+        self.check_access(cell, who)?;
+        Ok(cell.clone())
+    }
+
+    /// Answers a passive queue.declare.
+    ///
+    /// # Errors
+    /// As [`find_queue`](Self::find_queue).
+    pub fn find_declared(&self, name: &str, who: ConnectionId) -> Result<Declared, AmqpError> {
+        let cell = self.find_queue(&clean_name(name), who)?;
+        let gate = self.unchanged(cell.spec.durable);
+        Ok(Declared { cell, created: false, gate })
+    }
+
+    pub(super) fn check_access(&self, cell: &QueueCell, who: ConnectionId) -> Result<(), AmqpError> {
+        match cell.spec.owner {
+            Some(owner) if owner != who => Err(self.locked(&cell.spec.name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn locked(&self, name: &str) -> AmqpError {
+        let text = format!(
+            "cannot obtain exclusive access to locked queue '{name}' in vhost '{}'. It could be originally declared on \
+             another connection or the exclusive property value does not match that of the original declaration.",
+            self.name
+        );
+        AmqpError::new(ReplyCode::ResourceLocked, text)
+    }
+
+    /// Deletes a queue. Returns how many ready messages it had, 0 if it does not exist.
+    ///
+    /// # Errors
+    /// 405 for another connection's exclusive queue; 406 with `if_empty` or `if_unused` if it is not.
+    pub fn delete_queue(
+        &self,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+        who: ConnectionId,
+    ) -> Result<(u64, Gate), AmqpError> {
+        let mut wakes = Vec::new();
+        let result = {
+            let mut topology = self.topology.write();
+            let Some(cell) = topology.queues.get(name).cloned() else { return Ok((0, self.unchanged(true))) };
+            self.check_access(&cell, who)?;
+            let keep = |queue: &Queue<OutletLink>| {
+                if if_empty && queue.depth().ready > 0 {
+                    let text = format!("queue '{name}' in vhost '{}' not empty", self.name);
+                    return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+                }
+                if if_unused && queue.consumer_count() > 0 {
+                    return Err(self.in_use("queue", name));
+                }
+                Ok(())
+            };
+            let ready = cell.close(keep, &mut wakes)?;
+            (ready, self.forget_queue(&mut topology, &cell))
+        };
+        wake(wakes);
+        Ok(result)
+    }
+
+    /// Deletes a queue without conditions, unless it is gone already: an exclusive queue whose connection ended.
+    pub fn delete_owned(&self, cell: &QueueCell) {
+        self.delete_if(cell, |_| true);
+    }
+
+    /// Deletes an auto-delete queue whose last consumer has left, unless there is a new one.
+    pub fn delete_abandoned(&self, cell: &QueueCell) {
+        self.delete_if(cell, Queue::was_abandoned);
+    }
+
+    fn delete_if(&self, cell: &QueueCell, due: impl FnOnce(&Queue<OutletLink>) -> bool) {
+        let mut wakes = Vec::new();
+        {
+            let mut topology = self.topology.write();
+            if !topology.by_id.contains_key(&cell.id) {
+                return;
+            }
+            if cell.close(|queue| if due(queue) { Ok(()) } else { Err(()) }, &mut wakes).is_err() {
+                return;
+            }
+            self.forget_queue(&mut topology, cell);
+        }
+        wake(wakes);
+    }
+
+    /// Takes a closed queue out of the topology, with its bindings and the exchanges that go with them.
+    fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell) -> Gate {
+        let id: QueueId = cell.id;
+        let removed = topology.router.remove_queue(id);
+        topology.queues.remove(&cell.spec.name);
+        topology.by_id.remove(&id);
+        self.changed();
+        let durable = cell.spec.durable || removed.exchanges.iter().any(|exchange| exchange.durable);
+        if !durable {
+            return Gate::OPEN;
+        }
+        let lsn = self.journal.append(|batch| {
+            if cell.spec.durable {
+                batch.record(&Record::QueueDeleted { id });
+            }
+            self.record_removed(batch, topology, &removed);
+        });
+        Gate::durable(lsn)
+    }
+}

@@ -1,0 +1,62 @@
+//! From an exchange and a routing key to queues.
+
+use std::sync::Arc;
+
+use super::VHost;
+use crate::broker::queue_cell::QueueCell;
+use crate::ids::QueueId;
+use crate::protocol::field::TableRef;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::routing::Scratch;
+
+/// The queues that one exchange and routing key lead to.
+#[derive(Debug)]
+pub struct Route {
+    /// Each queue once, in the order of their ids.
+    pub queues: Box<[Arc<QueueCell>]>,
+}
+
+/// A route and how long it holds.
+#[derive(Debug)]
+pub struct Routed {
+    /// The route.
+    pub route: Arc<Route>,
+    /// It holds as long as this is [`VHost::epoch`].
+    pub epoch: u64,
+    /// It holds for every message with this exchange and key, whatever its headers.
+    pub cacheable: bool,
+}
+
+/// Reused between calls, so that routing does not allocate for its own work.
+pub type RouteScratch = Scratch<QueueId>;
+
+impl VHost {
+    /// Finds where a message goes. The default exchange, "", leads to the queue called `key`.
+    ///
+    /// # Errors
+    /// 404 if there is no such exchange, 403 if it is internal.
+    pub fn route(
+        &self,
+        exchange: &str,
+        key: &str,
+        headers: Option<TableRef<'_>>,
+        scratch: &mut RouteScratch,
+    ) -> Result<Routed, AmqpError> {
+        let topology = self.topology.read();
+        // Under the lock, so the epoch is that of what is read here.
+        let epoch = self.epoch();
+        if exchange.is_empty() {
+            let queues = topology.queues.get(key).cloned().into_iter().collect();
+            return Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable: true });
+        }
+        let spec = topology.router.exchange(exchange).ok_or_else(|| self.no_exchange(exchange))?;
+        if spec.internal {
+            let text = format!("cannot publish to internal exchange '{exchange}' in vhost '{}'", self.name);
+            return Err(AmqpError::new(ReplyCode::AccessRefused, text));
+        }
+        let found = topology.router.route(exchange, key, headers, scratch).unwrap_or_default();
+        let queues = found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect();
+        let cacheable = !topology.router.headers_matter(exchange);
+        Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
+    }
+}

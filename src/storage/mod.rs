@@ -1,0 +1,4 @@
+//! What outlives the process. Today everything lives in memory and the journal numbers what is to be kept.
+
+pub mod journal;
+pub mod record;
