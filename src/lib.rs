@@ -12,5 +12,6 @@ pub mod output;
 pub mod protocol;
 pub mod queue;
 pub mod routing;
+pub mod session;
 pub mod storage;
 pub mod time;

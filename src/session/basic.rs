@@ -1,0 +1,145 @@
+//! Class basic: dispatch, qos and get. Publishing, consuming and settling have files of their own.
+
+use crate::broker::queue_cell::GetResult;
+use crate::channel::gates::Gate;
+use crate::channel::unacked::Unacked;
+use crate::protocol::frame::{FrameKind, begin_frame, end_frame};
+use crate::protocol::method::{Args, basic};
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::{Got, Settle};
+use crate::session::channel::Then;
+use crate::session::open::{Open, Stop};
+use crate::session::wire::Wire;
+
+/// Whether a method only settles deliveries: those are collected until the end of the read.
+pub(super) fn is_settlement(method: &basic::Method<'_>) -> bool {
+    matches!(method, basic::Method::Ack(_) | basic::Method::Nack(_) | basic::Method::Reject(_))
+}
+
+impl Open {
+    pub(super) fn on_basic(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        method: basic::Method<'_>,
+    ) -> Result<(), Stop> {
+        use basic::Method as M;
+        match method {
+            M::Ack(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Settle::Ack)?,
+            M::Nack(nack) => {
+                self.settle(number, nack.delivery_tag, nack.multiple, refusal(nack.requeue))?;
+            }
+            M::Reject(reject) => self.settle(number, reject.delivery_tag, false, refusal(reject.requeue))?,
+            M::Get(get) => self.on_get(wire, number, get)?,
+            M::Consume(consume) => self.on_consume(wire, number, consume)?,
+            M::Cancel(cancel) => self.on_cancel(wire, number, cancel),
+            M::Qos(qos) => self.on_qos(wire, number, qos)?,
+            M::Recover(recover) => self.on_recover(wire, number, recover.requeue, true)?,
+            M::RecoverAsync(recover) => self.on_recover(wire, number, recover.requeue, false)?,
+            // Some clients answer the server's basic.cancel.
+            M::CancelOk(_) => {}
+            // Taken with its content, before the dispatch.
+            M::Publish(_) => {}
+            M::QosOk(_)
+            | M::ConsumeOk(_)
+            | M::Return(_)
+            | M::Deliver(_)
+            | M::GetOk(_)
+            | M::GetEmpty(_)
+            | M::RecoverOk(_) => {
+                let text = "unexpected method from a client";
+                return Err(AmqpError::new(ReplyCode::CommandInvalid, text).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// basic.qos as RabbitMQ has it: without `global` for consumers started later, with it for the whole channel.
+    fn on_qos(&mut self, wire: &mut Wire, number: u16, qos: basic::Qos) -> Result<(), AmqpError> {
+        if qos.prefetch_size != 0 {
+            let text = format!("prefetch_size!=0 ({})", qos.prefetch_size);
+            return Err(AmqpError::new(ReplyCode::NotImplemented, text));
+        }
+        let channel = self.channel(number)?;
+        let limit = if qos.global { u32::from(qos.prefetch_count) } else { 0 };
+        if !qos.global {
+            channel.prefetch = qos.prefetch_count;
+        }
+        if limit > 0 || channel.has_window {
+            channel.has_window = limit > 0;
+            let unacked = u32::try_from(channel.unacked.len()).unwrap_or(u32::MAX);
+            let mut resume = Vec::new();
+            wire.outlet.set_window(number, limit, unacked, &mut resume);
+            self.consumers.resume(&resume);
+        }
+        self.reply(wire, number, Gate::OPEN, &basic::QosOk {}, Then::Nothing);
+        Ok(())
+    }
+
+    fn on_get(&mut self, wire: &mut Wire, number: u16, get: basic::Get<'_>) -> Result<(), AmqpError> {
+        let name = self.channel(number)?.queue_name(get.queue)?.to_owned();
+        let cell = self.vhost.find_queue(&name, wire.id)?;
+        let got = match cell.get(get.no_ack) {
+            GetResult::Got(got) => got,
+            GetResult::Gone => return Err(self.vhost.no_queue(&name)),
+            GetResult::Empty => {
+                self.reply(wire, number, Gate::OPEN, &basic::GetEmpty { cluster_id: "" }, Then::Nothing);
+                return Ok(());
+            }
+        };
+        let Got { message, position, redelivered, remaining } = got;
+        if get.no_ack {
+            // Taken for good: its reply is on its way, and a connection that dies loses it as in RabbitMQ.
+            cell.settle(None, std::iter::once(position), Settle::Ack);
+        }
+        let key = if get.no_ack { None } else { Some(self.getter(number, &cell)) };
+        let channel = self.channel(number)?;
+        let tag = match key {
+            None => channel.unacked.skip(),
+            Some(consumer) => channel.unacked.push(Unacked { consumer, position }),
+        };
+        if channel.has_window && !get.no_ack {
+            wire.outlet.use_window(number);
+        }
+        let frame_max = wire.frame_max;
+        let left = channel.reply_with(wire, Gate::OPEN, Then::Nothing, |out| {
+            let start = begin_frame(out, FrameKind::Method, number);
+            let id = <basic::GetOk<'_> as Args>::ID;
+            out.extend_from_slice(&id.class.to_be_bytes());
+            out.extend_from_slice(&id.method.to_be_bytes());
+            out.extend_from_slice(&tag.to_be_bytes());
+            out.push(u8::from(redelivered));
+            message.write_names(out);
+            out.extend_from_slice(&u32::try_from(remaining).unwrap_or(u32::MAX).to_be_bytes());
+            end_frame(out, start);
+            message.write_content_copied(out, number, frame_max);
+        });
+        if !left {
+            self.waits(number);
+        }
+        Ok(())
+    }
+
+    /// The key under which a channel holds what it got from a queue.
+    fn getter(&mut self, number: u16, cell: &std::sync::Arc<crate::broker::queue_cell::QueueCell>) -> u32 {
+        let known = self.channels.get(&number).and_then(|channel| {
+            let is_it = |&&key: &&u32| self.consumers.get(key).is_some_and(|known| known.cell.id == cell.id);
+            channel.getters.iter().find(is_it).copied()
+        });
+        let key = known.unwrap_or_else(|| {
+            let key = self.consumers.add(number, "", cell.clone(), None, false);
+            if let Some(channel) = self.channels.get_mut(&number) {
+                channel.getters.push(key);
+            }
+            key
+        });
+        if let Some(getter) = self.consumers.get_mut(key) {
+            getter.outstanding += 1;
+        }
+        key
+    }
+}
+
+fn refusal(requeue: bool) -> Settle {
+    if requeue { Settle::Requeue } else { Settle::Reject }
+}

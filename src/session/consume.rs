@@ -1,0 +1,144 @@
+//! basic.consume and basic.cancel, and the end of consumers with their channel.
+
+use crate::broker::outlet::OutletLink;
+use crate::broker::queue_cell::ConsumeError;
+use crate::channel::gates::Gate;
+use crate::protocol::field::TableRef;
+use crate::protocol::method::basic;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::ConsumerSpec;
+use crate::session::channel::Then;
+use crate::session::open::Open;
+use crate::session::wire::Wire;
+
+/// What server-made consumer tags begin with, before the dash.
+const GENERATED: &str = "amq.ctag";
+
+impl Open {
+    pub(super) fn on_consume(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        consume: basic::Consume<'_>,
+    ) -> Result<(), AmqpError> {
+        let limit = wire.limits.consumers_per_channel as usize;
+        let channel = self.channel(number)?;
+        let generated;
+        let tag = if consume.consumer_tag.is_empty() {
+            generated = wire.broker.names.generate(GENERATED);
+            &generated
+        } else {
+            consume.consumer_tag
+        };
+        if channel.tags.contains_key(tag) {
+            let text = format!("attempt to reuse consumer tag '{tag}'");
+            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
+        }
+        if limit > 0 && channel.tags.len() >= limit {
+            let text = format!("reached maximum ({limit}) of consumers per channel");
+            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
+        }
+        let (prefetch, flow) = (channel.prefetch, channel.flow);
+        let name = channel.queue_name(consume.queue)?.to_owned();
+        let cell = self.vhost.find_queue(&name, wire.id)?;
+        let spec = ConsumerSpec {
+            prefetch,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            priority: priority(consume.arguments, &name, &self.vhost.name)?,
+        };
+        let key = self.consumers.next_key();
+        let link = OutletLink {
+            outlet: wire.outlet.clone(),
+            consumer: key,
+            channel: number,
+            no_ack: consume.no_ack,
+        };
+        let id = cell.consume(spec, link).map_err(|error| match error {
+            ConsumeError::Exclusive => {
+                let text = format!("queue '{name}' in vhost '{}' in exclusive use", self.vhost.name);
+                AmqpError::new(ReplyCode::AccessRefused, text)
+            }
+            ConsumeError::Gone => self.vhost.no_queue(&name),
+        })?;
+        self.consumers.add(number, tag, cell, Some(id), consume.no_ack);
+        self.channel(number)?.tags.insert(tag.into(), key);
+        // It gets messages only after its consume-ok.
+        let reply = basic::ConsumeOk { consumer_tag: tag };
+        let left = consume.no_wait || self.reply(wire, number, Gate::OPEN, &reply, Then::Activate(key));
+        if left && flow {
+            self.consumers.set_active(key, true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_cancel(&mut self, wire: &mut Wire, number: u16, cancel: basic::Cancel<'_>) {
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        if let Some(key) = channel.tags.remove(cancel.consumer_tag) {
+            // What the queue gave it so far and is not sent goes back, before cancel-ok.
+            self.leave_queue(key);
+            self.sweep_outlet(wire);
+            self.consumers.retire(key);
+        }
+        let reply = basic::CancelOk { consumer_tag: cancel.consumer_tag };
+        self.reply_unless(cancel.no_wait, wire, number, Gate::OPEN, &reply);
+    }
+
+    /// Takes a consumer out of its queue. Its deliveries stay as they are.
+    fn leave_queue(&mut self, key: u32) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let Some(id) = consumer.id.take() else { return };
+        if consumer.cell.cancel(id) {
+            self.vhost.delete_abandoned(&consumer.cell);
+        }
+    }
+
+    /// Takes all consumers of a channel out of their queues.
+    pub(super) fn cancel_all(&mut self, number: u16) -> Vec<u32> {
+        let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
+        let mut keys: Vec<u32> = channel.tags.drain().map(|(_, key)| key).collect();
+        // In the order of their making, so that a run repeats.
+        keys.sort_unstable();
+        for &key in &keys {
+            self.leave_queue(key);
+        }
+        keys
+    }
+
+    /// Ends what a channel does: its consumers leave, what is unsent and unacked goes back, a transaction is dropped.
+    pub(super) fn abandon_channel(&mut self, wire: &mut Wire, number: u16) {
+        self.flush(wire);
+        let mut keys = self.cancel_all(number);
+        if !keys.is_empty() {
+            self.sweep_outlet(wire);
+        }
+        self.requeue_unacked(wire, number);
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        keys.append(&mut channel.getters);
+        if std::mem::take(&mut channel.has_window) {
+            wire.outlet.set_window(number, 0, 0, &mut Vec::new());
+        }
+        for key in keys {
+            self.consumers.retire(key);
+        }
+    }
+}
+
+/// The argument `x-priority`: any integer.
+fn priority(arguments: TableRef<'_>, queue: &str, vhost: &str) -> Result<i32, AmqpError> {
+    if arguments.get("x-stream-offset").is_some() {
+        let text = format!(
+            "invalid arg 'x-stream-offset' for queue '{queue}' in vhost '{vhost}' of queue type rabbit_classic_queue"
+        );
+        return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+    }
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    let Some(priority) = value.as_int() else {
+        let text = format!(
+            "invalid arg 'x-priority' for queue '{queue}' in vhost '{vhost}': {{unacceptable_type,{}}}",
+            value.type_name()
+        );
+        return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+    };
+    Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+}

@@ -1,0 +1,134 @@
+//! The connection's consumers, and what stands in for one when messages were taken by basic.get.
+//!
+//! A key stays taken until everything given under it is settled, so an unacked entry needs no reference of its own.
+
+use std::sync::Arc;
+
+use crate::broker::queue_cell::QueueCell;
+use crate::ids::{ConsumerId, Position};
+use crate::protocol::frame::FrameKind;
+use crate::queue::Settle;
+
+/// A consumer.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) channel: u16,
+    pub(super) tag: Box<str>,
+    pub(super) cell: Arc<QueueCell>,
+    /// Its number in the queue; `None` for basic.get, and once it is cancelled.
+    pub(super) id: Option<ConsumerId>,
+    pub(super) no_ack: bool,
+    /// Deliveries under this key that are not settled.
+    pub(super) outstanding: u32,
+    /// It may be given messages, or messages be taken under its key.
+    pub(super) live: bool,
+    /// How every delivery begins: frame header, method ids, consumer tag.
+    pub(super) prefix: Box<[u8]>,
+}
+
+/// The first bytes of a basic.deliver frame on `channel`; the frame's size is patched in with each delivery.
+fn deliver_prefix(channel: u16, tag: &str) -> Box<[u8]> {
+    let tag = tag.as_bytes();
+    let mut prefix = vec![FrameKind::Method as u8];
+    prefix.extend_from_slice(&channel.to_be_bytes());
+    prefix.extend_from_slice(&[0, 0, 0, 0]);
+    prefix.extend_from_slice(&[0, 60, 0, 60]);
+    prefix.push(u8::try_from(tag.len()).unwrap_or(u8::MAX));
+    prefix.extend_from_slice(tag);
+    prefix.into_boxed_slice()
+}
+
+/// All of them by key.
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    slots: Vec<Option<Consumer>>,
+}
+
+impl Consumers {
+    /// The key that [`add`](Self::add) will give next.
+    pub(super) fn next_key(&self) -> u32 {
+        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        u32::try_from(free).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a consumer, `id` being its number in the queue, or without one a stand-in for basic.get.
+    pub(super) fn add(
+        &mut self,
+        channel: u16,
+        tag: &str,
+        cell: Arc<QueueCell>,
+        id: Option<ConsumerId>,
+        no_ack: bool,
+    ) -> u32 {
+        let key = self.next_key();
+        let prefix = if id.is_some() { deliver_prefix(channel, tag) } else { Box::default() };
+        let consumer =
+            Consumer { channel, tag: tag.into(), cell, id, no_ack, outstanding: 0, live: true, prefix };
+        if key as usize == self.slots.len() {
+            self.slots.push(Some(consumer));
+        } else {
+            self.slots[key as usize] = Some(consumer);
+        }
+        key
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: u32) -> Option<&Consumer> {
+        self.slots.get(key as usize)?.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Consumer> {
+        self.slots.get_mut(key as usize)?.as_mut()
+    }
+
+    /// `n` deliveries under `key` are settled.
+    #[inline]
+    pub(super) fn settled(&mut self, key: u32, n: u32) {
+        if let Some(consumer) = self.get_mut(key) {
+            consumer.outstanding = consumer.outstanding.saturating_sub(n);
+        }
+        self.free_if_done(key);
+    }
+
+    fn free_if_done(&mut self, key: u32) {
+        if self.get(key).is_some_and(|consumer| !consumer.live && consumer.outstanding == 0) {
+            self.slots[key as usize] = None;
+            while let Some(None) = self.slots.last() {
+                self.slots.pop();
+            }
+        }
+    }
+
+    /// Nothing is given under `key` any more; it is free once all is settled.
+    pub(super) fn retire(&mut self, key: u32) {
+        if let Some(consumer) = self.get_mut(key) {
+            consumer.live = false;
+            consumer.id = None;
+        }
+        self.free_if_done(key);
+    }
+
+    /// Starts or stops deliveries.
+    pub(super) fn set_active(&self, key: u32, active: bool) {
+        if let Some((consumer, id)) = self.get(key).and_then(|consumer| Some((consumer, consumer.id?))) {
+            consumer.cell.set_active(id, active);
+        }
+    }
+
+    /// Lets consumers go on whose outlet or window was full.
+    pub(super) fn resume(&self, keys: &[u32]) {
+        for &key in keys {
+            if let Some((consumer, id)) = self.get(key).and_then(|consumer| Some((consumer, consumer.id?))) {
+                consumer.cell.resume(id);
+            }
+        }
+    }
+
+    /// Gives messages that were delivered under `key` back to their queue.
+    pub(super) fn give_back(&self, key: u32, positions: impl Iterator<Item = Position>, how: Settle) {
+        if let Some(consumer) = self.get(key) {
+            consumer.cell.settle(consumer.id, positions, how);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! From the outlet to the socket: delivery tags, encoding, and what happens when the bytes are written.
+
+use std::collections::VecDeque;
+
+use crate::broker::outlet::Delivery;
+use crate::channel::unacked::Unacked;
+use crate::ids::{Lsn, Position};
+use crate::protocol::frame::FRAME_HEADER;
+use crate::protocol::method::basic;
+use crate::queue::Settle;
+use crate::session::open::Open;
+use crate::session::wire::Wire;
+
+/// Bytes after which a new stretch of output is counted on its own, so that room in the outlet comes back in steps.
+const STRETCH: usize = 64 * 1024;
+
+/// Deliveries that are encoded and not written yet, in the order of the output.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    stretches: VecDeque<Stretch>,
+    resume: Vec<u32>,
+}
+
+/// Neighbouring deliveries in the output.
+#[derive(Debug)]
+struct Stretch {
+    /// The output's mark behind the last of them.
+    until: u64,
+    /// What they count in the outlet.
+    cost: usize,
+    /// Those that are settled once written: consumer, first position, how many. They are consecutive.
+    auto_ack: Option<(u32, Position, u64)>,
+}
+
+impl Sent {
+    #[inline]
+    fn note(&mut self, until: u64, cost: usize, auto_ack: Option<(u32, Position)>) {
+        if let Some(last) = self.stretches.back_mut()
+            && last.cost < STRETCH
+        {
+            let joins = match (&mut last.auto_ack, auto_ack) {
+                (None, None) => true,
+                (Some((consumer, first, count)), Some((other, position)))
+                    if *consumer == other && first.0 + *count == position.0 =>
+                {
+                    *count += 1;
+                    true
+                }
+                _ => false,
+            };
+            if joins {
+                last.until = until;
+                last.cost += cost;
+                return;
+            }
+        }
+        let auto_ack = auto_ack.map(|(consumer, position)| (consumer, position, 1));
+        self.stretches.push_back(Stretch { until, cost, auto_ack });
+    }
+}
+
+fn positions(first: Position, count: u64) -> impl Iterator<Item = Position> {
+    (first.0..first.0 + count).map(Position)
+}
+
+impl Open {
+    /// Encodes what was taken from the outlet.
+    pub(super) fn send_deliveries(&mut self, wire: &mut Wire) {
+        if self.taken.deliveries.is_empty() {
+            return;
+        }
+        let mut deliveries = std::mem::take(&mut self.taken.deliveries);
+        for delivery in deliveries.drain(..) {
+            self.send_delivery(wire, delivery);
+        }
+        self.taken.deliveries = deliveries;
+    }
+
+    #[inline]
+    fn send_delivery(&mut self, wire: &mut Wire, delivery: Delivery) {
+        let cost = delivery.cost();
+        let Delivery { message, position, consumer: key, redelivered } = delivery;
+        let Some(consumer) = self.consumers.get_mut(key) else {
+            debug_assert!(false, "a delivery for a consumer that is not there");
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&consumer.channel) else { return };
+        let tag = if consumer.no_ack {
+            channel.unacked.skip()
+        } else {
+            consumer.outstanding += 1;
+            channel.unacked.push(Unacked { consumer: key, position })
+        };
+        let args = consumer.prefix.len() - FRAME_HEADER + 9 + message.names_len();
+        wire.out.append(|out| {
+            let start = out.len();
+            out.extend_from_slice(&consumer.prefix);
+            let size = u32::try_from(args).unwrap_or(u32::MAX).to_be_bytes();
+            out[start + 3..start + FRAME_HEADER].copy_from_slice(&size);
+            out.extend_from_slice(&tag.to_be_bytes());
+            out.push(u8::from(redelivered));
+        });
+        message.write_names_and_content(&mut wire.out, consumer.channel, wire.frame_max);
+        let auto_ack = consumer.no_ack.then_some((key, position));
+        if consumer.no_ack {
+            consumer.outstanding += 1;
+        }
+        self.sent.note(wire.out.queued(), cost, auto_ack);
+    }
+
+    /// The socket took bytes: settles what needed no acknowledgement, and makes room in the outlet.
+    pub(super) fn on_written(&mut self, wire: &mut Wire) {
+        let written = wire.out.written();
+        let mut room = 0;
+        while self.sent.stretches.front().is_some_and(|stretch| stretch.until <= written) {
+            let Some(stretch) = self.sent.stretches.pop_front() else { break };
+            room += stretch.cost;
+            if let Some((key, first, count)) = stretch.auto_ack {
+                self.consumers.give_back(key, positions(first, count), Settle::Ack);
+                self.consumers.settled(key, u32::try_from(count).unwrap_or(u32::MAX));
+            }
+        }
+        if room > 0 {
+            self.release_room(wire, room);
+        }
+    }
+
+    fn release_room(&mut self, wire: &Wire, room: usize) {
+        let mut resume = std::mem::take(&mut self.sent.resume);
+        wire.outlet.release(room, &mut resume);
+        self.consumers.resume(&resume);
+        resume.clear();
+        self.sent.resume = resume;
+    }
+
+    /// A consumer's queue was deleted.
+    pub(super) fn on_queue_gone(&mut self, wire: &mut Wire, key: u32) {
+        let Some(consumer) = self.consumers.get(key) else { return };
+        let (number, tag) = (consumer.channel, consumer.tag.clone());
+        self.consumers.retire(key);
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        channel.tags.remove(&tag);
+        if wire.capabilities.consumer_cancel_notify {
+            wire.send(number, &basic::Cancel { consumer_tag: &tag, no_wait: true });
+        }
+    }
+
+    /// Empties the outlet after consumers were cancelled: what is for them goes back to its place, the rest is sent.
+    pub(super) fn sweep_outlet(&mut self, wire: &mut Wire) {
+        wire.outlet.take(&mut self.taken);
+        self.sweep_taken(wire, false);
+    }
+
+    /// Gives everything that was taken back.
+    pub(super) fn return_taken(&mut self, wire: &mut Wire) {
+        self.sweep_taken(wire, true);
+    }
+
+    fn sweep_taken(&mut self, wire: &mut Wire, all: bool) {
+        let mut room = 0;
+        for delivery in std::mem::take(&mut self.taken.deliveries) {
+            let live = self.consumers.get(delivery.consumer).is_some_and(|consumer| consumer.id.is_some());
+            if live && !all {
+                self.send_delivery(wire, delivery);
+                continue;
+            }
+            room += delivery.cost();
+            let position = std::iter::once(delivery.position);
+            self.consumers.give_back(delivery.consumer, position, Settle::Unsent);
+            if let Some(consumer) = self.consumers.get(delivery.consumer).filter(|consumer| !consumer.no_ack)
+            {
+                self.settled_on(wire, consumer.channel, 1, Lsn::ZERO);
+            }
+        }
+        self.release_room(wire, room);
+    }
+
+    /// The connection is over: auto-ack deliveries that are not written go back. One that may be written in part
+    /// comes back flagged.
+    pub(super) fn return_unwritten(&mut self, wire: &Wire) {
+        let written = wire.out.written();
+        let mut from = 0;
+        for stretch in std::mem::take(&mut self.sent.stretches) {
+            let how = if from >= written { Settle::Unsent } else { Settle::Requeue };
+            from = stretch.until;
+            if let Some((key, first, count)) = stretch.auto_ack {
+                self.consumers.give_back(key, positions(first, count), how);
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! A connection that is open: its channels, consumers and what is collected from one read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::broker::outlet::Taken;
+use crate::broker::queue_cell::QueueCell;
+use crate::broker::users::User;
+use crate::broker::vhost::{RouteScratch, VHost};
+use crate::ids::{Position, Progress};
+use crate::message::MessageBuilder;
+use crate::protocol::frame::{Frame, FrameKind};
+use crate::protocol::method::{Method, channel};
+use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
+use crate::queue::Settle;
+use crate::session::basic::is_settlement;
+use crate::session::batch::PublishBatch;
+use crate::session::channel::{Channel, Closed, Mode, Then};
+use crate::session::consumers::Consumers;
+use crate::session::deliver::Sent;
+use crate::session::routes::RouteCache;
+use crate::session::wire::Wire;
+
+/// Unconfirmed publishes on one channel from which on the connection is not read.
+const UNCONFIRMED_LIMIT: u64 = 65_536;
+
+/// Why a connection stops.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// With an error.
+    Error(AmqpError),
+    /// The client sent connection.close.
+    ClientClosed,
+}
+
+impl From<AmqpError> for Stop {
+    fn from(error: AmqpError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) user: Arc<User>,
+    pub(super) vhost: Arc<VHost>,
+    pub(super) channels: BTreeMap<u16, Box<Channel>>,
+    /// Channels that were closed lately.
+    pub(super) closed: Vec<Closed>,
+    pub(super) consumers: Consumers,
+    pub(super) publishes: PublishBatch,
+    /// Settlements of this read, not yet told to the queues.
+    pub(super) settlements: Vec<(u32, Position, Settle)>,
+    pub(super) routes: RouteCache,
+    pub(super) scratch: RouteScratch,
+    pub(super) builder: MessageBuilder,
+    /// Queues that go with the connection.
+    pub(super) owned: Vec<Arc<QueueCell>>,
+    pub(super) taken: Taken,
+    pub(super) sent: Sent,
+    /// An alarm is on and this connection has published.
+    pub(super) blocked: bool,
+    /// Channels with replies or confirms that wait for the journal.
+    pub(super) waiting: Vec<u16>,
+    /// What the journal was last asked to wake us at.
+    pub(super) wake_asked: Option<Progress>,
+    /// A channel has too many unconfirmed publishes.
+    held_back: bool,
+    ended: bool,
+}
+
+impl Open {
+    pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>) -> Self {
+        let name = wire.name.as_deref().unwrap_or_default();
+        tracing::info!(peer = %wire.peer.address, user = ?user.name, vhost = ?vhost.name, name, "connection opened");
+        Self {
+            user,
+            vhost,
+            channels: BTreeMap::new(),
+            closed: Vec::new(),
+            consumers: Consumers::default(),
+            publishes: PublishBatch::default(),
+            settlements: Vec::new(),
+            routes: RouteCache::default(),
+            scratch: RouteScratch::default(),
+            builder: MessageBuilder::default(),
+            owned: Vec::new(),
+            taken: Taken::default(),
+            sent: Sent::default(),
+            blocked: false,
+            waiting: Vec::new(),
+            wake_asked: None,
+            held_back: false,
+            ended: false,
+        }
+    }
+
+    pub(super) fn wants_input(&self) -> bool {
+        !self.blocked && !self.held_back
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.wants_input()
+    }
+
+    /// The channel a method is for, which dispatch has found before.
+    #[inline]
+    pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, AmqpError> {
+        let missing = || AmqpError::new(ReplyCode::ChannelError, "expected 'channel.open'");
+        self.channels.get_mut(&number).map(|channel| &mut **channel).ok_or_else(missing)
+    }
+
+    /// Handles a frame; `rest` is what follows it in the input. Returns how many bytes of `rest` were used as well.
+    #[inline]
+    pub(super) fn on_frame(&mut self, wire: &mut Wire, frame: Frame<'_>, rest: &[u8]) -> Result<usize, Stop> {
+        if frame.kind == FrameKind::Heartbeat {
+            return Ok(0);
+        }
+        if frame.channel == 0 {
+            return self.on_connection(wire, Method::decode(frame.payload)?).map(|()| 0);
+        }
+        let Some(channel) = self.channels.get_mut(&frame.channel) else {
+            return self.on_unknown_channel(wire, frame).map(|()| 0);
+        };
+        if channel.closing {
+            return self.on_closing_frame(wire, frame).map(|()| 0);
+        }
+        match frame.kind {
+            FrameKind::Method if !channel.assembler.expects_method() => {
+                Err(channel.assembler.unexpected_method().into())
+            }
+            FrameKind::Method => {
+                let method = Method::decode(frame.payload)?;
+                if let Method::Basic(crate::protocol::method::basic::Method::Publish(publish)) = method {
+                    return self.on_publish(wire, frame, publish, rest);
+                }
+                let result = self.on_method(wire, frame.channel, method);
+                self.after_method(wire, frame.channel, method.id(), result).map(|()| 0)
+            }
+            FrameKind::Header => {
+                let result = channel.assembler.header(frame.payload, wire.limits.max_message_size);
+                self.on_content(wire, frame.channel, result).map(|()| 0)
+            }
+            FrameKind::Body => {
+                let result = channel.assembler.body(frame.payload);
+                self.on_content(wire, frame.channel, result).map(|()| 0)
+            }
+            FrameKind::Heartbeat => Ok(0),
+        }
+    }
+
+    fn on_unknown_channel(&mut self, wire: &mut Wire, frame: Frame<'_>) -> Result<(), Stop> {
+        if frame.kind != FrameKind::Method {
+            if self.is_left_over(wire, frame.channel, false) {
+                return Ok(());
+            }
+            return Err(AmqpError::new(ReplyCode::UnexpectedFrame, "expected 'channel.open'").into());
+        }
+        let method = Method::decode(frame.payload)?;
+        let opens = matches!(method, Method::Channel(channel::Method::Open(_)));
+        let is_close_ok = matches!(method, Method::Channel(channel::Method::CloseOk(_)));
+        if !opens && self.is_left_over(wire, frame.channel, is_close_ok) {
+            return Ok(());
+        }
+        match method {
+            Method::Channel(channel::Method::Open(_)) => {
+                self.open_channel(wire, frame.channel).map_err(|error| error.at(method.id()).into())
+            }
+            Method::Connection(_) => Err(not_on_a_channel().at(method.id()).into()),
+            _ => {
+                Err(AmqpError::new(ReplyCode::ChannelError, "expected 'channel.open'").at(method.id()).into())
+            }
+        }
+    }
+
+    /// Only the end of the closing is of interest; the rest was sent before the client knew, and may be anything.
+    fn on_closing_frame(&mut self, wire: &mut Wire, frame: Frame<'_>) -> Result<(), Stop> {
+        match (frame.kind, Method::decode(frame.payload)) {
+            (FrameKind::Method, Ok(Method::Channel(method))) => {
+                self.on_closing_channel(wire, frame.channel, method)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_method(&mut self, wire: &mut Wire, number: u16, method: Method<'_>) -> Result<(), Stop> {
+        // Acknowledgements are collected; everything else sees what came before it done.
+        if !matches!(&method, Method::Basic(basic) if is_settlement(basic)) {
+            self.flush(wire);
+        }
+        match method {
+            Method::Basic(method) => self.on_basic(wire, number, method),
+            Method::Channel(method) => self.on_channel(wire, number, method),
+            Method::Queue(method) => Ok(self.on_queue(wire, number, method)?),
+            Method::Exchange(method) => Ok(self.on_exchange(wire, number, method)?),
+            Method::Confirm(method) => Ok(self.on_confirm(wire, number, method)?),
+            Method::Tx(method) => Ok(self.on_tx(wire, number, method)?),
+            Method::Access(method) => Ok(self.on_access(wire, number, method)?),
+            Method::Connection(_) => Err(not_on_a_channel().into()),
+        }
+    }
+
+    /// Turns a soft error into the end of its channel.
+    pub(super) fn after_method(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        method: MethodId,
+        result: Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        match result {
+            Err(Stop::Error(error)) if error.closes_connection() => Err(error.at(method).into()),
+            Err(Stop::Error(error)) => {
+                self.flush(wire);
+                self.fail_channel(wire, number, &error.at(method));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Hands what was collected to the queues, and lets confirms and replies out whose time has come.
+    pub(super) fn flush(&mut self, wire: &mut Wire) {
+        if !self.publishes.is_empty() {
+            let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
+            publishes.flush(vhost, scratch, |number, count, safe| {
+                if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
+                    confirms.taken(count, safe);
+                    if !waiting.contains(&number) {
+                        waiting.push(number);
+                    }
+                }
+            });
+        }
+        if !self.settlements.is_empty() {
+            self.flush_settlements(wire);
+        }
+        if !self.waiting.is_empty() {
+            self.release_waiting(wire);
+        }
+    }
+
+    /// Notes that `number` has a reply that waits for the journal.
+    pub(super) fn waits(&mut self, number: u16) {
+        if !self.waiting.contains(&number) {
+            self.waiting.push(number);
+        }
+    }
+
+    /// Lets confirms and replies out whose gates are open, and asks to be woken for the rest.
+    pub(super) fn release_waiting(&mut self, wire: &mut Wire) {
+        let progress = wire.broker.journal.progress();
+        let mut still = Vec::new();
+        let mut earliest: Option<Progress> = None;
+        self.held_back = false;
+        for number in std::mem::take(&mut self.waiting) {
+            self.send_confirms(wire, number, progress.durable);
+            self.send_replies(wire, number, progress);
+            let Some(channel) = self.channels.get(&number) else { continue };
+            let mut waits_for = channel
+                .gates
+                .waits_for()
+                .map(|gate| Progress { written: gate.written, durable: gate.durable });
+            if let Mode::Confirm(confirms) = &channel.mode
+                && let Some(durable) = confirms.waits_for()
+            {
+                self.held_back |= confirms.outstanding() > UNCONFIRMED_LIMIT;
+                let for_confirms = Progress { durable, ..Progress::default() };
+                // Either may come first; being woken early costs a look.
+                waits_for = Some(waits_for.map_or(for_confirms, |other| earlier(other, for_confirms)));
+            }
+            if let Some(at) = waits_for {
+                earliest = Some(earliest.map_or(at, |other| earlier(other, at)));
+                still.push(number);
+            }
+        }
+        self.waiting = still;
+        if let Some(at) = earliest
+            && self.wake_asked != Some(at)
+            && let Some(waker) = wire.outlet.waker()
+        {
+            self.wake_asked = Some(at);
+            wire.broker.journal.wake_at(at, &waker);
+        }
+    }
+
+    fn send_replies(&mut self, wire: &mut Wire, number: u16, progress: Progress) {
+        while let Some(channel) = self.channels.get_mut(&number)
+            && let Some(reply) = channel.gates.pop(progress)
+        {
+            wire.out.append(|out| out.extend_from_slice(&reply.frames));
+            let flow = channel.flow;
+            match reply.then {
+                Then::Nothing => {}
+                Then::Activate(key) => self.consumers.set_active(key, flow),
+                Then::Remove => self.remove_channel(wire, number),
+            }
+        }
+    }
+
+    /// Does what the outlet and the alarms ask for. Returns the reason if the connection is to close.
+    pub(super) fn on_wake(&mut self, wire: &mut Wire) -> Option<AmqpError> {
+        wire.outlet.take(&mut self.taken);
+        self.send_deliveries(wire);
+        for key in std::mem::take(&mut self.taken.gone) {
+            self.on_queue_gone(wire, key);
+        }
+        self.check_alarm(wire);
+        if !self.waiting.is_empty() {
+            self.wake_asked = None;
+            self.release_waiting(wire);
+        }
+        self.taken.close.take()
+    }
+
+    pub(super) fn log_end(&self, wire: &Wire, reason: &str) {
+        let (user, vhost) = (&self.user.name, &self.vhost.name);
+        tracing::info!(peer = %wire.peer.address, ?user, ?vhost, reason = %printable(reason), "connection closed");
+    }
+
+    pub(super) fn log_channel_error(&self, wire: &Wire, channel: u16, error: &str) {
+        let (user, vhost) = (&self.user.name, &self.vhost.name);
+        tracing::warn!(peer = %wire.peer.address, ?user, ?vhost, channel, error = %printable(error), "channel closed");
+    }
+
+    /// Gives everything back: unacked and undelivered messages, consumers, owned queues.
+    pub(super) fn end(&mut self, wire: &mut Wire) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.flush(wire);
+        let numbers: Vec<u16> = self.channels.keys().copied().collect();
+        for &number in &numbers {
+            self.cancel_all(number);
+        }
+        wire.outlet.close(&mut self.taken);
+        self.return_taken(wire);
+        self.return_unwritten(wire);
+        for &number in &numbers {
+            self.requeue_unacked(wire, number);
+        }
+        for cell in self.owned.drain(..) {
+            self.vhost.delete_owned(&cell);
+        }
+    }
+}
+
+fn earlier(a: Progress, b: Progress) -> Progress {
+    if a.durable.max(a.written) <= b.durable.max(b.written) { a } else { b }
+}
+
+fn not_on_a_channel() -> AmqpError {
+    AmqpError::new(ReplyCode::CommandInvalid, "unimplemented method")
+}
+
+/// A text that holds a client's words, as a log line may hold it.
+fn printable(text: &str) -> String {
+    text.chars()
+        .take(256)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}

@@ -1,0 +1,346 @@
+//! basic.publish and its content: checks, route, message.
+
+use std::sync::Arc;
+
+use crate::broker::vhost::Route;
+use crate::message::Body;
+use crate::protocol::content::{Content, ContentHeader};
+use crate::protocol::field::{TableBuilder, TableRef, Value};
+use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
+use crate::protocol::method::{Args, basic};
+use crate::protocol::properties::{
+    FLAG_EXPIRATION, FLAG_HEADERS, FLAG_USER_ID, Properties, PropertiesBuilder,
+};
+use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
+use crate::queue::arguments::MAX_MILLISECONDS;
+use crate::session::channel::Mode;
+use crate::session::open::{Open, Stop};
+use crate::session::tx::Staged;
+use crate::session::wire::Wire;
+
+const PUBLISH: MethodId = <basic::Publish<'static> as Args>::ID;
+
+/// Where exchange and routing key stand in a basic.publish payload: after the ids and the ticket, before the flags.
+const NAMES_FROM: usize = 6;
+
+/// A basic.publish whose content is still to come.
+#[derive(Debug)]
+pub(super) struct Published {
+    exchange: Box<str>,
+    routing_key: Box<str>,
+    mandatory: bool,
+    immediate: bool,
+}
+
+/// Where a message is to go, as the client said.
+#[derive(Clone, Copy)]
+struct Address<'a> {
+    exchange: &'a str,
+    routing_key: &'a str,
+    mandatory: bool,
+    immediate: bool,
+}
+
+/// The parts of a message that lies whole in the input, and how many bytes of it follow the method frame.
+struct Whole<'a> {
+    properties: Properties<'a>,
+    body: &'a [u8],
+    used: usize,
+}
+
+/// Looks for the content of a publish: its header frame and, unless it is empty, one body frame with all of it.
+/// `None` if it is not all there, or anything about it is not plain; then it is taken frame by frame.
+#[inline]
+fn whole_content<'a>(channel: u16, rest: &'a [u8], max_payload: u32, max_size: u64) -> Option<Whole<'a>> {
+    let Ok(Next::Frame(frame)) = next_frame(rest, max_payload) else { return None };
+    if frame.kind != FrameKind::Header || frame.channel != channel {
+        return None;
+    }
+    let header = ContentHeader::parse(frame.payload, PUBLISH).ok()?;
+    let used = frame.wire_len();
+    if header.body_size == 0 {
+        return Some(Whole { properties: header.properties, body: &[], used });
+    }
+    let Ok(Next::Frame(body)) = next_frame(&rest[used..], max_payload) else { return None };
+    let is_all = body.kind == FrameKind::Body
+        && body.channel == channel
+        && body.payload.len() as u64 == header.body_size
+        && header.body_size <= max_size;
+    is_all.then(|| Whole { properties: header.properties, body: body.payload, used: used + body.wire_len() })
+}
+
+impl Open {
+    /// A basic.publish. Takes its content along if that lies whole in `rest`, and returns how much of `rest` it used.
+    #[inline]
+    pub(super) fn on_publish(
+        &mut self,
+        wire: &mut Wire,
+        frame: Frame<'_>,
+        publish: basic::Publish<'_>,
+        rest: &[u8],
+    ) -> Result<usize, Stop> {
+        let basic::Publish { exchange, routing_key, mandatory, immediate, .. } = publish;
+        let whole = whole_content(frame.channel, rest, wire.max_payload(), wire.limits.max_message_size);
+        if let Some(Whole { properties, body, used }) = whole {
+            let address = Address { exchange, routing_key, mandatory, immediate };
+            let names = &frame.payload[NAMES_FROM..frame.payload.len() - 1];
+            let result = self.publish(wire, frame.channel, names, address, properties, Body::Borrowed(body));
+            return match result {
+                Ok(()) => Ok(used),
+                Err(error) => {
+                    self.after_method(wire, frame.channel, PUBLISH, Err(error.into())).map(|()| used)
+                }
+            };
+        }
+        let published =
+            Published { exchange: exchange.into(), routing_key: routing_key.into(), mandatory, immediate };
+        self.channel(frame.channel)?.assembler.begin(published);
+        Ok(0)
+    }
+
+    /// A content frame was taken; perhaps it completed a message.
+    pub(super) fn on_content(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        result: Result<Option<Content<Published>>, AmqpError>,
+    ) -> Result<(), Stop> {
+        let result = match result {
+            Ok(None) => return Ok(()),
+            Ok(Some(content)) => self.on_message(wire, number, content),
+            // It names the method itself, or none where there is none.
+            Err(error) if error.closes_connection() => return Err(error.into()),
+            Err(error) => Err(error),
+        };
+        self.after_method(wire, number, PUBLISH, result.map_err(Stop::Error))
+    }
+
+    fn on_message(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        content: Content<Published>,
+    ) -> Result<(), AmqpError> {
+        let Content { method, header, body } = content;
+        let properties = ContentHeader::assume_valid(&header).properties;
+        let address = Address {
+            exchange: &method.exchange,
+            routing_key: &method.routing_key,
+            mandatory: method.mandatory,
+            immediate: method.immediate,
+        };
+        let mut names = Vec::with_capacity(address.exchange.len() + address.routing_key.len() + 2);
+        for name in [address.exchange, address.routing_key] {
+            names.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+            names.extend_from_slice(name.as_bytes());
+        }
+        self.publish(wire, number, &names, address, properties, Body::Owned(body))
+    }
+
+    #[inline]
+    fn publish(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        names: &[u8],
+        address: Address<'_>,
+        properties: Properties<'_>,
+        body: Body<'_>,
+    ) -> Result<(), AmqpError> {
+        self.block_if_alarmed(wire);
+        if address.immediate {
+            return Err(AmqpError::new(ReplyCode::NotImplemented, "immediate=true"));
+        }
+        if properties.flags() & (FLAG_EXPIRATION | FLAG_USER_ID | FLAG_HEADERS) != 0 {
+            return self.publish_special(wire, number, names, address, properties, body);
+        }
+        let found;
+        let route = match self.routes.find(&self.vhost, names) {
+            Some(route) => route,
+            None => {
+                found = self.find_route(names, address, None)?;
+                &found
+            }
+        };
+        let message = self.builder.build(address.exchange, address.routing_key, properties, body);
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        let confirms = matches!(channel.mode, Mode::Confirm(_));
+        if route.queues.is_empty() || matches!(channel.mode, Mode::Tx(_)) {
+            let route = route.clone();
+            return self.publish_to(wire, number, address, &route, message);
+        }
+        self.publishes.add(route, message);
+        if confirms {
+            self.publishes.count_confirm(number);
+        }
+        Ok(())
+    }
+
+    /// A message with properties that the broker has to look at.
+    fn publish_special(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        names: &[u8],
+        address: Address<'_>,
+        properties: Properties<'_>,
+        body: Body<'_>,
+    ) -> Result<(), AmqpError> {
+        let headers = properties.headers();
+        let mut route = match self.routes.find(&self.vhost, names) {
+            Some(route) => route.clone(),
+            None => self.find_route(names, address, headers)?,
+        };
+        check_expiration(properties)?;
+        let more_keys = sender_selected(headers)?;
+        if !more_keys.is_empty() {
+            route = self.route_all(&route, address.exchange, &more_keys, headers)?;
+        }
+        self.check_user_id(properties)?;
+        let message = if headers.is_some_and(|headers| headers.get("BCC").is_some()) {
+            let without = without_bcc(properties);
+            let properties = Properties::assume_valid(&without);
+            self.builder.build(address.exchange, address.routing_key, properties, body)
+        } else {
+            self.builder.build(address.exchange, address.routing_key, properties, body)
+        };
+        self.publish_to(wire, number, address, &route, message)
+    }
+
+    /// Looks a route up in the topology and remembers it if it holds for every message with these names.
+    fn find_route(
+        &mut self,
+        names: &[u8],
+        address: Address<'_>,
+        headers: Option<TableRef<'_>>,
+    ) -> Result<Arc<Route>, AmqpError> {
+        let Address { exchange, routing_key, .. } = address;
+        let routed = self.vhost.route(exchange, routing_key, headers, &mut self.scratch)?;
+        if routed.cacheable {
+            self.routes.remember(names, routed.epoch, &routed.route);
+        }
+        Ok(routed.route)
+    }
+
+    /// The queues of `first` and those that the keys of CC and BCC lead to, each once.
+    fn route_all(
+        &mut self,
+        first: &Arc<Route>,
+        exchange: &str,
+        keys: &[&str],
+        headers: Option<TableRef<'_>>,
+    ) -> Result<Arc<Route>, AmqpError> {
+        let mut queues = first.queues.to_vec();
+        for key in keys {
+            let more = self.vhost.route(exchange, key, headers, &mut self.scratch)?;
+            queues.extend(more.route.queues.iter().cloned());
+        }
+        queues.sort_by_key(|cell| cell.id);
+        queues.dedup_by_key(|cell| cell.id);
+        Ok(Arc::new(Route { queues: queues.into() }))
+    }
+
+    /// Puts a message on its way: to its queues, into the transaction, or back to the publisher.
+    fn publish_to(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        address: Address<'_>,
+        route: &Arc<Route>,
+        message: crate::message::Message,
+    ) -> Result<(), AmqpError> {
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        if let Mode::Tx(transaction) = &mut channel.mode {
+            let staged = Staged { message, route: route.clone(), mandatory: address.mandatory };
+            return transaction.publish(staged);
+        }
+        let confirms = matches!(channel.mode, Mode::Confirm(_));
+        if !route.queues.is_empty() {
+            self.publishes.add(route, message);
+        } else if address.mandatory {
+            // Before its confirm, which comes with the batch.
+            return_message(wire, number, &message);
+        }
+        if confirms {
+            self.publishes.count_confirm(number);
+        }
+        Ok(())
+    }
+
+    fn check_user_id(&self, properties: Properties<'_>) -> Result<(), AmqpError> {
+        let Some(claimed) = properties.user_id() else { return Ok(()) };
+        if claimed == self.user.name.as_bytes() {
+            return Ok(());
+        }
+        let text = format!(
+            "user_id property set to '{}' but authenticated user was '{}'",
+            String::from_utf8_lossy(claimed),
+            self.user.name
+        );
+        Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
+    }
+}
+
+/// Sends an unroutable message back.
+pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::message::Message) {
+    let method = basic::Return {
+        reply_code: ReplyCode::NoRoute.code(),
+        reply_text: "NO_ROUTE",
+        exchange: message.exchange(),
+        routing_key: message.routing_key(),
+    };
+    wire.send(number, &method);
+    let frame_max = wire.frame_max;
+    message.write_content(&mut wire.out, number, frame_max);
+}
+
+/// The expiration property is a whole number of milliseconds in decimal; RabbitMQ takes a plus sign.
+fn check_expiration(properties: Properties<'_>) -> Result<(), AmqpError> {
+    let Some(text) = properties.expiration() else { return Ok(()) };
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let why = if !is_number {
+        "not a whole number of milliseconds"
+    } else {
+        // Too many digits for a number are too large a number.
+        let milliseconds = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
+        if milliseconds.is_some_and(|ms| ms <= MAX_MILLISECONDS) {
+            return Ok(());
+        }
+        "value_too_large"
+    };
+    let text = format!("invalid expiration '{}': {why}", String::from_utf8_lossy(text));
+    Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
+}
+
+/// The further routing keys that the headers CC and BCC ask for. Members that are not strings are passed over.
+fn sender_selected(headers: Option<TableRef<'_>>) -> Result<Vec<&str>, AmqpError> {
+    let mut keys = Vec::new();
+    let Some(headers) = headers else { return Ok(keys) };
+    for name in ["CC", "BCC"] {
+        match headers.get(name) {
+            None => {}
+            Some(Value::Array(array)) => keys.extend(array.iter().filter_map(Value::as_str)),
+            Some(other) => {
+                let text =
+                    format!("invalid message: {{unacceptable_type_in_header,{name},{}}}", other.type_name());
+                return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+            }
+        }
+    }
+    keys.retain(|key| key.len() <= usize::from(u8::MAX));
+    Ok(keys)
+}
+
+/// The properties with BCC taken out of the headers: its receivers are not to be seen.
+fn without_bcc(properties: Properties<'_>) -> Vec<u8> {
+    let mut table = TableBuilder::new();
+    for (key, value) in properties.headers().unwrap_or(TableRef::EMPTY).iter() {
+        if key != "BCC" {
+            table.value(key, value);
+        }
+    }
+    let mut builder = PropertiesBuilder::from_properties(properties);
+    builder.set_headers(Some(&table.finish()));
+    builder.finish()
+}

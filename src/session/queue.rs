@@ -1,0 +1,135 @@
+//! Class queue.
+
+use crate::broker::vhost::{BindRequest, BindTarget, Declared, QueueDeclare};
+use crate::channel::gates::Gate;
+use crate::protocol::method::queue;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::arguments;
+use crate::session::open::Open;
+use crate::session::wire::Wire;
+
+/// What server-named queues are called before the dash.
+const GENERATED: &str = "amq.gen";
+
+impl Open {
+    pub(super) fn on_queue(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        method: queue::Method<'_>,
+    ) -> Result<(), AmqpError> {
+        use queue::Method as M;
+        match method {
+            M::Declare(declare) => self.on_queue_declare(wire, number, declare),
+            M::Bind(bind) => self.on_queue_bind(wire, number, bind),
+            M::Unbind(unbind) => {
+                let queue::Unbind { queue, exchange: source, routing_key, arguments, .. } = unbind;
+                let channel = self.channels.get(&number);
+                let Some(channel) = channel else { return Ok(()) };
+                let name = channel.queue_name(queue)?;
+                let key = binding_key(queue, routing_key, name);
+                let target = BindTarget::Queue(name);
+                let gate = self.vhost.unbind(BindRequest { source, target, key, arguments }, wire.id)?;
+                self.reply_unless(false, wire, number, gate, &queue::UnbindOk {});
+                Ok(())
+            }
+            M::Purge(purge) => {
+                let name = self.channel(number)?.queue_name(purge.queue)?.to_owned();
+                let (message_count, lsn) = self.vhost.find_queue(&name, wire.id)?.purge();
+                let reply = queue::PurgeOk { message_count: count(message_count) };
+                self.reply_unless(purge.no_wait, wire, number, Gate::durable(lsn), &reply);
+                Ok(())
+            }
+            M::Delete(delete) => {
+                let queue::Delete { queue, if_unused, if_empty, no_wait, .. } = delete;
+                let name = self.channel(number)?.queue_name(queue)?.to_owned();
+                let (ready, gate) = self.vhost.delete_queue(&name, if_unused, if_empty, wire.id)?;
+                self.owned.retain(|cell| cell.spec.name != name);
+                let reply = queue::DeleteOk { message_count: count(ready) };
+                self.reply_unless(no_wait, wire, number, gate, &reply);
+                Ok(())
+            }
+            M::DeclareOk(_) | M::BindOk(_) | M::UnbindOk(_) | M::PurgeOk(_) | M::DeleteOk(_) => {
+                Err(AmqpError::new(ReplyCode::CommandInvalid, "unexpected method from a client"))
+            }
+        }
+    }
+
+    fn on_queue_declare(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        declare: queue::Declare<'_>,
+    ) -> Result<(), AmqpError> {
+        let Declared { cell, created, gate } = if declare.passive {
+            let name = self.channel(number)?.queue_name(declare.queue)?.to_owned();
+            self.vhost.find_declared(&name, wire.id)?
+        } else {
+            self.declare_queue(wire, declare)?
+        };
+        if created {
+            for name in arguments::without_effect(declare.arguments) {
+                let queue = &cell.spec.name;
+                tracing::warn!(?queue, "the argument {name} is kept, but has no effect in this version");
+            }
+            if cell.spec.owner.is_some() {
+                self.owned.push(cell.clone());
+            }
+        }
+        self.channel(number)?.last_queue = Some(cell.spec.name.clone());
+        if declare.no_wait {
+            return Ok(());
+        }
+        let (depth, consumer_count) = cell.counts();
+        let reply =
+            queue::DeclareOk { queue: &cell.spec.name, message_count: count(depth.ready), consumer_count };
+        self.reply_unless(false, wire, number, gate, &reply);
+        Ok(())
+    }
+
+    fn declare_queue(&self, wire: &Wire, declare: queue::Declare<'_>) -> Result<Declared, AmqpError> {
+        let server_named = declare.queue.is_empty();
+        let generated;
+        let name = if server_named {
+            generated = wire.broker.names.generate(GENERATED);
+            &generated
+        } else {
+            declare.queue
+        };
+        let request = QueueDeclare {
+            name,
+            server_named,
+            durable: declare.durable,
+            exclusive: declare.exclusive,
+            auto_delete: declare.auto_delete,
+            arguments: declare.arguments,
+        };
+        self.vhost.declare_queue(request, wire.id)
+    }
+
+    fn on_queue_bind(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        bind: queue::Bind<'_>,
+    ) -> Result<(), AmqpError> {
+        let queue::Bind { queue, exchange: source, routing_key, arguments, no_wait, .. } = bind;
+        let Some(channel) = self.channels.get(&number) else { return Ok(()) };
+        let name = channel.queue_name(queue)?;
+        let key = binding_key(queue, routing_key, name);
+        let target = BindTarget::Queue(name);
+        let gate = self.vhost.bind(BindRequest { source, target, key, arguments }, wire.id)?;
+        self.reply_unless(no_wait, wire, number, gate, &queue::BindOk {});
+        Ok(())
+    }
+}
+
+/// With neither queue nor key given, the key is the name of the channel's last queue.
+fn binding_key<'a>(queue: &str, key: &'a str, name: &'a str) -> &'a str {
+    if queue.is_empty() && key.is_empty() { name } else { key }
+}
+
+/// A count as the wire has it.
+fn count(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
