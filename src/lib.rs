@@ -5,6 +5,8 @@
 
 pub mod broker;
 pub mod channel;
+pub mod cli;
+pub mod config;
 pub mod ids;
 pub mod lock;
 pub mod message;
@@ -12,6 +14,7 @@ pub mod output;
 pub mod protocol;
 pub mod queue;
 pub mod routing;
+pub mod server;
 pub mod session;
 pub mod storage;
 pub mod time;

@@ -1,0 +1,42 @@
+//! Why the program ends without having done its work, in one line.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+
+/// A failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    #[error("cannot open the log{}: {error}", place(path.as_ref()))]
+    Log { path: Option<PathBuf>, error: io::Error },
+    #[error("cannot create the data directory {}: {error}", path.display())]
+    DataDirectory { path: PathBuf, error: io::Error },
+    #[error("cannot start the worker threads: {0}")]
+    Runtime(io::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot listen on {}: {error}", joined(addresses))]
+    Listen { addresses: Vec<SocketAddr>, error: io::Error },
+}
+
+impl Failure {
+    /// Tells the person at the console, who may not be looking at the log.
+    pub(super) fn report(&self) {
+        // Without a console there is nobody to tell.
+        let _ = writeln!(io::stderr(), "leveret: {self}");
+    }
+}
+
+fn place(path: Option<&PathBuf>) -> String {
+    path.map(|path| format!(" file {}", path.display())).unwrap_or_default()
+}
+
+fn joined(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,207 @@
+//! The command line: `leveret serve`, which is also what `leveret` alone does, and `leveret check`.
+
+mod failure;
+mod logging;
+mod reload;
+mod serve;
+mod signals;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::failure::Failure;
+use crate::config::{Assignment, ConfigError, Environment, Loaded, Machine, Sources, Value, render};
+
+/// Version, commit and compiler, for `--version` and the log.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("BUILD_COMMIT"),
+    ", rustc ",
+    env!("BUILD_RUSTC"),
+    ")"
+);
+
+const AFTER_HELP: &str = "\
+Settings:
+  Flags beat the environment, the environment beats the file, the file beats the
+  defaults. The example file config/leveret.toml explains every setting. In the
+  environment each is LEVERET_SECTION_KEY, such as LEVERET_AMQP_HEARTBEAT=30, with
+  commas between the items of a list. RABBITMQ_DEFAULT_USER, _DEFAULT_PASS,
+  _DEFAULT_VHOST, _NODENAME, _NODE_PORT, _LOGS and _CONFIG_FILE work as well.
+
+Signals:
+  TERM, INT  close all connections and exit; a second one exits at once
+  HUP        read the configuration again and open the log file anew
+
+Examples:
+  leveret
+  leveret --listen 0.0.0.0:5672 --data-dir /var/lib/leveret
+  leveret --ephemeral --set auth.default_user=alice --set auth.default_pass=secret
+  leveret check --config /etc/leveret/leveret.toml";
+
+/// A small, fast AMQP 0-9-1 message broker
+#[derive(Debug, Parser)]
+#[command(
+    name = "leveret",
+    version = VERSION,
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker; this is what `leveret` alone does
+    #[command(after_help = AFTER_HELP)]
+    Serve(ServeArguments),
+    /// Check the configuration; exit with 0 if it is valid and with 1 if not
+    Check(CheckArguments),
+}
+
+#[derive(Debug, Args)]
+struct SourceArguments {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any setting, such as amqp.heartbeat=30; can be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = parse_assignment)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    sources: SourceArguments,
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    #[command(flatten)]
+    sources: SourceArguments,
+    /// Directory of the data [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Keep data in a temporary directory that is removed at exit
+    #[arg(long, conflicts_with = "data_dir")]
+    ephemeral: bool,
+    /// Address to listen on; can be repeated [default: 127.0.0.1:5672]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<String>,
+    /// Least severe level to log: off, error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How a line of the log looks: text, json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Print the effective configuration as TOML, secrets masked, and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// "section.key=value" into its two sides.
+fn parse_assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("expected section.key=value".to_owned()),
+    }
+}
+
+impl SourceArguments {
+    fn sources(&self) -> Result<Sources, ConfigError> {
+        let set = self.set.iter().map(|(name, value)| Assignment {
+            name: name.clone(),
+            value: Value::Raw(value.clone()),
+            flag: "--set",
+        });
+        Ok(Sources {
+            file: self.config.clone(),
+            environment: Environment::new(std::env::vars_os())?,
+            flags: set.collect(),
+        })
+    }
+}
+
+impl ServeArguments {
+    /// Flags with a name of their own come after `--set`, and so beat it.
+    fn sources(&self) -> Result<Sources, ConfigError> {
+        let mut sources = self.sources.sources()?;
+        let text = |text: &String| Value::Raw(text.clone());
+        let listen = (!self.listen.is_empty()).then(|| Value::List(self.listen.iter().map(text).collect()));
+        let flags = [
+            ("--data-dir", "storage.data_dir", self.data_dir.as_ref().map(text)),
+            ("--listen", "listen.amqp", listen),
+            ("--log-level", "log.level", self.log_level.as_ref().map(text)),
+            ("--log-format", "log.format", self.log_format.as_ref().map(text)),
+        ];
+        for (flag, name, value) in flags {
+            sources.flags.extend(value.map(|value| Assignment { name: name.to_owned(), value, flag }));
+        }
+        Ok(sources)
+    }
+}
+
+/// Runs the program. What it returns becomes the exit code: 0 after all went well, 1 after a failure that it
+/// described in one line on standard error, 2 after a command line it did not understand.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one look at the clock that starts it all")]
+pub fn run() -> ExitCode {
+    let started = Instant::now();
+    let CommandLine { command, serve } = CommandLine::parse();
+    let outcome = match command {
+        None => run_serve(&serve, started),
+        Some(Command::Serve(arguments)) => run_serve(&arguments, started),
+        Some(Command::Check(arguments)) => run_check(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_serve(arguments: &ServeArguments, started: Instant) -> Result<(), Failure> {
+    let sources = arguments.sources()?;
+    let loaded = sources.load(Machine::read())?;
+    if arguments.print_config {
+        return print(&render(&loaded));
+    }
+    serve::serve(sources, loaded, arguments.ephemeral, started)
+}
+
+fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
+    let loaded = arguments.sources.sources()?.load(Machine::read())?;
+    print(&format!("{}: valid\n", described(&loaded)))
+}
+
+/// What was checked.
+fn described(loaded: &Loaded) -> String {
+    match &loaded.file {
+        Some(path) => path.display().to_string(),
+        None => "the environment and the flags (no file was given)".to_owned(),
+    }
+}
+
+/// Writes to standard output. A reader who has seen enough and left is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! SIGHUP: the log file is opened anew, and the configuration is read again.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::logging::Logging;
+use crate::broker::Broker;
+use crate::config::{Effect, Loaded, Sources};
+use crate::server::SharedLimits;
+
+/// What a running server can be told anew.
+pub(super) struct Reloader {
+    pub(super) sources: Sources,
+    /// What the server runs with: as it started, and changed since by reloads.
+    pub(super) running: Loaded,
+    pub(super) logging: Logging,
+    pub(super) limits: SharedLimits,
+    pub(super) broker: Arc<Broker>,
+}
+
+impl Reloader {
+    /// Takes over what can change while the server runs. With a configuration that is not valid, all stays as it is.
+    pub(super) fn reload(&mut self) {
+        if let Err(error) = self.logging.reopen() {
+            error!(%error, "the log file cannot be opened anew, the old one stays in use");
+        }
+        let loaded = match self.sources.load(self.running.machine.clone()) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                error!(%error, "the configuration is not valid, the old one stays in effect");
+                return;
+            }
+        };
+        let config = loaded.config();
+        self.logging.set_level(config.log.level);
+        self.broker.set_max_connections(config.broker.max_connections);
+        self.limits.replace(config.session);
+
+        let mut taken = 0_usize;
+        for (option, effect) in self.running.options.changes(&loaded.options) {
+            match effect {
+                Effect::Reload => {
+                    taken += 1;
+                    info!(option, "changed");
+                }
+                Effect::Restart => warn!(option, "changed in the configuration, but needs a restart"),
+            }
+        }
+        self.running.options.take_reloadable(&loaded.options);
+        info!(changes = taken, "configuration read again");
+    }
+}

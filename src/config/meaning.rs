@@ -1,0 +1,125 @@
+//! What the options mean: the structs of the layers below, filled.
+
+use super::options::Options;
+use super::setting::{Name, Watermark};
+use super::{Config, Loaded, LogOptions, Machine};
+use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::server::options::ServerOptions;
+use crate::session::limits::SessionLimits;
+
+impl Loaded {
+    /// What is meant by the options.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let options = self.options.resolved(&self.machine);
+        Config {
+            broker: broker_options(&options),
+            server: server_options(&options, &self.machine),
+            session: session_limits(&options),
+            log: LogOptions {
+                level: options.log.level,
+                format: options.log.format,
+                file: options.log.file.clone(),
+            },
+            data_dir: options.storage.data_dir,
+        }
+    }
+}
+
+impl Options {
+    /// The same with names filled in that are taken from the machine or the program when empty.
+    pub(super) fn resolved(&self, machine: &Machine) -> Self {
+        let mut options = self.clone();
+        if options.cluster.name.is_empty() {
+            options.cluster.name.clone_from(&machine.host_name);
+        }
+        if options.product.version.is_empty() {
+            env!("CARGO_PKG_VERSION").clone_into(&mut options.product.version);
+        }
+        options
+    }
+}
+
+fn broker_options(options: &Options) -> BrokerOptions {
+    let auth = &options.auth;
+    let of_default = std::iter::once(&auth.default_vhost).chain(&options.vhosts.names);
+    let mut vhosts = Vec::new();
+    let mut users = Vec::new();
+    push_new(&mut vhosts, of_default.clone());
+    // A section for the default user says more than its two options, so it takes their place.
+    if !auth.default_user.is_empty() && !options.users.contains_key(&auth.default_user) {
+        users.push((&auth.default_user, auth.default_pass.0.as_str(), vhosts.clone()));
+    }
+    for (name, entry) in &options.users {
+        let mut own = Vec::new();
+        match &entry.vhosts {
+            Some(names) => push_new(&mut own, names),
+            None => push_new(&mut own, [&auth.default_vhost]),
+        }
+        push_new(&mut vhosts, entry.vhosts.iter().flatten());
+        users.push((name, entry.password.as_ref().map_or("", |password| password.0.as_str()), own));
+    }
+    let users = users.into_iter().map(|(name, password, vhosts)| UserOptions {
+        name: name.clone(),
+        password: password.to_owned(),
+        vhosts,
+        loopback_only: auth.loopback_users.iter().any(|user| user.0 == *name),
+    });
+    BrokerOptions {
+        cluster_name: options.cluster.name.clone(),
+        vhosts,
+        users: users.collect(),
+        max_connections: options.limits.connections.0,
+    }
+}
+
+/// Adds the names that are not there yet, in their order.
+fn push_new<'a>(list: &mut Vec<String>, names: impl IntoIterator<Item = &'a Name>) {
+    for Name(name) in names {
+        if !list.contains(name) {
+            list.push(name.clone());
+        }
+    }
+}
+
+fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
+    ServerOptions {
+        listen: options.listen.amqp.clone(),
+        backlog: options.listen.backlog.0,
+        nodelay: options.listen.nodelay,
+        keepalive: options.listen.keepalive,
+        user_timeout: options.listen.user_timeout.0,
+        write_timeout: options.listen.write_timeout.0,
+        shutdown_grace: options.shutdown.grace.0,
+        workers: usize::try_from(options.server.workers.0).unwrap_or(0),
+        memory_watermark: watermark(options.memory.high_watermark, machine),
+        memory_check_interval: options.memory.check_interval.0,
+    }
+}
+
+/// The watermark in bytes. A fraction of an unknown amount is never reached.
+fn watermark(watermark: Watermark, machine: &Machine) -> u64 {
+    match watermark {
+        Watermark::Absolute(bytes) => bytes,
+        // A fraction of the memory need not be exact, and a part of a u64 is one.
+        Watermark::Fraction(part) => (machine.memory.unwrap_or(0) as f64 * part) as u64,
+    }
+}
+
+fn session_limits(options: &Options) -> SessionLimits {
+    let amqp = &options.amqp;
+    SessionLimits {
+        heartbeat: amqp.heartbeat.0,
+        frame_max: amqp.frame_max.0,
+        initial_frame_max: amqp.initial_frame_max.0,
+        channel_max: amqp.channel_max.0,
+        handshake_timeout: amqp.handshake_timeout.0,
+        max_message_size: amqp.max_message_size.0,
+        default_prefetch: amqp.default_prefetch.0,
+        consumers_per_channel: options.limits.consumers_per_channel.0,
+        failed_login_delay: options.auth.failed_login_delay.0,
+        mechanisms: amqp.mechanisms.clone(),
+        product: options.product.name.0.clone(),
+        version: options.product.version.clone(),
+    }
+}

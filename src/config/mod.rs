@@ -1,0 +1,221 @@
+//! Configuration: one table of options, four places they are set in, and what is meant by them in the end.
+//!
+//! [`TABLE`] lists every option once. From it come the keys of the file, the names in the environment, `--set`,
+//! `--print-config` and the search for the nearest name in an error. Flags beat the environment, which beats the
+//! file, which beats the defaults. [`Sources::load`] brings the places together as typed [`Options`];
+//! [`Loaded::config`] turns them into the structs which the layers below define for themselves. Those never see
+//! this module.
+
+mod environment;
+mod error;
+mod file;
+mod machine;
+mod meaning;
+mod memory;
+mod options;
+mod render;
+mod setting;
+mod table;
+mod units;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tracing::level_filters::LevelFilter;
+
+pub use self::environment::Environment;
+pub use self::error::{ConfigError, Origin};
+pub use self::machine::Machine;
+pub use self::options::{Options, TABLE, UserEntry};
+pub use self::render::render;
+pub use self::table::{Effect, OptionRow};
+pub use self::value::Value;
+
+use self::setting::{Name, Secret, Setting};
+use self::table::nearest;
+use crate::broker::options::BrokerOptions;
+use crate::server::options::ServerOptions;
+use crate::session::limits::SessionLimits;
+
+/// What the program runs with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Users, vhosts and broker-wide limits.
+    pub broker: BrokerOptions,
+    /// Sockets, timeouts and threads.
+    pub server: ServerOptions,
+    /// Limits and offers of one connection's protocol.
+    pub session: SessionLimits,
+    /// The log.
+    pub log: LogOptions,
+    /// Directory of the data.
+    pub data_dir: PathBuf,
+}
+
+/// What is logged, how, and where to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogOptions {
+    /// Least severe level that is logged.
+    pub level: LevelFilter,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The file; `None` is the console, on standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The places that options are set in.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file from `--config`. Without it the environment may name one.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Environment,
+    /// Flags; later ones beat earlier ones.
+    pub flags: Vec<Assignment>,
+}
+
+/// An option set by a flag.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// `section.key`.
+    pub name: String,
+    /// The value as it was written.
+    pub value: Value,
+    /// The flag.
+    pub flag: &'static str,
+}
+
+/// A configuration that was read, before anything is derived from it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Every option with its value.
+    pub options: Options,
+    /// Where those come from that are not defaults, by name.
+    pub origins: BTreeMap<String, Origin>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// What the operator might want to know, for the log.
+    pub notes: Vec<String>,
+    /// The machine the configuration is meant for.
+    pub machine: Machine,
+}
+
+impl Sources {
+    /// Reads and merges all sources.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with any of them.
+    pub fn load(&self, machine: Machine) -> Result<Loaded, ConfigError> {
+        let mut loading = Loading::default();
+        self.environment.load_below_file(&mut loading)?;
+        let file = self.file.clone().or_else(|| self.environment.config_file());
+        if let Some(path) = &file {
+            file::load(path, &mut loading)?;
+        }
+        self.environment.load_above_file(&mut loading)?;
+        for Assignment { name, value, flag } in &self.flags {
+            loading.assign(name, value, Origin::Flag(flag))?;
+        }
+        loading.check_users()?;
+        let Loading { options, origins, notes } = loading;
+        Ok(Loaded { options, origins, file, notes, machine })
+    }
+}
+
+/// A configuration while it is put together.
+#[derive(Debug, Default)]
+struct Loading {
+    options: Options,
+    origins: BTreeMap<String, Origin>,
+    notes: Vec<String>,
+}
+
+impl Loading {
+    /// Sets an option from any source.
+    fn assign(&mut self, name: &str, value: &Value, origin: Origin) -> Result<(), ConfigError> {
+        let user_key = name.strip_prefix("auth.users.").and_then(|rest| rest.rsplit_once('.'));
+        let (done, expected, secret) = if let Some(row) = TABLE.iter().find(|row| row.name == name) {
+            ((row.set)(&mut self.options, value), row.expected, row.secret)
+        } else if let Some((user, "password")) = user_key {
+            let password = Secret::read(value);
+            let done = password.map(|password| self.user(user, origin.clone()).password = Some(password));
+            (done, Secret::expected as fn() -> String, true)
+        } else if let Some((user, "vhosts")) = user_key {
+            let vhosts = Vec::<Name>::read(value);
+            let done = vhosts.map(|vhosts| self.user(user, origin.clone()).vhosts = Some(vhosts));
+            (done, Vec::<Name>::expected as fn() -> String, false)
+        } else {
+            return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), nearest: nearest_key(name) });
+        };
+        if done.is_none() {
+            let found = if secret { "something else".to_owned() } else { value.quoted() };
+            return Err(ConfigError::BadValue { origin, key: name.to_owned(), expected: expected(), found });
+        }
+        self.origins.insert(name.to_owned(), origin);
+        Ok(())
+    }
+
+    /// The entry of a user, made at the first mention, whose place is remembered.
+    fn user(&mut self, user: &str, origin: Origin) -> &mut UserEntry {
+        self.origins.entry(format!("auth.users.{user}")).or_insert(origin);
+        self.options.users.entry(user.to_owned()).or_default()
+    }
+
+    /// What only shows once every source has been read.
+    fn check_users(&self) -> Result<(), ConfigError> {
+        for (user, entry) in &self.options.users {
+            let Some(origin) = self.origins.get(&format!("auth.users.{user}")) else { continue };
+            let origin = origin.clone();
+            if Name::read(&Value::Text(user.clone())).is_none() {
+                let (expected, found) = (Name::expected(), Value::Text(user.clone()).quoted());
+                return Err(ConfigError::BadValue { origin, key: "auth.users".to_owned(), expected, found });
+            }
+            if entry.password.is_none() {
+                return Err(ConfigError::NoPassword { origin, user: user.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key that looks most like an unknown one.
+fn nearest_key(name: &str) -> String {
+    let user = name.strip_prefix("auth.users.").map(|rest| rest.split('.').next().unwrap_or_default());
+    let user = user.filter(|user| !user.is_empty()).unwrap_or("NAME");
+    let of_users = ["password", "vhosts"].map(|key| format!("auth.users.{user}.{key}"));
+    let known = TABLE.iter().map(|row| row.name).chain(of_users.iter().map(String::as_str));
+    nearest(name, known).unwrap_or_default().to_owned()
+}
+
+impl Options {
+    /// The options in which two configurations differ, with when a change takes effect.
+    #[must_use]
+    pub fn changes(&self, other: &Self) -> Vec<(&'static str, Effect)> {
+        let rows = TABLE.iter().filter(|row| !(row.same)(self, other));
+        let mut changes: Vec<_> = rows.map(|row| (row.name, row.effect)).collect();
+        if self.users != other.users {
+            changes.push(("auth.users", Effect::Restart));
+        }
+        changes
+    }
+
+    /// Takes over the options that a running server can change, and leaves the others.
+    pub fn take_reloadable(&mut self, other: &Self) {
+        for row in TABLE.iter().filter(|row| row.effect == Effect::Reload) {
+            (row.take)(self, other);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The option table: every setting there is, with its type, its default and what it is for.
+//!
+//! The comments here are the reference text. `config/leveret.toml` says the same at more length; a test keeps the
+//! two from drifting apart.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::LogFormat;
+use super::setting::{
+    FrameMax, InitialFrameMax, Name, Seconds, Secret, Setting, Size, Span, Watermark, Within,
+};
+use super::table::{Effect, OptionRow, options};
+use crate::server::options::Keepalive;
+use crate::session::limits::Mechanism;
+
+/// The largest message body that can be allowed (512 MiB).
+const LARGEST_MESSAGE: u64 = 512 << 20;
+
+/// A user from `[auth.users.NAME]`, whose parts may come from different sources.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserEntry {
+    /// Password in clear. A user must have one in the end.
+    pub password: Option<Secret>,
+    /// The vhosts the user may open; the default vhost if not given.
+    pub vhosts: Option<Vec<Name>>,
+}
+
+options! {
+    /// Sockets that clients connect to.
+    listen: Listen {
+        /// Addresses for AMQP without TLS. Only this machine can connect unless told otherwise.
+        amqp: Vec<SocketAddr> [Restart] = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))];
+        /// Connections the operating system holds ready before they are accepted.
+        backlog: Within<u32, 1, 65_535> [Restart] = Within(1024);
+        /// Whether small writes leave at once (TCP_NODELAY).
+        nodelay: bool [Restart] = true;
+        /// TCP keepalive: seconds of silence, seconds between probes, probes. "off" leaves it off.
+        keepalive: Option<Keepalive> [Restart] = Some(Keepalive {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(10),
+            probes: 3,
+        });
+        /// How long sent bytes may stay unacknowledged before the connection counts as dead (TCP_USER_TIMEOUT).
+        /// 0 leaves it to the operating system.
+        user_timeout: Span<0> [Restart] = Span(Duration::from_secs(30));
+        /// A client that takes nothing for so long while bytes wait for it is cut.
+        write_timeout: Span<100> [Restart] = Span(Duration::from_secs(30));
+    }
+    /// The protocol as it is offered to clients.
+    amqp: Amqp {
+        /// Seconds between heartbeats; 0 offers none. The client's answer counts.
+        heartbeat: Seconds [Reload] = Seconds(60);
+        /// Largest frame in bytes, at least 4096; 0 is no limit.
+        frame_max: FrameMax [Reload] = FrameMax(131_072);
+        /// Largest frame before login in bytes, at least 4096. Access tokens travel in it.
+        initial_frame_max: InitialFrameMax [Reload] = InitialFrameMax(8192);
+        /// Most channels on one connection; 0 is no limit.
+        channel_max: Within<u16, 0, 65_535> [Reload] = Within(2047);
+        /// Time from connect to connection.open-ok.
+        handshake_timeout: Span<100> [Reload] = Span(Duration::from_secs(10));
+        /// Largest message body, at most 512 MiB.
+        max_message_size: Size<LARGEST_MESSAGE> [Reload] = Size(16 << 20);
+        /// Prefetch of consumers whose channel never sent basic.qos; 0 is no limit.
+        default_prefetch: Within<u16, 0, 65_535> [Reload] = Within(0);
+        /// Login mechanisms in the order they are offered.
+        mechanisms: Vec<Mechanism> [Reload] = vec![Mechanism::Plain, Mechanism::AmqPlain];
+    }
+    /// How much of a thing there may be.
+    limits: Limits {
+        /// Most connections at a time; 0 is no limit.
+        connections: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
+        /// Most consumers on one channel; 0 is no limit.
+        consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
+    }
+    /// When publishers are held back for the sake of memory.
+    memory: Memory {
+        /// Resident memory above which publishers are blocked: a fraction of the machine's or container's memory,
+        /// or a size. 0 is never.
+        high_watermark: Watermark [Restart] = Watermark::Fraction(0.6);
+        /// How often memory is looked at.
+        check_interval: Span<100> [Restart] = Span(Duration::from_millis(2500));
+    }
+    /// Where data is kept.
+    storage: Storage {
+        /// Directory of the data. It is created at the start, for its owner alone.
+        data_dir: PathBuf [Restart] = PathBuf::from("./data");
+    }
+    /// Who may log in. Users have sections of their own, `[auth.users.NAME]`.
+    auth: Auth {
+        /// The user that exists without further ado. Empty is none.
+        default_user: String [Restart] = "guest".to_owned();
+        /// Its password. With an empty one nobody logs in.
+        default_pass: Secret [Restart] = Secret("guest".to_owned());
+        /// The vhost that always exists, and that the default user may open.
+        default_vhost: Name [Restart] = Name("/".to_owned());
+        /// Users that are refused from any other machine.
+        loopback_users: Vec<Name> [Restart] = vec![Name("guest".to_owned())];
+        /// How long the answer to a failed login is held back.
+        failed_login_delay: Span<0> [Reload] = Span(Duration::from_secs(1));
+    }
+    /// Vhosts.
+    vhosts: Vhosts {
+        /// Vhosts that exist from the start beside the default one and those of users. The default user may open
+        /// them.
+        names: Vec<Name> [Restart] = vec![];
+    }
+    /// The log.
+    log: Log {
+        /// Least severe level that is logged: off, error, warn, info, debug, trace.
+        level: LevelFilter [Reload] = LevelFilter::INFO;
+        /// "text", or "json" for one object a line.
+        format: LogFormat [Restart] = LogFormat::Text;
+        /// File to write to instead of the console. It is opened anew on SIGHUP.
+        file: Option<PathBuf> [Restart] = None;
+    }
+    /// What clients are told about the server.
+    product: Product {
+        /// The name. Some clients choose their ways by it.
+        name: Name [Reload] = Name("Leveret".to_owned());
+        /// The version. Empty is the version of this program.
+        version: String [Reload] = String::new();
+    }
+    /// The cluster.
+    cluster: Cluster {
+        /// Its name, as clients see it. Empty is the name of the machine.
+        name: String [Restart] = String::new();
+    }
+    /// The process.
+    server: Server {
+        /// Worker threads; 0 is one for each core.
+        workers: Within<u32, 0, 1024> [Restart] = Within(0);
+    }
+    /// The end.
+    shutdown: Shutdown {
+        /// How long clients have to answer connection.close.
+        grace: Span<0> [Restart] = Span(Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,54 @@
+//! The effective configuration as TOML, for `--print-config`.
+
+use std::fmt::Write as _;
+
+use super::setting::Setting;
+use super::{Loaded, TABLE};
+
+/// Every option with its value, defaults included and secrets masked. Values that are not defaults say where they
+/// come from. The text is itself a valid configuration file, but for the masked secrets.
+#[must_use]
+pub fn render(loaded: &Loaded) -> String {
+    let options = loaded.options.resolved(&loaded.machine);
+    let mut text = String::new();
+    let mut current = "";
+    for row in TABLE {
+        let (section, key) = row.split();
+        if section != current {
+            let gap = if current.is_empty() { "" } else { "\n" };
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{gap}[{section}]");
+            current = section;
+        }
+        let _ = write!(text, "{key} = {}", (row.show)(&options));
+        push_origin(&mut text, loaded, row.name);
+    }
+    for (name, user) in &options.users {
+        let _ = writeln!(text, "\n[auth.users.{}]", show_key(name));
+        if let Some(password) = &user.password {
+            let _ = write!(text, "password = {}", password.show());
+            push_origin(&mut text, loaded, &format!("auth.users.{name}.password"));
+        }
+        if let Some(vhosts) = &user.vhosts {
+            let _ = write!(text, "vhosts = {}", vhosts.show());
+            push_origin(&mut text, loaded, &format!("auth.users.{name}.vhosts"));
+        }
+    }
+    text
+}
+
+/// A name as a key, quoted if it has to be.
+fn show_key(name: &str) -> String {
+    let line = toml::Table::from_iter([(name.to_owned(), toml::Value::Boolean(true))]).to_string();
+    line.trim_end().trim_end_matches("= true").trim_end().to_owned()
+}
+
+/// Ends a line with the origin of its value, if it has one.
+fn push_origin(text: &mut String, loaded: &Loaded, name: &str) {
+    match loaded.origins.get(name) {
+        Some(origin) => {
+            let _ = writeln!(text, " # {origin}");
+        }
+        None => text.push('\n'),
+    }
+}

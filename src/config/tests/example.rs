@@ -1,0 +1,53 @@
+//! The example file shows every option, and with its default.
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../config/leveret.toml");
+
+#[test]
+fn the_example_has_every_option_at_its_default() {
+    let loaded = Run::default().file(EXAMPLE).loaded();
+    assert_eq!(loaded.options, Options::default());
+    for row in TABLE {
+        assert!(loaded.origins.contains_key(row.name), "{} is missing in config/leveret.toml", row.name);
+    }
+    assert_eq!(loaded.origins.len(), TABLE.len());
+}
+
+#[test]
+fn the_example_says_which_settings_can_be_reloaded() {
+    let mut comment = String::new();
+    let mut section = "";
+    for line in EXAMPLE.lines() {
+        if let Some(text) = line.strip_prefix('#') {
+            comment.push_str(text);
+        } else if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            comment.clear();
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            let row = TABLE.iter().find(|row| row.name == format!("{section}.{key}")).expect("a row");
+            assert_eq!(comment.contains("(reload)"), row.effect == Effect::Reload, "{}", row.name);
+            assert!(!comment.is_empty(), "{} has no comment", row.name);
+            comment.clear();
+        }
+    }
+}
+
+#[test]
+fn the_user_in_the_comments_is_valid_once_uncommented() {
+    let at = EXAMPLE.find("# [auth.users.alice]").expect("the section");
+    let section: String =
+        EXAMPLE[at..].lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+    let users = Run::default().file(&section).config().broker.users;
+    assert_eq!(users[1].name, "alice");
+    assert_eq!(users[1].vhosts, ["/", "orders"]);
+}
+
+#[test]
+fn every_option_is_documented_in_a_sentence() {
+    for row in TABLE {
+        let doc = row.doc.join("");
+        assert!(doc.ends_with('.') && doc.starts_with(' '), "{}: {doc:?}", row.name);
+        assert!(!(row.expected)().is_empty());
+    }
+}

@@ -1,0 +1,34 @@
+//! The one place that reads a clock.
+#![allow(clippy::disallowed_methods, reason = "this is where the clock is read")]
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::time::{Moment, Now};
+
+static START: OnceLock<Instant> = OnceLock::new();
+
+fn start() -> Instant {
+    *START.get_or_init(Instant::now)
+}
+
+/// The time now. Read it once per batch.
+#[must_use]
+pub fn now() -> Now {
+    // One second ahead, so that a moment is never zero and intervals before the start can be told.
+    let elapsed = start().elapsed() + Duration::from_secs(1);
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { moment: Moment(millis(elapsed)), unix_ms: millis(unix) }
+}
+
+/// The tokio instant at which `moment` is reached.
+#[must_use]
+pub fn instant(moment: Moment) -> tokio::time::Instant {
+    let since_start = Duration::from_millis(moment.0).saturating_sub(Duration::from_secs(1));
+    let far = Duration::from_secs(30 * 365 * 24 * 3600);
+    (start() + since_start.min(far)).into()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,97 @@
+//! The network side: listeners, connections, shutdown. Tokio lives here and above.
+
+pub mod clock;
+mod connection;
+mod limits;
+mod listener;
+mod memory;
+pub mod options;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use limits::SharedLimits;
+
+use crate::broker::Broker;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::server::listener::Acceptor;
+use crate::server::options::ServerOptions;
+use crate::session::limits::SessionLimits;
+
+/// How often a shutdown asks again, for connections that opened meanwhile.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A server that listens and, once [run](Self::run), serves.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    acceptor: Arc<Acceptor>,
+}
+
+impl Server {
+    /// Binds all listeners. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// If an address cannot be bound; the error names it.
+    pub fn bind(options: ServerOptions, limits: SessionLimits, broker: Arc<Broker>) -> io::Result<Self> {
+        let bind = |&address: &SocketAddr| listener::bind(address, options.backlog);
+        let listeners = options.listen.iter().map(bind).collect::<io::Result<_>>()?;
+        let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
+        Ok(Self { listeners, acceptor: Arc::new(Acceptor { broker, options, limits, connections }) })
+    }
+
+    /// The addresses listened on, with the ports that were chosen for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// The limits of new connections.
+    #[must_use]
+    pub fn limits(&self) -> SharedLimits {
+        self.acceptor.limits.clone()
+    }
+
+    /// Serves until `stop`, then closes: no more accepting, connection.close 320 to every client, and at most the
+    /// configured grace for their answers.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { listeners, acceptor } = self;
+        let accepting = TaskTracker::new();
+        for listener in listeners {
+            accepting.spawn(acceptor.clone().run(listener, stop.clone()));
+        }
+        let options = &acceptor.options;
+        if options.memory_watermark > 0 {
+            let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
+            accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
+        }
+        stop.cancelled().await;
+        accepting.close();
+        accepting.wait().await;
+        acceptor.connections.close();
+        let goodbye = close_all(&acceptor);
+        if tokio::time::timeout(options.shutdown_grace, goodbye).await.is_err() {
+            let left = acceptor.connections.len();
+            tracing::warn!(left, "connections did not close within the grace period");
+        }
+    }
+}
+
+async fn close_all(acceptor: &Acceptor) {
+    let reason = AmqpError::new(
+        ReplyCode::ConnectionForced,
+        "broker forced connection closure with reason 'shutdown'",
+    );
+    loop {
+        acceptor.broker.close_all(&reason);
+        if tokio::time::timeout(ASK_AGAIN, acceptor.connections.wait()).await.is_ok() {
+            return;
+        }
+    }
+}

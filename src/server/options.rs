@@ -1,0 +1,62 @@
+//! What the network side is told at its start. Filled by `config`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Sockets, timeouts and threads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerOptions {
+    /// Addresses to listen on for plain AMQP.
+    pub listen: Vec<SocketAddr>,
+    /// Length of the accept backlog.
+    pub backlog: u32,
+    /// Whether small writes leave at once (TCP_NODELAY).
+    pub nodelay: bool,
+    /// TCP keepalive; `None` leaves it off.
+    pub keepalive: Option<Keepalive>,
+    /// How long sent bytes may stay unacknowledged by the peer's kernel (TCP_USER_TIMEOUT); zero leaves it to the
+    /// operating system.
+    pub user_timeout: Duration,
+    /// A client that takes nothing for so long while bytes wait for it is cut.
+    pub write_timeout: Duration,
+    /// How long a shutdown waits for clients to answer connection.close.
+    pub shutdown_grace: Duration,
+    /// Worker threads; 0 is one for each core.
+    pub workers: usize,
+    /// Resident memory in bytes above which publishers are blocked; 0 is never.
+    pub memory_watermark: u64,
+    /// How often resident memory is looked at.
+    pub memory_check_interval: Duration,
+}
+
+/// TCP keepalive of client connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Unanswered probes before the connection is dropped.
+    pub probes: u32,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))],
+            backlog: 1024,
+            nodelay: true,
+            keepalive: Some(Keepalive {
+                idle: Duration::from_secs(60),
+                interval: Duration::from_secs(10),
+                probes: 3,
+            }),
+            user_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+            workers: 0,
+            memory_watermark: 0,
+            memory_check_interval: Duration::from_millis(2500),
+        }
+    }
+}

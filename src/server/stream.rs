@@ -1,0 +1,21 @@
+//! What a connection runs on.
+
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A stream of bytes to a client.
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the coming close a reset: what the peer has not taken is dropped.
+    fn reset_on_close(&self);
+}
+
+impl ClientStream for TcpStream {
+    fn reset_on_close(&self) {
+        if let Err(error) = SockRef::from(self).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "cannot set linger");
+        }
+    }
+}
