@@ -60,7 +60,11 @@ mod held {
 }
 
 /// Notes the release of a rank when a guard goes, and aborts if it goes because of a panic.
-struct Hold(Rank);
+struct Hold {
+    rank: Rank,
+    /// The lock was taken to clean up after a panic that began elsewhere.
+    in_cleanup: bool,
+}
 
 impl Hold {
     #[inline]
@@ -69,18 +73,18 @@ impl Hold {
         held::take(rank, same_rank_allowed);
         #[cfg(not(debug_assertions))]
         let _ = same_rank_allowed;
-        Self(rank)
+        Self { rank, in_cleanup: std::thread::panicking() }
     }
 }
 
 impl Drop for Hold {
     #[inline]
     fn drop(&mut self) {
-        if std::thread::panicking() && self.0.aborts_on_panic() {
+        if !self.in_cleanup && std::thread::panicking() && self.rank.aborts_on_panic() {
             std::process::abort();
         }
         #[cfg(debug_assertions)]
-        held::give(self.0);
+        held::give(self.rank);
     }
 }
 

@@ -52,7 +52,6 @@ pub(super) struct Connection<S> {
     timer: Pin<Box<Sleep>>,
     armed: Option<Moment>,
     reading: bool,
-    fin_sent: bool,
     panicked: bool,
 }
 
@@ -66,7 +65,6 @@ impl<S: ClientStream> Connection<S> {
             timer,
             armed: None,
             reading: true,
-            fin_sent: false,
             panicked: false,
         }
     }
@@ -207,10 +205,10 @@ impl<S: ClientStream> Connection<S> {
                 }
             }
         }
-        if !self.fin_sent && self.session.is_fin_due(now) {
+        if self.session.is_fin_due(now) {
             // The client reads our last frame, then the end; until it closes too, what it sends is thrown away.
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
-                self.fin_sent = true;
+                self.session.handle_fin_sent();
             }
         }
         moved

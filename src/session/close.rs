@@ -23,6 +23,7 @@ pub(super) struct Farewell {
     /// Our close wants an answer.
     awaits_close_ok: bool,
     over: bool,
+    fin_sent: bool,
     /// Frames can be told apart no more.
     garbled: bool,
     /// The peer does not take what was said: its socket is reset.
@@ -31,7 +32,7 @@ pub(super) struct Farewell {
 
 impl Farewell {
     fn new(fin_at: Moment, until: Moment, awaits_close_ok: bool) -> Self {
-        Self { fin_at, until, awaits_close_ok, over: false, garbled: false, abrupt: false }
+        Self { fin_at, until, awaits_close_ok, over: false, fin_sent: false, garbled: false, abrupt: false }
     }
 
     /// We sent connection.close.
@@ -97,7 +98,12 @@ impl Farewell {
     }
 
     pub(super) fn is_fin_due(&self, now: Now, flushed: bool) -> bool {
-        flushed && self.fin_at <= now.moment
+        flushed && !self.fin_sent && self.fin_at <= now.moment
+    }
+
+    /// Our side of the socket is shut down.
+    pub(super) fn fin_sent(&mut self) {
+        self.fin_sent = true;
     }
 
     pub(super) fn is_over(&self, now: Now, flushed: bool) -> bool {
@@ -105,7 +111,7 @@ impl Farewell {
     }
 
     pub(super) fn next_timeout(&self, flushed: bool) -> Option<Moment> {
-        let fin = flushed.then_some(self.fin_at);
-        Some(fin.map_or(self.until, |fin| fin.min(self.until)).max(Moment(1)))
+        let fin = (flushed && !self.fin_sent).then_some(self.fin_at);
+        Some(fin.map_or(self.until, |fin| fin.min(self.until)))
     }
 }

@@ -290,6 +290,13 @@ impl Session {
         matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.wire.out.is_empty()))
     }
 
+    /// Our side of the socket was shut down, or could not be.
+    pub fn handle_fin_sent(&mut self) {
+        if let State::Farewell(farewell) = &mut self.state {
+            farewell.fin_sent();
+        }
+    }
+
     /// Whether the connection is over and its socket to be closed.
     #[must_use]
     pub fn is_over(&self, now: Now) -> bool {

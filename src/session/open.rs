@@ -300,16 +300,17 @@ impl Open {
 
     /// Does what the outlet and the alarms ask for. Returns the reason if the connection is to close.
     pub(super) fn on_wake(&mut self, wire: &mut Wire) -> Option<AmqpError> {
+        // First what may let consumers start, then what they were given.
+        if !self.waiting.is_empty() {
+            self.wake_asked = None;
+            self.release_waiting(wire);
+        }
         wire.outlet.take(&mut self.taken);
         self.send_deliveries(wire);
         for key in std::mem::take(&mut self.taken.gone) {
             self.on_queue_gone(wire, key);
         }
         self.check_alarm(wire);
-        if !self.waiting.is_empty() {
-            self.wake_asked = None;
-            self.release_waiting(wire);
-        }
         self.taken.close.take()
     }
 
