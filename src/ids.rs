@@ -1,7 +1,7 @@
 //! Newtypes for the numbers that name things inside one broker.
 //!
-//! They exist so that a queue position cannot be handed to something that wants a delivery tag. None of them is
-//! ever reused while the broker runs.
+//! They exist so that a queue position cannot be handed to something that wants a delivery tag. But for consumers,
+//! none is ever reused while the broker runs.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ id!(
     Position(u64)
 );
 id!(
-    /// A consumer within its queue: a slot that is reused only after everything it was given is settled.
+    /// A consumer within its queue. Given again once it is cancelled; what it left unsettled is then nobody's.
     ConsumerId(u32)
 );
 id!(

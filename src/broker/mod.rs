@@ -86,6 +86,13 @@ impl Broker {
         self.registry.set_limit(limit);
     }
 
+    /// About how many bytes of memory all queued messages take.
+    #[must_use]
+    pub fn message_memory(&self) -> u64 {
+        let queues = self.vhosts.values().flat_map(|vhost| vhost.queues());
+        queues.map(|cell| cell.memory()).sum()
+    }
+
     /// Turns the memory alarm on or off. Returns whether that changed it.
     pub fn set_memory_alarm(&self, on: bool) -> bool {
         let changed = self.alarms.set_memory(on);

@@ -264,6 +264,11 @@ impl QueueCell {
         (state.queue.depth(), state.queue.consumer_count())
     }
 
+    /// About how many bytes of memory its messages take.
+    pub fn memory(&self) -> u64 {
+        self.state.lock().queue.memory()
+    }
+
     /// Ends the queue unless `keep` objects. Called with the topology locked.
     pub(super) fn close<E>(
         &self,

@@ -96,6 +96,8 @@ pub struct Queue<L> {
     /// Ready ones below `head`: they came back.
     returned: PositionSet,
     depth: Depth,
+    /// Bytes that its messages take in memory.
+    memory: u64,
     consumers: Consumers<L>,
     had_consumer: bool,
 }
@@ -107,6 +109,7 @@ impl<L> Default for Queue<L> {
             head: Position::default(),
             returned: PositionSet::default(),
             depth: Depth::default(),
+            memory: 0,
             consumers: Consumers::default(),
             had_consumer: false,
         }
@@ -125,6 +128,7 @@ impl<L: Link> Queue<L> {
     pub fn publish(&mut self, message: Message) -> Position {
         self.depth.ready += 1;
         self.depth.ready_bytes += message.body_len();
+        self.memory += message.wire_size() as u64;
         self.entries.push(message)
     }
 
@@ -217,6 +221,7 @@ impl<L: Link> Queue<L> {
     /// Removes a consumer. What it was given stays as it is until it is settled, by `None` as consumer.
     pub fn cancel(&mut self, id: ConsumerId) {
         self.consumers.remove(id);
+        self.release_if_empty();
     }
 
     /// Whether the last consumer has left: an auto-delete queue goes then.
@@ -250,6 +255,7 @@ impl<L: Link> Queue<L> {
             match how {
                 Settle::Ack | Settle::Reject => {
                     removed(position, &entry.message);
+                    self.memory -= entry.message.wire_size() as u64;
                     self.entries.remove(position);
                 }
                 Settle::Requeue | Settle::Unsent => {
@@ -271,20 +277,23 @@ impl<L: Link> Queue<L> {
     pub fn purge(&mut self, mut removed: impl FnMut(Position, &Message)) -> u64 {
         let purged = self.depth.ready;
         while let Some(position) = self.returned.pop_first() {
-            if let Some(entry) = self.entries.remove(position) {
-                removed(position, &entry.message);
-            }
+            self.purge_one(position, &mut removed);
         }
         while self.head < self.entries.next() {
-            if let Some(entry) = self.entries.remove(self.head) {
-                removed(self.head, &entry.message);
-            }
+            self.purge_one(self.head, &mut removed);
             self.head = self.head.next();
         }
         self.depth.ready = 0;
         self.depth.ready_bytes = 0;
         self.release_if_empty();
         purged
+    }
+
+    fn purge_one(&mut self, position: Position, removed: &mut impl FnMut(Position, &Message)) {
+        if let Some(entry) = self.entries.remove(position) {
+            self.memory -= entry.message.wire_size() as u64;
+            removed(position, &entry.message);
+        }
     }
 
     /// The position the next message gets.
@@ -306,6 +315,7 @@ impl<L: Link> Queue<L> {
         self.returned = PositionSet::default();
         self.head = Position::default();
         self.depth = Depth::default();
+        self.memory = 0;
         ready
     }
 
@@ -313,6 +323,12 @@ impl<L: Link> Queue<L> {
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.depth
+    }
+
+    /// About how many bytes of memory its messages take. One that lies in several queues counts in each.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// How many consumers there are.

@@ -58,15 +58,7 @@ pub(super) struct Connection<S> {
 impl<S: ClientStream> Connection<S> {
     pub(super) fn new(session: Session, stream: S) -> Self {
         let timer = Box::pin(tokio::time::sleep(std::time::Duration::ZERO));
-        Self {
-            session,
-            stream,
-            partial: Vec::new(),
-            timer,
-            armed: None,
-            reading: true,
-            panicked: false,
-        }
+        Self { session, stream, partial: Vec::new(), timer, armed: None, reading: true, panicked: false }
     }
 
     /// One turn. Ready when the connection is over.

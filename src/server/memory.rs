@@ -10,15 +10,17 @@ use crate::broker::Broker;
 
 /// Looks every `interval` whether the process is over `watermark` bytes, until `stop`.
 pub(super) async fn watch(broker: Arc<Broker>, watermark: u64, interval: Duration, stop: CancellationToken) {
+    let mut gauge = Gauge::default();
     loop {
         match resident_bytes() {
             Ok(resident) => {
-                let over = resident > watermark;
+                let used = gauge.used(resident, broker.message_memory());
+                let over = used > watermark;
                 if broker.set_memory_alarm(over) {
                     if over {
-                        tracing::warn!(resident, watermark, "memory alarm: publishers are blocked");
+                        tracing::warn!(used, resident, watermark, "memory alarm: publishers are blocked");
                     } else {
-                        tracing::info!(resident, watermark, "memory alarm is off: publishers go on");
+                        tracing::info!(used, resident, watermark, "memory alarm is off: publishers go on");
                     }
                 }
             }
@@ -33,10 +35,59 @@ pub(super) async fn watch(broker: Arc<Broker>, watermark: u64, interval: Duratio
     }
 }
 
+/// Tells the memory in use from what the allocator keeps.
+///
+/// An allocator gives freed memory back late or never, so resident memory alone would keep publishers blocked after
+/// the queues were drained. Resident memory grows beyond its highest only when nothing of it is spare: so what the
+/// rest of the broker takes has grown by that much at most, and is never more than what is not messages.
+#[derive(Debug, Default)]
+struct Gauge {
+    highest: u64,
+    /// Resident memory that is not messages.
+    rest: u64,
+}
+
+impl Gauge {
+    /// The memory in use, given what is resident and what messages take.
+    fn used(&mut self, resident: u64, messages: u64) -> u64 {
+        self.rest += resident.saturating_sub(self.highest);
+        self.rest = self.rest.min(resident.saturating_sub(messages));
+        self.highest = self.highest.max(resident);
+        resident.min(self.rest + messages)
+    }
+}
+
 /// Resident memory of this process.
 fn resident_bytes() -> io::Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
     let pages = pages.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/statm"))?;
     Ok(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_the_allocator_keeps_is_not_in_use() {
+        let mut gauge = Gauge::default();
+        assert_eq!(gauge.used(10, 0), 10);
+        assert_eq!(gauge.used(110, 100), 110);
+        // Drained, and nothing was given back.
+        assert_eq!(gauge.used(110, 20), 30);
+        assert_eq!(gauge.used(111, 0), 11);
+        // Filled again, without more from the operating system.
+        assert_eq!(gauge.used(111, 100), 111);
+        assert_eq!(gauge.used(211, 150), 211);
+        assert_eq!(gauge.used(211, 0), 61);
+    }
+
+    #[test]
+    fn messages_in_many_queues_count_once_at_most() {
+        let mut gauge = Gauge::default();
+        assert_eq!(gauge.used(50, 400), 50);
+        assert_eq!(gauge.used(40, 0), 0);
+        assert_eq!(gauge.used(60, 0), 10);
+    }
 }

@@ -74,23 +74,25 @@ impl Open {
 
     pub(super) fn on_cancel(&mut self, wire: &mut Wire, number: u16, cancel: basic::Cancel<'_>) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
+        let mut gate = Gate::OPEN;
         if let Some(key) = channel.tags.remove(cancel.consumer_tag) {
             // What the queue gave it so far and is not sent goes back, before cancel-ok.
-            self.leave_queue(key);
+            gate = self.leave_queue(key);
             self.sweep_outlet(wire);
             self.consumers.retire(key);
         }
         let reply = basic::CancelOk { consumer_tag: cancel.consumer_tag };
-        self.reply_unless(cancel.no_wait, wire, number, Gate::OPEN, &reply);
+        self.reply_unless(cancel.no_wait, wire, number, gate, &reply);
     }
 
-    /// Takes a consumer out of its queue. Its deliveries stay as they are.
-    fn leave_queue(&mut self, key: u32) {
-        let Some(consumer) = self.consumers.get_mut(key) else { return };
-        let Some(id) = consumer.id.take() else { return };
+    /// Takes a consumer out of its queue, which may be the end of that. Its deliveries stay as they are.
+    fn leave_queue(&mut self, key: u32) -> Gate {
+        let Some(consumer) = self.consumers.get_mut(key) else { return Gate::OPEN };
+        let Some(id) = consumer.id.take() else { return Gate::OPEN };
         if consumer.cell.cancel(id) {
-            self.vhost.delete_abandoned(&consumer.cell);
+            return self.vhost.delete_abandoned(&consumer.cell);
         }
+        Gate::OPEN
     }
 
     /// Takes all consumers of a channel out of their queues.

@@ -62,8 +62,7 @@ impl Open {
         declare: queue::Declare<'_>,
     ) -> Result<(), AmqpError> {
         let Declared { cell, created, gate } = if declare.passive {
-            let name = self.channel(number)?.queue_name(declare.queue)?.to_owned();
-            self.vhost.find_declared(&name, wire.id)?
+            self.vhost.find_declared(declare.queue, wire.id)?
         } else {
             self.declare_queue(wire, declare)?
         };
@@ -88,7 +87,7 @@ impl Open {
     }
 
     fn declare_queue(&self, wire: &Wire, declare: queue::Declare<'_>) -> Result<Declared, AmqpError> {
-        let server_named = declare.queue.is_empty();
+        let server_named = declare.queue.chars().all(|c| matches!(c, '\r' | '\n'));
         let generated;
         let name = if server_named {
             generated = wire.broker.names.generate(GENERATED);

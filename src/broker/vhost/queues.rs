@@ -135,6 +135,12 @@ impl VHost {
         Ok(cell.clone())
     }
 
+    /// All queues, in no order.
+    #[must_use]
+    pub fn queues(&self) -> Vec<Arc<QueueCell>> {
+        self.topology.read().queues.values().cloned().collect()
+    }
+
     /// Answers a passive queue.declare.
     ///
     /// # Errors
@@ -172,6 +178,7 @@ impl VHost {
         if_empty: bool,
         who: ConnectionId,
     ) -> Result<(u64, Gate), AmqpError> {
+        let name = &clean_name(name);
         let mut wakes = Vec::new();
         let result = {
             let mut topology = self.topology.write();
@@ -200,23 +207,25 @@ impl VHost {
     }
 
     /// Deletes an auto-delete queue whose last consumer has left, unless there is a new one.
-    pub fn delete_abandoned(&self, cell: &QueueCell) {
-        self.delete_if(cell, Queue::was_abandoned);
+    /// Returns when a reply that says so may leave.
+    pub fn delete_abandoned(&self, cell: &QueueCell) -> Gate {
+        self.delete_if(cell, Queue::was_abandoned)
     }
 
-    fn delete_if(&self, cell: &QueueCell, due: impl FnOnce(&Queue<OutletLink>) -> bool) {
+    fn delete_if(&self, cell: &QueueCell, due: impl FnOnce(&Queue<OutletLink>) -> bool) -> Gate {
         let mut wakes = Vec::new();
-        {
+        let gate = {
             let mut topology = self.topology.write();
             if !topology.by_id.contains_key(&cell.id) {
-                return;
+                return Gate::OPEN;
             }
             if cell.close(|queue| if due(queue) { Ok(()) } else { Err(()) }, &mut wakes).is_err() {
-                return;
+                return Gate::OPEN;
             }
-            self.forget_queue(&mut topology, cell);
-        }
+            self.forget_queue(&mut topology, cell)
+        };
         wake(wakes);
+        gate
     }
 
     /// Takes a closed queue out of the topology, with its bindings and the exchanges that go with them.

@@ -43,6 +43,7 @@ fn a_durable_change_waits_for_the_disk_and_a_transient_one_for_nothing() {
     it.journal.advance(Progress { written: gate.durable, durable: gate.durable });
     assert!(it.is_open(gate) && !it.is_open(second));
 
+    let end = it.journal.end();
     assert_eq!(it.vhost.declare_queue(queue("t"), ME).unwrap().gate, Gate::OPEN);
     assert_eq!(it.vhost.declare_exchange(exchange("tx", "fanout")).unwrap(), Gate::OPEN);
     assert_eq!(it.vhost.bind(to_queue("tx", "d", ""), ME).unwrap(), Gate::OPEN, "one end is transient");
@@ -50,6 +51,7 @@ fn a_durable_change_waits_for_the_disk_and_a_transient_one_for_nothing() {
     assert_eq!(it.vhost.unbind(to_queue("tx", "d", ""), ME).unwrap(), Gate::OPEN);
     assert_eq!(it.vhost.delete_queue("t", false, false, ME).unwrap().1, Gate::OPEN);
     assert_eq!(it.vhost.delete_exchange("tx", false).unwrap(), Gate::OPEN);
+    assert_eq!(it.journal.end(), end, "what is transient leaves no record");
 }
 
 #[test]
