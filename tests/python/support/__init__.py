@@ -1,0 +1,1 @@
+"""What the client suites share: the broker under test, deadlines, and short forms of pika's calls."""
