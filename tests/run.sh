@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# The whole test suite, from a checkout: builds, lints, runs every test. No root, no fixed ports, no network but
+# for the package registries of the languages.
+#
+#   tests/run.sh                 everything
+#   tests/run.sh rust python     only these: lint, rust, python, node, tools
+#
+# A suite whose runtime is missing is skipped, with a line that begins "SKIPPED SUITE: ". The end is one line for each
+# suite; the exit code is 0 only if none failed.
+# Read: CARGO_TARGET_DIR (target); when it is another directory the client suites are told by LEVERET_BIN.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+root=$PWD
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+unset LEVERET_BIN LEVERET_TEST_URL LEVERET_TEST_VHOST
+[ "$target" = "$root/target" ] || export LEVERET_BIN=$target/release/leveret
+
+all=(lint rust python node tools)
+chosen=("$@")
+[ $# -gt 0 ] || chosen=("${all[@]}")
+for suite in "${chosen[@]}"; do
+    case " ${all[*]} " in
+    *" $suite "*) ;;
+    *) echo "unknown suite '$suite'; there are: ${all[*]}" >&2; exit 2 ;;
+    esac
+done
+
+summary=()
+failed=0
+skip_reason=
+
+# What a suite calls when its runtime is missing, with the reason: `skip "..."; return`.
+skip() { skip_reason=$1; }
+
+# Runs one suite and notes how it ended.
+run_suite() {
+    local suite=$1 begin=$SECONDS code
+    printf '\n== %s\n' "$suite"
+    skip_reason=
+    "suite_$suite"
+    code=$?
+    local seconds=$((SECONDS - begin))
+    if [ -n "$skip_reason" ]; then
+        echo "SKIPPED SUITE: $suite: $skip_reason"
+        summary+=("$(printf '%-7s skipped  %s' "$suite" "$skip_reason")")
+    elif [ "$code" -eq 0 ]; then
+        summary+=("$(printf '%-7s ok       %d s' "$suite" "$seconds")")
+    else
+        summary+=("$(printf '%-7s FAILED   %d s' "$suite" "$seconds")")
+        failed=1
+    fi
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The binary the client suites start; built once.
+built=
+build() {
+    [ -n "$built" ] || cargo build --release --bins || { echo "the release build failed" >&2; return 1; }
+    built=yes
+}
+
+suite_lint() {
+    cargo fmt --version >/dev/null 2>&1 || { skip "rustfmt is not installed"; return; }
+    cargo clippy --version >/dev/null 2>&1 || { skip "clippy is not installed"; return; }
+    local script bad=0
+    for script in tests/*.sh .ci/run; do
+        [ ! -f "$script" ] || bash -n "$script" || bad=1
+    done
+    cargo fmt --check || bad=1
+    cargo clippy --all-targets -- -D warnings || bad=1
+    return "$bad"
+}
+
+suite_rust() {
+    build && cargo test
+}
+
+# A virtual environment with exactly the pinned packages, made anew when requirements.txt or Python changes.
+python_environment() {
+    local venv=$1 stamp
+    stamp=$(python3 --version; cat tests/python/requirements.txt)
+    [ "$(cat "$venv/requirements.stamp" 2>/dev/null)" = "$stamp" ] && return
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    python3 -m venv "$venv" &&
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt &&
+        printf '%s\n' "$stamp" >"$venv/requirements.stamp"
+}
+
+suite_python() {
+    have python3 || { skip "python3 is not installed"; return; }
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { skip "Python 3.10 or newer is needed"; return; }
+    python3 -c 'import venv, ensurepip' 2>/dev/null || { skip "Python's venv module is not installed"; return; }
+    build || return
+    local venv=$target/test-venv
+    python_environment "$venv" || { echo "the Python environment could not be made" >&2; return 1; }
+    (cd tests/python && PYTHONPYCACHEPREFIX=$target/pycache "$venv/bin/python" -m pytest -n 4 -q --durations=5 -o cache_dir="$target/pytest-cache")
+}
+
+suite_node() {
+    have node || { skip "node is not installed"; return; }
+    have npm || { skip "npm is not installed"; return; }
+    [ -f tests/node/package.json ] || { skip "tests/node is not there"; return; }
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { skip "Node 20 or newer is needed"; return; }
+    build || return
+    local stamp=tests/node/node_modules/.stamp lock
+    lock=$(node --version; cat tests/node/package-lock.json)
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$lock" ]; then
+        (cd tests/node && npm ci --no-audit --no-fund --loglevel=error) || return
+        printf '%s\n' "$lock" >"$stamp"
+    fi
+    (cd tests/node && node --test --test-reporter=spec)
+}
+
+suite_tools() {
+    have amqp-publish || { skip "amqp-publish is not installed (Debian: amqp-tools)"; return; }
+    [ -f tests/amqp_tools.sh ] || { skip "tests/amqp_tools.sh is not there"; return; }
+    build || return
+    bash tests/amqp_tools.sh
+}
+
+if ! have cargo; then
+    for suite in "${chosen[@]}"; do
+        echo "SKIPPED SUITE: $suite: cargo is not installed"
+    done
+    exit 1
+fi
+for suite in "${chosen[@]}"; do
+    cd "$root" || exit 1
+    run_suite "$suite"
+done
+
+printf '\n== summary\n'
+printf '%s\n' "${summary[@]}"
+exit "$failed"
