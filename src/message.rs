@@ -338,7 +338,8 @@ mod tests {
         let properties = Properties::parse(&[0, 0]).unwrap();
         let message = MessageBuilder::default().build("", "q", properties, Body::Owned(body));
         assert_eq!(message.body().as_ptr(), place);
-        assert_eq!(message.clone().body().as_ptr(), place);
+        let (one, other) = (message.clone(), message);
+        assert_eq!((one.body().as_ptr(), other.body().as_ptr()), (place, place));
     }
 
     #[test]
