@@ -10,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+import celery.exceptions
 import pika
 import pytest
 from celery import chain, group
@@ -199,9 +200,12 @@ def test_a_task_goes_to_another_worker_when_the_first_is_shut_down(setting, work
     try:
         second.wait_ready()
         assert result.get(timeout=20) == "done"
+    except celery.exceptions.TimeoutError:
+        pytest.fail("no result; the workers say:\n" + "".join(first.lines + second.lines))
     finally:
         code = second.stop()
-    assert code == 0, "".join(second.lines)
+    logs = "".join(first.lines + second.lines)
+    assert code == 0, logs
     lines = notes.read_text().split()
-    assert lines[1::2] == ["False", "True"]
-    assert lines[0] != lines[2]
+    assert lines[1::2] == ["False", "True"], logs
+    assert lines[0] != lines[2], logs
