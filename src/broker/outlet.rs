@@ -15,6 +15,9 @@ use crate::queue::{Link, Push};
 /// Bytes of deliveries that a connection may have waiting, unless a single message is larger.
 pub const CAPACITY: usize = 4 * 1024 * 1024;
 
+/// Entries for which an emptied buffer keeps room, however few the last batch had.
+const KEPT_ENTRIES: usize = 1024;
+
 /// What a delivery costs beside the message: method frame, tag, the entry itself.
 const OVERHEAD: usize = 64;
 
@@ -115,9 +118,21 @@ impl Outlet {
     pub fn take(&self, taken: &mut Taken) {
         let mut state = self.state.lock();
         state.notified = false;
-        std::mem::swap(&mut state.deliveries, &mut taken.deliveries);
-        std::mem::swap(&mut state.gone, &mut taken.gone);
-        taken.close = state.close.take();
+        swap(&mut state.deliveries, &mut taken.deliveries);
+        swap(&mut state.gone, &mut taken.gone);
+        if let Some(reason) = state.close.take() {
+            taken.close.get_or_insert(reason);
+        }
+    }
+
+    /// A consumer leaves its queue: there is nobody to call back. Call it after the queue was told, which may still
+    /// offer it a message until then.
+    pub fn forget(&self, consumer: u32) {
+        let mut state = self.state.lock();
+        let State { parked, windows, .. } = &mut *state;
+        for list in windows.iter_mut().map(|window| &mut window.parked).chain([parked]) {
+            list.retain(|&key| key != consumer);
+        }
     }
 
     /// `bytes` of deliveries are written to the socket or went back to their queues. The consumers to resume are
@@ -176,6 +191,18 @@ impl Outlet {
             if window.unacked < window.limit {
                 resume.append(&mut window.parked);
             }
+        }
+    }
+}
+
+/// Swaps what is waiting with an empty buffer. One with room for far more than there is now comes from a burst; a
+/// connection that is idle after it gives that memory back.
+fn swap<T>(waiting: &mut Vec<T>, buffer: &mut Vec<T>) {
+    std::mem::swap(waiting, buffer);
+    let enough = KEPT_ENTRIES.max(4 * buffer.len());
+    for buffer in [waiting, buffer] {
+        if buffer.capacity() > enough {
+            buffer.shrink_to(KEPT_ENTRIES);
         }
     }
 }
@@ -240,6 +267,7 @@ mod tests {
     use super::*;
     use crate::message::{Body, MessageBuilder};
     use crate::protocol::properties::Properties;
+    use crate::protocol::reply::ReplyCode;
 
     fn message(size: usize) -> Message {
         let properties = Properties::parse(&[0, 0]).unwrap();
@@ -301,5 +329,66 @@ mod tests {
         outlet.close(&mut Taken::default());
         assert_eq!(link.push(&message(1), Position(0), false), Push::Closed);
         assert!(!link.gone());
+    }
+
+    #[test]
+    fn a_consumer_that_left_is_not_called_back() {
+        let outlet = Outlet::new();
+        let mut resume = Vec::new();
+        outlet.set_window(1, 1, 1, &mut resume);
+        for key in 0..1000 {
+            assert_eq!(link(&outlet, key, false).push(&message(1), Position(0), false), Push::Full);
+            outlet.forget(key);
+        }
+        assert_eq!(outlet.state.lock().windows[0].parked, [0; 0]);
+        let filler = link(&outlet, 2000, true);
+        assert!(matches!(filler.push(&message(CAPACITY), Position(0), false), Push::Taken { .. }));
+        for key in [1, 2, 3] {
+            assert_eq!(link(&outlet, key, true).push(&message(1), Position(0), false), Push::Full);
+        }
+        outlet.forget(2);
+        outlet.release(CAPACITY * 2, &mut resume);
+        assert_eq!(resume, [1, 3]);
+    }
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back_when_it_is_over() {
+        let outlet = Outlet::new();
+        let link = link(&outlet, 1, true);
+        let message = message(0);
+        let mut taken = Taken::default();
+        let mut resume = Vec::new();
+        for burst in [10_000, 20_000, 0, 10, 0] {
+            for position in 0..burst {
+                assert!(matches!(link.push(&message, Position(position), false), Push::Taken { .. }));
+                assert!(!link.gone(), "it was told before");
+            }
+            outlet.take(&mut taken);
+            assert_eq!((taken.deliveries.len() as u64, taken.gone.len() as u64), (burst, burst));
+            let capacity = |state: &State, taken: &Taken| {
+                let deliveries = [state.deliveries.capacity(), taken.deliveries.capacity()];
+                let gone = [state.gone.capacity(), taken.gone.capacity()];
+                deliveries.into_iter().chain(gone).max()
+            };
+            let most = KEPT_ENTRIES.max(4 * burst as usize);
+            assert!(capacity(&outlet.state.lock(), &taken).is_some_and(|capacity| capacity <= most));
+            taken.deliveries.clear();
+            taken.gone.clear();
+            outlet.release(CAPACITY, &mut resume);
+        }
+    }
+
+    #[test]
+    fn the_first_reason_to_close_counts_also_when_it_was_taken_before() {
+        let outlet = Outlet::new();
+        let reason = |text: &str| AmqpError::new(ReplyCode::ConnectionForced, text.to_owned());
+        let mut taken = Taken::default();
+        outlet.request_close(reason("first"));
+        outlet.request_close(reason("second"));
+        for _ in 0..2 {
+            outlet.take(&mut taken);
+            assert_eq!(taken.close.as_ref().map(|reason| &*reason.text), Some("first"));
+            outlet.request_close(reason("third"));
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::ids::{ConnectionId, ConsumerId, Lsn, Position, QueueId};
 use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
-use crate::queue::{ConsumerSpec, Depth, ExclusiveUse, Got, Queue, Settle};
+use crate::queue::{Closed, ConsumerSpec, Depth, ExclusiveUse, Got, Purged, Queue, Settle};
 use crate::storage::journal::{Append, Journal};
 use crate::storage::record::Record;
 
@@ -175,6 +175,25 @@ impl QueueCell {
         self.journal.append(|batch| self.settle_in(state, consumer, positions, how, batch))
     }
 
+    /// Settles deliveries of several consumers, and in several ways, before any of them is delivered again.
+    pub fn settle_all(
+        &self,
+        settlements: impl Iterator<Item = (Option<ConsumerId>, Position, Settle)>,
+    ) -> Lsn {
+        let mut wakes = Vec::new();
+        let lsn = {
+            let mut state = self.state.lock();
+            let mut lsn = Lsn::ZERO;
+            for (consumer, position, how) in settlements {
+                lsn = lsn.max(self.remove(&mut state, consumer, std::iter::once(position), how));
+            }
+            state.queue.deliver(&mut wakes);
+            lsn
+        };
+        wake(wakes);
+        lsn
+    }
+
     /// Settles in a queue that is locked.
     pub(super) fn settle_in(
         &self,
@@ -243,11 +262,20 @@ impl QueueCell {
 
     /// Drops all ready messages; returns how many, and the journal position after it.
     pub fn purge(&self) -> (u64, Lsn) {
-        let mut state = self.state.lock();
-        if !self.spec.durable {
-            return (state.queue.purge(|_, _| {}), Lsn::ZERO);
-        }
-        let mut purged = 0;
+        let (purged, lsn) = {
+            let mut state = self.state.lock();
+            if self.spec.durable {
+                self.purge_journaled(&mut state)
+            } else {
+                (state.queue.purge(|_, _| {}), Lsn::ZERO)
+            }
+        };
+        // What it holds is freed here, after the lock.
+        (purged.count, lsn)
+    }
+
+    fn purge_journaled(&self, state: &mut State) -> (Purged, Lsn) {
+        let mut purged = Purged::default();
         let lsn = self.journal.append(|batch| {
             purged = state.queue.purge(|position, message| {
                 if message.is_persistent() {
@@ -269,12 +297,13 @@ impl QueueCell {
         self.state.lock().queue.memory()
     }
 
-    /// Ends the queue unless `keep` objects. Called with the topology locked.
+    /// Ends the queue unless `keep` objects. Called with the topology locked; what it returns is to be dropped after
+    /// that lock too.
     pub(super) fn close<E>(
         &self,
         keep: impl FnOnce(&Queue<OutletLink>) -> Result<(), E>,
         wakes: &mut Vec<OutletLink>,
-    ) -> Result<u64, E> {
+    ) -> Result<Closed, E> {
         let mut state = self.state.lock();
         keep(&state.queue)?;
         state.gone = true;

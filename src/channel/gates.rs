@@ -84,6 +84,11 @@ impl<R> GateLine<R> {
         self.waiting.front().map(|(gate, _)| *gate)
     }
 
+    /// Whether any reply that waits is one of these.
+    pub fn any(&self, is_it: impl Fn(&R) -> bool) -> bool {
+        self.waiting.iter().any(|(_, reply)| is_it(reply))
+    }
+
     /// How many replies wait.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -68,9 +68,12 @@ impl<S: ClientStream> Connection<S> {
         self.lend_output();
         for _ in 0..BATCHES {
             let mut moved = self.read(cx, now);
+            let read = self.session.wants_input();
             self.session.handle_wake(now);
             moved |= self.write(cx, now);
             moved |= self.tick(cx, now);
+            // Input is wanted again, and nobody has asked the socket for it.
+            moved |= !read && self.session.wants_input();
             if self.session.is_over(now) {
                 if self.session.ends_abruptly(now) {
                     self.stream.reset_on_close();
@@ -118,7 +121,6 @@ impl<S: ClientStream> Connection<S> {
             Poll::Ready(Err(error)) => {
                 self.reading = false;
                 self.session.handle_closed_by_peer(&format!("the socket failed: {error}"));
-                self.session.output().clear();
                 true
             }
         }
@@ -192,7 +194,6 @@ impl<S: ClientStream> Connection<S> {
                 Poll::Ready(result) => {
                     let why = result.err().map_or_else(|| "it takes no bytes".to_owned(), |e| e.to_string());
                     self.session.handle_closed_by_peer(&format!("the socket failed: {why}"));
-                    self.session.output().clear();
                     return true;
                 }
             }

@@ -7,7 +7,8 @@ use crate::protocol::frame::{FrameKind, begin_frame, end_frame};
 use crate::protocol::method::{Args, basic};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::queue::{Got, Settle};
-use crate::session::channel::Then;
+use crate::session::channel::{Mode, Then};
+use crate::session::consumers::Consumer;
 use crate::session::open::{Open, Stop};
 use crate::session::wire::Wire;
 
@@ -67,7 +68,14 @@ impl Open {
         }
         if limit > 0 || channel.has_window {
             channel.has_window = limit > 0;
-            let unacked = u32::try_from(channel.unacked.len()).unwrap_or(u32::MAX);
+            // What is in the outlet counts as well: it is sent now.
+            self.sweep_outlet(wire);
+            let channel = self.channel(number)?;
+            let unsettled = match &channel.mode {
+                Mode::Tx(transaction) => transaction.settled(),
+                _ => 0,
+            };
+            let unacked = u32::try_from(channel.unacked.len() + unsettled).unwrap_or(u32::MAX);
             let mut resume = Vec::new();
             wire.outlet.set_window(number, limit, unacked, &mut resume);
             self.consumers.resume(&resume);
@@ -90,7 +98,9 @@ impl Open {
         let Got { message, position, redelivered, remaining } = got;
         if get.no_ack {
             // Taken for good: its reply is on its way, and a connection that dies loses it as in RabbitMQ.
-            cell.settle(None, std::iter::once(position), Settle::Ack);
+            let lsn = cell.settle(None, std::iter::once(position), Settle::Ack);
+            let channel = self.channel(number)?;
+            channel.acked_at = channel.acked_at.max(lsn);
         }
         let key = if get.no_ack { None } else { Some(self.getter(number, &cell)) };
         let channel = self.channel(number)?;
@@ -118,6 +128,20 @@ impl Open {
             self.waits(number);
         }
         Ok(())
+    }
+
+    /// Frees the key of messages got from a queue when all of them are settled.
+    pub(super) fn forget_getter(&mut self, number: u16, key: u32) {
+        let is_done =
+            |consumer: &Consumer| consumer.id.is_none() && consumer.live && consumer.outstanding == 0;
+        if !self.consumers.get(key).is_some_and(is_done) {
+            return;
+        }
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        if let Some(at) = channel.getters.iter().position(|&getter| getter == key) {
+            channel.getters.swap_remove(at);
+            self.consumers.retire(key);
+        }
     }
 
     /// The key under which a channel holds what it got from a queue.

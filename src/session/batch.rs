@@ -3,11 +3,12 @@
 //! Messages with the same route are kept as one run. When routes alternate, the run is spread over a line for each
 //! queue; order within a queue is the order of publishing either way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::broker::queue_cell::{Gone, QueueCell};
 use crate::broker::vhost::{Route, RouteScratch, VHost};
-use crate::ids::Lsn;
+use crate::ids::{Lsn, QueueId};
 use crate::message::Message;
 use crate::protocol::properties::Properties;
 
@@ -16,7 +17,7 @@ use crate::protocol::properties::Properties;
 pub(super) struct PublishBatch {
     route: Option<Arc<Route>>,
     run: Vec<Message>,
-    lines: Vec<(Arc<QueueCell>, Vec<Message>)>,
+    lines: Lines,
     /// Publishes on channels in confirm mode, in order: channel and how many in a row.
     confirms: Vec<(u16, u64)>,
 }
@@ -50,13 +51,11 @@ impl PublishBatch {
     fn spread(&mut self) {
         let Some(route) = self.route.take() else { return };
         if let [cell] = &*route.queues {
-            let at = line_of(&mut self.lines, cell);
-            self.lines[at].1.append(&mut self.run);
+            self.lines.of(cell).append(&mut self.run);
             return;
         }
         for cell in &route.queues {
-            let at = line_of(&mut self.lines, cell);
-            self.lines[at].1.extend(self.run.iter().cloned());
+            self.lines.of(cell).extend(self.run.iter().cloned());
         }
         self.run.clear();
     }
@@ -78,7 +77,7 @@ impl PublishBatch {
             }
         } else {
             self.spread();
-            for (cell, mut line) in self.lines.drain(..) {
+            for (cell, mut line) in std::mem::take(&mut self.lines).lines {
                 safe = safe.max(publish_run(vhost, scratch, std::slice::from_ref(&cell), &mut line));
             }
         }
@@ -88,13 +87,42 @@ impl PublishBatch {
     }
 }
 
-fn line_of(lines: &mut Vec<(Arc<QueueCell>, Vec<Message>)>, cell: &Arc<QueueCell>) -> usize {
-    match lines.iter().rposition(|(known, _)| Arc::ptr_eq(known, cell)) {
-        Some(at) => at,
-        None => {
-            lines.push((cell.clone(), Vec::new()));
-            lines.len() - 1
+/// Lines that are searched one by one; more have an index.
+const FEW_LINES: usize = 16;
+
+/// What goes to each queue, in the order in which the queues were first met.
+#[derive(Debug, Default)]
+struct Lines {
+    lines: Vec<(Arc<QueueCell>, Vec<Message>)>,
+    /// Where each queue's line is, once there are more than a few.
+    index: HashMap<QueueId, usize, foldhash::fast::RandomState>,
+}
+
+impl Lines {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The line of a queue.
+    fn of(&mut self, cell: &Arc<QueueCell>) -> &mut Vec<Message> {
+        let known = if self.lines.len() <= FEW_LINES {
+            self.lines.iter().rposition(|(known, _)| known.id == cell.id)
+        } else {
+            self.index.get(&cell.id).copied()
+        };
+        let at = known.unwrap_or_else(|| self.add(cell));
+        &mut self.lines[at].1
+    }
+
+    fn add(&mut self, cell: &Arc<QueueCell>) -> usize {
+        let at = self.lines.len();
+        self.lines.push((cell.clone(), Vec::new()));
+        if at == FEW_LINES {
+            self.index.extend(self.lines.iter().enumerate().map(|(at, (cell, _))| (cell.id, at)));
+        } else if at > FEW_LINES {
+            self.index.insert(cell.id, at);
         }
+        at
     }
 }
 
@@ -133,4 +161,80 @@ fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> 
         Err(Gone) => Lsn::ZERO,
     };
     routed.route.queues.iter().map(publish).max().unwrap_or(Lsn::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::broker::options::BrokerOptions;
+    use crate::broker::queue_cell::GetResult;
+    use crate::broker::vhost::QueueDeclare;
+    use crate::ids::ConnectionId;
+    use crate::message::{Body, MessageBuilder};
+    use crate::protocol::field::TableRef;
+
+    fn vhost() -> Arc<VHost> {
+        let broker = Broker::new(BrokerOptions::default());
+        let user = broker.users.login("guest", b"guest", true).unwrap();
+        broker.open_vhost("/", &user).unwrap()
+    }
+
+    fn queues(vhost: &VHost, count: usize) -> Vec<Arc<QueueCell>> {
+        let declare = |number: usize| {
+            let request = QueueDeclare {
+                name: &number.to_string(),
+                server_named: false,
+                durable: false,
+                exclusive: false,
+                auto_delete: false,
+                arguments: TableRef::EMPTY,
+            };
+            vhost.declare_queue(request, ConnectionId(1)).unwrap().cell
+        };
+        (0..count).map(declare).collect()
+    }
+
+    fn message(body: &[u8]) -> Message {
+        MessageBuilder::default().build("", "q", Properties::parse(&[0, 0]).unwrap(), Body::Borrowed(body))
+    }
+
+    #[test]
+    fn a_queue_has_one_line_however_many_there_are() {
+        let cells = queues(&vhost(), 3 * FEW_LINES);
+        let mut lines = Lines::default();
+        for round in 1..=3 {
+            for (number, cell) in cells.iter().enumerate() {
+                let line = lines.of(cell);
+                line.push(message(b""));
+                assert_eq!(line.len(), round);
+                // Few are searched, many are looked up.
+                let indexed = if lines.lines.len() > FEW_LINES { lines.lines.len() } else { 0 };
+                assert_eq!((lines.index.len(), lines.lines.len() > number), (indexed, true));
+            }
+        }
+        assert!(lines.lines.iter().zip(&cells).all(|((line, _), cell)| Arc::ptr_eq(line, cell)));
+    }
+
+    #[test]
+    fn routes_that_alternate_keep_the_order_in_every_queue() {
+        let vhost = vhost();
+        let cells = queues(&vhost, 2 * FEW_LINES);
+        let all = Arc::new(Route { queues: cells.clone().into() });
+        let half = Arc::new(Route { queues: cells[FEW_LINES..].into() });
+        let (mut batch, mut scratch) = (PublishBatch::default(), RouteScratch::default());
+        for number in 0..20_u8 {
+            batch.add(if number % 2 == 0 { &all } else { &half }, message(&[number]));
+        }
+        batch.flush(&vhost, &mut scratch, |_, _, _| {});
+        assert!(batch.is_empty());
+        for (at, cell) in cells.iter().enumerate() {
+            let step = if at < FEW_LINES { 2 } else { 1 };
+            for number in (0..20_u8).step_by(step) {
+                let GetResult::Got(got) = cell.get(true) else { panic!("message {number} is missing") };
+                assert_eq!(got.message.body(), [number]);
+            }
+            assert!(matches!(cell.get(true), GetResult::Empty));
+        }
+    }
 }

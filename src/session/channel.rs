@@ -34,6 +34,8 @@ pub(super) struct Channel {
     /// The queue that "" means: the last one declared here.
     pub(super) last_queue: Option<String>,
     pub(super) gates: GateLine<Waiting>,
+    /// Bytes of the replies that wait.
+    pub(super) gated_bytes: usize,
     /// The journal position after the last acks: replies wait until they are written.
     pub(super) acked_at: Lsn,
     /// channel.flow: deliveries are wanted.
@@ -89,6 +91,7 @@ impl Channel {
             mode: Mode::Plain,
             last_queue: None,
             gates: GateLine::default(),
+            gated_bytes: 0,
             acked_at: Lsn::ZERO,
             flow: true,
         }
@@ -115,6 +118,7 @@ impl Channel {
         }
         let mut frames = Vec::new();
         encode(&mut frames);
+        self.gated_bytes += frames.len();
         self.gates.push(gate, Waiting { frames, then });
         false
     }
@@ -141,7 +145,8 @@ impl Open {
             );
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
-        self.closed.retain(|closed| closed.number != number);
+        let written = wire.out.written();
+        self.closed.retain(|closed| closed.number != number && (closed.until > written || closed.crossed));
         self.channels.insert(number, Box::new(Channel::new(number, wire.limits.default_prefetch)));
         wire.send(number, &channel::OpenOk { channel_id: b"" });
         Ok(())
@@ -157,7 +162,7 @@ impl Open {
         match method {
             M::Open(_) => Err(AmqpError::new(ReplyCode::ChannelError, "second 'channel.open' seen").into()),
             M::Flow(flow) => {
-                self.set_flow(number, flow.active);
+                self.set_flow(wire, number, flow.active);
                 let channel = self.channel(number)?;
                 channel.reply(wire, Gate::OPEN, &channel::FlowOk { active: flow.active }, Then::Nothing);
                 Ok(())
@@ -172,12 +177,18 @@ impl Open {
         }
     }
 
-    fn set_flow(&mut self, number: u16, active: bool) {
+    fn set_flow(&mut self, wire: &mut Wire, number: u16, active: bool) {
         let Ok(channel) = self.channel(number) else { return };
         channel.flow = active;
-        let keys: Vec<u32> = channel.tags.values().copied().collect();
+        // A consumer whose consume-ok has not left starts with that.
+        let starts = |key| channel.gates.any(|waiting| waiting.then == Then::Activate(key));
+        let keys: Vec<u32> = channel.tags.values().copied().filter(|&key| !starts(key)).collect();
         for key in keys {
             self.consumers.set_active(key, active);
+        }
+        if !active {
+            // What is under way is sent before flow-ok, nothing after it.
+            self.sweep_outlet(wire);
         }
     }
 
@@ -228,6 +239,7 @@ impl Open {
         let Ok(channel) = self.channel(number) else { return };
         // Replies that wait for the journal are not owed any more: the client learns that the channel is gone.
         channel.gates = GateLine::default();
+        channel.gated_bytes = 0;
         channel.mode = Mode::Plain;
         channel.assembler.abandon();
         channel.closing = true;

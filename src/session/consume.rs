@@ -77,8 +77,9 @@ impl Open {
         let mut gate = Gate::OPEN;
         if let Some(key) = channel.tags.remove(cancel.consumer_tag) {
             // What the queue gave it so far and is not sent goes back, before cancel-ok.
-            gate = self.leave_queue(key);
+            gate = self.leave_queue(wire, key);
             self.sweep_outlet(wire);
+            self.flush_settlements(wire);
             self.consumers.retire(key);
         }
         let reply = basic::CancelOk { consumer_tag: cancel.consumer_tag };
@@ -86,23 +87,26 @@ impl Open {
     }
 
     /// Takes a consumer out of its queue, which may be the end of that. Its deliveries stay as they are.
-    fn leave_queue(&mut self, key: u32) -> Gate {
+    fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
         let Some(consumer) = self.consumers.get_mut(key) else { return Gate::OPEN };
         let Some(id) = consumer.id.take() else { return Gate::OPEN };
-        if consumer.cell.cancel(id) {
+        let abandoned = consumer.cell.cancel(id);
+        wire.outlet.forget(key);
+        if abandoned {
+            self.owned.remove(&consumer.cell.id);
             return self.vhost.delete_abandoned(&consumer.cell);
         }
         Gate::OPEN
     }
 
     /// Takes all consumers of a channel out of their queues.
-    pub(super) fn cancel_all(&mut self, number: u16) -> Vec<u32> {
+    pub(super) fn cancel_all(&mut self, wire: &Wire, number: u16) -> Vec<u32> {
         let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
         let mut keys: Vec<u32> = channel.tags.drain().map(|(_, key)| key).collect();
         // In the order of their making, so that a run repeats.
         keys.sort_unstable();
         for &key in &keys {
-            self.leave_queue(key);
+            self.leave_queue(wire, key);
         }
         keys
     }
@@ -110,11 +114,12 @@ impl Open {
     /// Ends what a channel does: its consumers leave, what is unsent and unacked goes back, a transaction is dropped.
     pub(super) fn abandon_channel(&mut self, wire: &mut Wire, number: u16) {
         self.flush(wire);
-        let mut keys = self.cancel_all(number);
+        let mut keys = self.cancel_all(wire, number);
         if !keys.is_empty() {
             self.sweep_outlet(wire);
         }
-        self.requeue_unacked(wire, number);
+        self.give_back_unacked(number);
+        self.flush_settlements(wire);
         let Some(channel) = self.channels.get_mut(&number) else { return };
         keys.append(&mut channel.getters);
         if std::mem::take(&mut channel.has_window) {

@@ -42,13 +42,15 @@ fn deliver_prefix(channel: u16, tag: &str) -> Box<[u8]> {
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     slots: Vec<Option<Consumer>>,
+    /// Keys that are free, so that giving one is no search.
+    free: Vec<u32>,
 }
 
 impl Consumers {
     /// The key that [`add`](Self::add) will give next.
     pub(super) fn next_key(&self) -> u32 {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        u32::try_from(free).unwrap_or(u32::MAX)
+        let unused = || u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.free.last().copied().unwrap_or_else(unused)
     }
 
     /// Adds a consumer, `id` being its number in the queue, or without one a stand-in for basic.get.
@@ -64,10 +66,10 @@ impl Consumers {
         let prefix = if id.is_some() { deliver_prefix(channel, tag) } else { Box::default() };
         let consumer =
             Consumer { channel, tag: tag.into(), cell, id, no_ack, outstanding: 0, live: true, prefix };
-        if key as usize == self.slots.len() {
-            self.slots.push(Some(consumer));
-        } else {
+        if self.free.pop().is_some() {
             self.slots[key as usize] = Some(consumer);
+        } else {
+            self.slots.push(Some(consumer));
         }
         key
     }
@@ -94,8 +96,9 @@ impl Consumers {
     fn free_if_done(&mut self, key: u32) {
         if self.get(key).is_some_and(|consumer| !consumer.live && consumer.outstanding == 0) {
             self.slots[key as usize] = None;
-            while let Some(None) = self.slots.last() {
-                self.slots.pop();
+            self.free.push(key);
+            if self.free.len() == self.slots.len() {
+                *self = Self::default();
             }
         }
     }
@@ -130,5 +133,59 @@ impl Consumers {
         if let Some(consumer) = self.get(key) {
             consumer.cell.settle(consumer.id, positions, how);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::broker::options::BrokerOptions;
+    use crate::broker::vhost::QueueDeclare;
+    use crate::ids::ConnectionId;
+    use crate::protocol::field::TableRef;
+
+    fn cell() -> Arc<QueueCell> {
+        let broker = Broker::new(BrokerOptions::default());
+        let user = broker.users.login("guest", b"guest", true).unwrap();
+        let request = QueueDeclare {
+            name: "q",
+            server_named: false,
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments: TableRef::EMPTY,
+        };
+        broker.open_vhost("/", &user).unwrap().declare_queue(request, ConnectionId(1)).unwrap().cell
+    }
+
+    #[test]
+    fn a_key_is_given_again_once_all_under_it_is_settled() {
+        let cell = cell();
+        let mut consumers = Consumers::default();
+        let add = |consumers: &mut Consumers| {
+            let next = consumers.next_key();
+            assert_eq!(consumers.add(1, "tag", cell.clone(), None, false), next);
+            next
+        };
+        let keys: Vec<u32> = (0..4).map(|_| add(&mut consumers)).collect();
+        assert_eq!(keys, [0, 1, 2, 3]);
+        if let Some(consumer) = consumers.get_mut(1) {
+            consumer.outstanding = 2;
+        }
+        consumers.retire(1);
+        consumers.retire(3);
+        assert_eq!((add(&mut consumers), add(&mut consumers)), (3, 4), "1 is not free yet");
+        consumers.settled(1, 1);
+        consumers.settled(1, 1);
+        consumers.settled(1, 1);
+        consumers.retire(1);
+        assert_eq!((add(&mut consumers), add(&mut consumers)), (1, 5), "1 was freed once");
+        for key in 0..6 {
+            consumers.retire(key);
+            assert!(consumers.get(key).is_none());
+        }
+        assert_eq!((consumers.slots.capacity(), consumers.free.capacity()), (0, 0));
+        assert_eq!(add(&mut consumers), 0);
     }
 }

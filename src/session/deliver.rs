@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::broker::outlet::Delivery;
 use crate::channel::unacked::Unacked;
-use crate::ids::{Lsn, Position};
+use crate::ids::Position;
 use crate::protocol::frame::FRAME_HEADER;
 use crate::protocol::method::basic;
 use crate::queue::Settle;
@@ -135,7 +135,8 @@ impl Open {
 
     /// A consumer's queue was deleted.
     pub(super) fn on_queue_gone(&mut self, wire: &mut Wire, key: u32) {
-        let Some(consumer) = self.consumers.get(key) else { return };
+        // One that was cancelled meanwhile needs no notice, and its key and tag may be another's.
+        let Some(consumer) = self.consumers.get(key).filter(|consumer| consumer.id.is_some()) else { return };
         let (number, tag) = (consumer.channel, consumer.tag.clone());
         self.consumers.retire(key);
         let Some(channel) = self.channels.get_mut(&number) else { return };
@@ -145,46 +146,41 @@ impl Open {
         }
     }
 
-    /// Empties the outlet after consumers were cancelled: what is for them goes back to its place, the rest is sent.
+    /// Empties the outlet, after consumers left their queues and before their keys are free: what is for them is noted
+    /// to go back to its place, the rest is sent.
     pub(super) fn sweep_outlet(&mut self, wire: &mut Wire) {
         wire.outlet.take(&mut self.taken);
-        self.sweep_taken(wire, false);
-    }
-
-    /// Gives everything that was taken back.
-    pub(super) fn return_taken(&mut self, wire: &mut Wire) {
-        self.sweep_taken(wire, true);
-    }
-
-    fn sweep_taken(&mut self, wire: &mut Wire, all: bool) {
         let mut room = 0;
         for delivery in std::mem::take(&mut self.taken.deliveries) {
-            let live = self.consumers.get(delivery.consumer).is_some_and(|consumer| consumer.id.is_some());
-            if live && !all {
+            if self.consumers.get(delivery.consumer).is_some_and(|consumer| consumer.id.is_some()) {
                 self.send_delivery(wire, delivery);
-                continue;
+            } else {
+                room += delivery.cost();
+                self.settlements.push((delivery.consumer, delivery.position, Settle::Unsent));
             }
-            room += delivery.cost();
-            let position = std::iter::once(delivery.position);
-            self.consumers.give_back(delivery.consumer, position, Settle::Unsent);
-            if let Some(consumer) = self.consumers.get(delivery.consumer).filter(|consumer| !consumer.no_ack)
-            {
-                self.settled_on(wire, consumer.channel, 1, Lsn::ZERO);
-            }
+        }
+        for key in std::mem::take(&mut self.taken.gone) {
+            self.on_queue_gone(wire, key);
         }
         self.release_room(wire, room);
     }
 
-    /// The connection is over: auto-ack deliveries that are not written go back. One that may be written in part
-    /// comes back flagged.
-    pub(super) fn return_unwritten(&mut self, wire: &Wire) {
+    /// Notes that everything in the outlet goes back: the connection is over.
+    pub(super) fn return_taken(&mut self) {
+        let deliveries = std::mem::take(&mut self.taken.deliveries);
+        self.settlements.extend(deliveries.into_iter().map(|d| (d.consumer, d.position, Settle::Unsent)));
+    }
+
+    /// Notes that auto-ack deliveries which are not written go back: the connection is over. Those of which a part may
+    /// reach the client, all of them if the output `is_flushed` all the same, come back flagged.
+    pub(super) fn return_unwritten(&mut self, wire: &Wire, is_flushed: bool) {
         let written = wire.out.written();
         let mut from = 0;
         for stretch in std::mem::take(&mut self.sent.stretches) {
-            let how = if from >= written { Settle::Unsent } else { Settle::Requeue };
+            let how = if from >= written && !is_flushed { Settle::Unsent } else { Settle::Requeue };
             from = stretch.until;
             if let Some((key, first, count)) = stretch.auto_ack {
-                self.consumers.give_back(key, positions(first, count), how);
+                self.settlements.extend(positions(first, count).map(|position| (key, position, how)));
             }
         }
     }

@@ -136,10 +136,11 @@ impl Handshake {
             },
             (Step::Open(user), M::Open(open)) => {
                 let user = user.clone();
-                let vhost = wire.broker.open_vhost(open.virtual_host, &user);
                 let id = <connection::Open<'_> as Args>::ID;
-                let opened = vhost.and_then(|vhost| {
-                    wire.broker.registry.open(wire.id)?;
+                // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
+                let counted = wire.broker.registry.open(wire.id);
+                let opened = counted.and_then(|()| {
+                    let vhost = wire.broker.open_vhost(open.virtual_host, &user)?;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
                     Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost))))
                 });
@@ -287,4 +288,58 @@ fn check_tune(limits: &SessionLimits, tune_ok: connection::TuneOk) -> Result<(),
         return Err(AmqpError::new(ReplyCode::NotAllowed, wrong).at(id));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::broker::Broker;
+    use crate::broker::options::BrokerOptions;
+    use crate::protocol::field::TableRef;
+    use crate::protocol::frame::{Next, next_frame};
+    use crate::session::{Peer, Session};
+
+    /// A client that logs in and opens a vhost; and how it is told that it may not.
+    fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
+        let peer = Peer { address: "test".into(), is_loopback: true };
+        let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
+        let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
+        let mut bytes = PROTOCOL_HEADER.to_vec();
+        let start_ok = connection::StartOk {
+            client_properties: TableRef::EMPTY,
+            mechanism: "PLAIN",
+            response: b"\0guest\0guest",
+            locale: "",
+        };
+        write_method(&mut bytes, 0, &start_ok);
+        write_method(&mut bytes, 0, &connection::TuneOk { channel_max: 1, frame_max: 4096, heartbeat: 0 });
+        write_method(&mut bytes, 0, &connection::Open { virtual_host, ..Default::default() });
+        assert_eq!(session.handle_input(&bytes, Now::at(0)), bytes.len());
+        let mut slices = [std::io::IoSlice::new(&[]); crate::output::MAX_SLICES];
+        let filled = session.output().slices(&mut slices);
+        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        let (mut rest, mut refusal) = (&bytes[..], None);
+        while let Ok(Next::Frame(frame)) = next_frame(rest, u32::MAX) {
+            if let Ok(Method::Connection(connection::Method::Close(close))) = Method::decode(frame.payload) {
+                refusal = Some(close.reply_text.to_owned());
+            }
+            rest = &rest[frame.wire_len()..];
+        }
+        (session, refusal)
+    }
+
+    #[test]
+    fn the_node_limit_is_looked_at_before_the_vhost() {
+        let broker = Broker::new(BrokerOptions { max_connections: 1, ..BrokerOptions::default() });
+        let refused = |text: &str| Some(format!("NOT_ALLOWED - {text}"));
+        assert_eq!(open(&broker, "nowhere").1, refused("vhost nowhere not found"));
+        let first = open(&broker, "/");
+        assert_eq!((first.1, broker.registry.len()), (None, 1), "the one refused has no place");
+        let full = "connection refused: node connection limit (1) is reached";
+        assert_eq!(open(&broker, "nowhere").1, refused(full));
+        assert_eq!((open(&broker, "/").1, broker.registry.len()), (refused(full), 1));
+    }
 }

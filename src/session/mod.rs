@@ -44,7 +44,7 @@ use crate::session::close::Farewell;
 use crate::session::handshake::{Handshake, Outcome};
 use crate::session::limits::SessionLimits;
 use crate::session::open::Open;
-use crate::session::wire::{Pulse, Silence, Wire};
+use crate::session::wire::{Pulse, Silence, Watch, Wire};
 use crate::time::{Moment, Now};
 
 /// Unsent bytes from which on no more input is taken. Deliveries alone are bounded by the outlet below that.
@@ -207,6 +207,10 @@ impl Session {
 
     /// Looks into the outlet: deliveries, notices, a request to close; and at what the journal opened.
     pub fn handle_wake(&mut self, now: Now) {
+        if !self.wants_input() {
+            // While we do not read, the peer's silence is ours.
+            self.wire.pulse.last_read = now.moment;
+        }
         let close = match &mut self.state {
             State::Open(open) => open.on_wake(&mut self.wire),
             State::Handshake(_) => self.wire.outlet.close_requested(),
@@ -236,7 +240,9 @@ impl Session {
             }
             State::Handshake(_) | State::Farewell(_) => {}
         }
-        self.end();
+        self.end(false);
+        // Nobody reads what is not written yet.
+        self.wire.out.clear();
         self.state = State::Farewell(Farewell::over());
     }
 
@@ -249,7 +255,7 @@ impl Session {
             let outcome = handshake.on_timeout(&mut self.wire, now);
             self.on_handshake(outcome, now);
         }
-        match self.wire.pulse.due(now.moment, !self.wire.out.is_empty(), self.watches_peer()) {
+        match self.wire.pulse.due(now.moment, self.watch()) {
             None => {}
             Some(Silence::SendHeartbeat) => {
                 self.wire.out.append(|out| out.extend_from_slice(&HEARTBEAT));
@@ -275,13 +281,14 @@ impl Session {
             State::Farewell(farewell) => farewell.next_timeout(self.wire.out.is_empty()),
             State::Open(_) => None,
         };
-        let pulse = self.wire.pulse.next(!self.wire.out.is_empty(), self.watches_peer());
+        let pulse = self.wire.pulse.next(self.watch());
         own.into_iter().chain(pulse).min()
     }
 
-    /// Whether the peer's silence counts: not while we do not read.
-    fn watches_peer(&self) -> bool {
-        matches!(&self.state, State::Open(open) if !open.is_blocked())
+    fn watch(&self) -> Watch {
+        let output_waits = !self.wire.out.is_empty();
+        let open = matches!(self.state, State::Open(_));
+        Watch { output_waits, reading: open && self.wants_input(), talking: open }
     }
 
     /// Whether our side of the socket is to be shut down now: all is said and, after a silent end, the delay over.
@@ -332,7 +339,7 @@ impl Session {
         let text = error.reply_text();
         let MethodId { class: class_id, method: method_id } = error.method;
         let close = methods::Close { reply_code: error.code.code(), reply_text: &text, class_id, method_id };
-        self.end();
+        self.end(true);
         self.wire.send(0, &close);
         self.state = State::Farewell(Farewell::await_close_ok(now));
     }
@@ -342,27 +349,26 @@ impl Session {
             open.flush(&mut self.wire);
             open.log_end(&self.wire, "closed by the client");
         }
-        self.end();
+        self.end(true);
         self.wire.send(0, &methods::CloseOk {});
         self.state = State::Farewell(Farewell::after_flush(now));
     }
 
     fn end_silently(&mut self, why: &str, now: Now) {
         tracing::warn!(peer = %self.wire.peer.address, "connection refused: {why}");
-        self.end();
+        self.end(true);
         self.state = State::Farewell(Farewell::silent(now));
     }
 
     fn abort(&mut self, why: &str) {
         self.handle_closed_by_peer(why);
-        self.wire.out.clear();
         self.state = State::Farewell(Farewell::abrupt());
     }
 
     /// Gives back everything the connection holds in the broker. What it wrote stays to be sent.
-    fn end(&mut self) {
+    fn end(&mut self, is_flushed: bool) {
         if let State::Open(open) = &mut self.state {
-            open.end(&mut self.wire);
+            open.end(&mut self.wire, is_flushed);
         }
         self.wire.broker.registry.close(self.wire.id);
     }
@@ -375,6 +381,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.end();
+        self.end(false);
     }
 }

@@ -7,7 +7,8 @@ use crate::broker::outlet::Taken;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::users::User;
 use crate::broker::vhost::{RouteScratch, VHost};
-use crate::ids::{Position, Progress};
+use crate::channel::gates::Gate;
+use crate::ids::{Lsn, Position, Progress, QueueId};
 use crate::message::MessageBuilder;
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::method::{Method, channel};
@@ -23,6 +24,9 @@ use crate::session::wire::Wire;
 
 /// Unconfirmed publishes on one channel from which on the connection is not read.
 const UNCONFIRMED_LIMIT: u64 = 65_536;
+
+/// Bytes of replies waiting on one channel from which on the connection is not read.
+const GATED_LIMIT: usize = 1024 * 1024;
 
 /// Why a connection stops.
 #[derive(Debug)]
@@ -55,15 +59,15 @@ pub(super) struct Open {
     pub(super) scratch: RouteScratch,
     pub(super) builder: MessageBuilder,
     /// Queues that go with the connection.
-    pub(super) owned: Vec<Arc<QueueCell>>,
+    pub(super) owned: BTreeMap<QueueId, Arc<QueueCell>>,
     pub(super) taken: Taken,
     pub(super) sent: Sent,
     /// An alarm is on and this connection has published.
     pub(super) blocked: bool,
     /// Channels with replies or confirms that wait for the journal.
     pub(super) waiting: Vec<u16>,
-    /// What the journal was last asked to wake us at.
-    pub(super) wake_asked: Option<Progress>,
+    /// The positions that the journal was asked to wake us at; zero if at none.
+    wake_asked: Progress,
     /// A channel has too many unconfirmed publishes.
     held_back: bool,
     ended: bool,
@@ -84,12 +88,12 @@ impl Open {
             routes: RouteCache::default(),
             scratch: RouteScratch::default(),
             builder: MessageBuilder::default(),
-            owned: Vec::new(),
+            owned: BTreeMap::new(),
             taken: Taken::default(),
             sent: Sent::default(),
             blocked: false,
             waiting: Vec::new(),
-            wake_asked: None,
+            wake_asked: Progress::default(),
             held_back: false,
             ended: false,
         }
@@ -97,10 +101,6 @@ impl Open {
 
     pub(super) fn wants_input(&self) -> bool {
         !self.blocked && !self.held_back
-    }
-
-    pub(super) fn is_blocked(&self) -> bool {
-        !self.wants_input()
     }
 
     /// The channel a method is for, which dispatch has found before.
@@ -138,10 +138,14 @@ impl Open {
                 self.after_method(wire, frame.channel, method.id(), result).map(|()| 0)
             }
             FrameKind::Header => {
+                self.block_if_alarmed(wire);
+                let Some(channel) = self.channels.get_mut(&frame.channel) else { return Ok(0) };
                 let result = channel.assembler.header(frame.payload, wire.limits.max_message_size);
                 self.on_content(wire, frame.channel, result).map(|()| 0)
             }
             FrameKind::Body => {
+                self.block_if_alarmed(wire);
+                let Some(channel) = self.channels.get_mut(&frame.channel) else { return Ok(0) };
                 let result = channel.assembler.body(frame.payload);
                 self.on_content(wire, frame.channel, result).map(|()| 0)
             }
@@ -251,37 +255,45 @@ impl Open {
     pub(super) fn release_waiting(&mut self, wire: &mut Wire) {
         let progress = wire.broker.journal.progress();
         let mut still = Vec::new();
-        let mut earliest: Option<Progress> = None;
+        let mut needed = Progress::default();
         self.held_back = false;
         for number in std::mem::take(&mut self.waiting) {
             self.send_confirms(wire, number, progress.durable);
             self.send_replies(wire, number, progress);
             let Some(channel) = self.channels.get(&number) else { continue };
-            let mut waits_for = channel
-                .gates
-                .waits_for()
-                .map(|gate| Progress { written: gate.written, durable: gate.durable });
-            if let Mode::Confirm(confirms) = &channel.mode
-                && let Some(durable) = confirms.waits_for()
-            {
-                self.held_back |= confirms.outstanding() > UNCONFIRMED_LIMIT;
-                let for_confirms = Progress { durable, ..Progress::default() };
-                // Either may come first; being woken early costs a look.
-                waits_for = Some(waits_for.map_or(for_confirms, |other| earlier(other, for_confirms)));
+            let gate = channel.gates.waits_for();
+            let confirm = match &channel.mode {
+                Mode::Confirm(confirms) => {
+                    self.held_back |= confirms.outstanding() > UNCONFIRMED_LIMIT;
+                    confirms.waits_for()
+                }
+                _ => None,
+            };
+            self.held_back |= channel.gated_bytes > GATED_LIMIT;
+            if gate.is_none() && confirm.is_none() {
+                continue;
             }
-            if let Some(at) = waits_for {
-                earliest = Some(earliest.map_or(at, |other| earlier(other, at)));
-                still.push(number);
-            }
+            still.push(number);
+            let gate = gate.unwrap_or(Gate::OPEN);
+            needed.written = nearest(needed.written, gate.written, progress.written);
+            needed.durable = nearest(needed.durable, gate.durable, progress.durable);
+            needed.durable = nearest(needed.durable, confirm.unwrap_or(Lsn::ZERO), progress.durable);
         }
         self.waiting = still;
-        if let Some(at) = earliest
-            && self.wake_asked != Some(at)
-            && let Some(waker) = wire.outlet.waker()
-        {
-            self.wake_asked = Some(at);
-            wire.broker.journal.wake_at(at, &waker);
+        self.ask_for(wire, needed);
+    }
+
+    /// Asks the journal to wake us at each of two positions, unless it was asked already.
+    fn ask_for(&mut self, wire: &Wire, needed: Progress) {
+        let Progress { written, durable } = needed;
+        let Some(waker) = wire.outlet.waker() else { return };
+        if written != self.wake_asked.written && written != Lsn::ZERO {
+            wire.broker.journal.wake_at(Progress { written, durable: Lsn::ZERO }, &waker);
         }
+        if durable != self.wake_asked.durable && durable != Lsn::ZERO {
+            wire.broker.journal.wake_at(Progress { written: Lsn::ZERO, durable }, &waker);
+        }
+        self.wake_asked = needed;
     }
 
     fn send_replies(&mut self, wire: &mut Wire, number: u16, progress: Progress) {
@@ -289,10 +301,15 @@ impl Open {
             && let Some(reply) = channel.gates.pop(progress)
         {
             wire.out.append(|out| out.extend_from_slice(&reply.frames));
-            let flow = channel.flow;
+            channel.gated_bytes -= reply.frames.len();
             match reply.then {
                 Then::Nothing => {}
-                Then::Activate(key) => self.consumers.set_active(key, flow),
+                Then::Activate(key) => {
+                    // Unless it was cancelled meanwhile and the key is another's.
+                    if channel.flow && channel.tags.values().any(|&known| known == key) {
+                        self.consumers.set_active(key, true);
+                    }
+                }
                 Then::Remove => self.remove_channel(wire, number),
             }
         }
@@ -302,9 +319,12 @@ impl Open {
     pub(super) fn on_wake(&mut self, wire: &mut Wire) -> Option<AmqpError> {
         // First what may let consumers start, then what they were given.
         if !self.waiting.is_empty() {
-            self.wake_asked = None;
             self.release_waiting(wire);
         }
+        debug_assert!(
+            self.taken.deliveries.is_empty() && self.taken.gone.is_empty(),
+            "taken and not handled"
+        );
         wire.outlet.take(&mut self.taken);
         self.send_deliveries(wire);
         for key in std::mem::take(&mut self.taken.gone) {
@@ -325,29 +345,34 @@ impl Open {
     }
 
     /// Gives everything back: unacked and undelivered messages, consumers, owned queues.
-    pub(super) fn end(&mut self, wire: &mut Wire) {
+    ///
+    /// `is_flushed` says that what is in the output is still sent.
+    pub(super) fn end(&mut self, wire: &mut Wire, is_flushed: bool) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         self.flush(wire);
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for &number in &numbers {
-            self.cancel_all(number);
+            self.cancel_all(wire, number);
         }
         wire.outlet.close(&mut self.taken);
-        self.return_taken(wire);
-        self.return_unwritten(wire);
+        self.return_taken();
+        self.return_unwritten(wire, is_flushed);
         for &number in &numbers {
-            self.requeue_unacked(wire, number);
+            self.give_back_unacked(number);
         }
-        for cell in self.owned.drain(..) {
+        // All at once: each queue has everything back in order before it delivers again.
+        self.flush_settlements(wire);
+        for cell in std::mem::take(&mut self.owned).into_values() {
             self.vhost.delete_owned(&cell);
         }
     }
 }
 
-fn earlier(a: Progress, b: Progress) -> Progress {
-    if a.durable.max(a.written) <= b.durable.max(b.written) { a } else { b }
+/// The nearer of two positions that are still ahead of `reached`; zero if neither is.
+fn nearest(a: Lsn, b: Lsn, reached: Lsn) -> Lsn {
+    if b <= reached || (a != Lsn::ZERO && a <= b) { a } else { b }
 }
 
 fn not_on_a_channel() -> AmqpError {

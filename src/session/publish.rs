@@ -79,6 +79,7 @@ impl Open {
         publish: basic::Publish<'_>,
         rest: &[u8],
     ) -> Result<usize, Stop> {
+        self.block_if_alarmed(wire);
         let basic::Publish { exchange, routing_key, mandatory, immediate, .. } = publish;
         let whole = whole_content(frame.channel, rest, wire.max_payload(), wire.limits.max_message_size);
         if let Some(Whole { properties, body, used }) = whole {
@@ -147,7 +148,6 @@ impl Open {
         properties: Properties<'_>,
         body: Body<'_>,
     ) -> Result<(), AmqpError> {
-        self.block_if_alarmed(wire);
         if address.immediate {
             return Err(AmqpError::new(ReplyCode::NotImplemented, "immediate=true"));
         }

@@ -43,8 +43,11 @@ impl Open {
             M::Delete(delete) => {
                 let queue::Delete { queue, if_unused, if_empty, no_wait, .. } = delete;
                 let name = self.channel(number)?.queue_name(queue)?.to_owned();
+                let cell = self.vhost.find_queue(&name, wire.id).ok();
                 let (ready, gate) = self.vhost.delete_queue(&name, if_unused, if_empty, wire.id)?;
-                self.owned.retain(|cell| cell.spec.name != name);
+                if let Some(cell) = cell {
+                    self.owned.remove(&cell.id);
+                }
                 let reply = queue::DeleteOk { message_count: count(ready) };
                 self.reply_unless(no_wait, wire, number, gate, &reply);
                 Ok(())
@@ -72,7 +75,7 @@ impl Open {
                 tracing::warn!(?queue, "the argument {name} is kept, but has no effect in this version");
             }
             if cell.spec.owner.is_some() {
-                self.owned.push(cell.clone());
+                self.owned.insert(cell.id, cell.clone());
             }
         }
         self.channel(number)?.last_queue = Some(cell.spec.name.clone());

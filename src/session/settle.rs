@@ -1,5 +1,6 @@
 //! basic.ack, nack, reject and recover.
 
+use crate::broker::queue_cell::QueueCell;
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, Position};
 use crate::protocol::method::basic;
@@ -32,28 +33,56 @@ impl Open {
         settled.map_err(|unknown| AmqpError::new(ReplyCode::PreconditionFailed, unknown.to_string()))
     }
 
-    /// Tells the queues what was settled: each once, if the settlements are not mixed.
+    /// Tells the queues what was settled: each once, so that what several consumers give back is in order before any
+    /// of it is delivered again.
     pub(super) fn flush_settlements(&mut self, wire: &mut Wire) {
         let mut settlements = std::mem::take(&mut self.settlements);
-        if !settlements.is_sorted_by_key(|(key, ..)| *key) {
-            settlements.sort_by_key(|(key, ..)| *key);
+        let consumers = &self.consumers;
+        let queue = |key: u32| consumers.get(key).map(|consumer| consumer.cell.id);
+        if settlements.iter().any(|(key, ..)| *key != settlements[0].0) {
+            settlements.sort_by_cached_key(|(key, ..)| queue(*key));
         }
-        for group in settlements.chunk_by(|a, b| a.0 == b.0 && a.2 == b.2) {
-            self.settle_group(wire, group);
+        let mut rest = &settlements[..];
+        while let Some(&(key, ..)) = rest.first() {
+            let (consumers, cell) = (&self.consumers, self.consumers.get(key).map(|c| c.cell.clone()));
+            let same = |other: u32| {
+                other == key || consumers.get(other).map(|c| c.cell.id) == cell.as_ref().map(|cell| cell.id)
+            };
+            let len = rest.iter().take_while(|(other, ..)| same(*other)).count();
+            let group = &rest[..len];
+            rest = &rest[len..];
+            if let Some(cell) = cell {
+                self.settle_group(wire, &cell, group);
+            }
         }
         settlements.clear();
         self.settlements = settlements;
     }
 
-    fn settle_group(&mut self, wire: &mut Wire, group: &[(u32, Position, Settle)]) {
+    /// Settles what belongs to one queue.
+    fn settle_group(&mut self, wire: &mut Wire, cell: &QueueCell, group: &[(u32, Position, Settle)]) {
+        let id = |key: u32| self.consumers.get(key).and_then(|consumer| consumer.id);
         let Some(&(key, _, how)) = group.first() else { return };
-        let Some(consumer) = self.consumers.get(key) else { return };
-        let number = consumer.channel;
-        let positions = group.iter().map(|(_, position, _)| *position);
-        let lsn = consumer.cell.settle(consumer.id, positions, how);
-        let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
-        self.consumers.settled(key, count);
-        self.settled_on(wire, number, count, lsn);
+        let uniform = group.iter().all(|(other, _, way)| *other == key && *way == how);
+        let lsn = if uniform {
+            cell.settle(id(key), group.iter().map(|(_, position, _)| *position), how)
+        } else {
+            cell.settle_all(group.iter().map(|&(key, position, how)| (id(key), position, how)))
+        };
+        for part in group.chunk_by(|a, b| a.0 == b.0 && a.2 == b.2) {
+            let (key, _, how) = part[0];
+            let Some(consumer) = self.consumers.get(key) else { continue };
+            let (number, no_ack) = (consumer.channel, consumer.no_ack);
+            let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            // What was not sent was not counted as given.
+            if how != Settle::Unsent {
+                self.consumers.settled(key, count);
+                self.forget_getter(number, key);
+            }
+            if !no_ack {
+                self.settled_on(wire, number, count, lsn);
+            }
+        }
     }
 
     /// Books `count` settled deliveries of a channel.
@@ -77,7 +106,12 @@ impl Open {
         if !requeue {
             return Err(AmqpError::new(ReplyCode::NotImplemented, "requeue=false"));
         }
-        self.requeue_unacked(wire, number);
+        // A transaction keeps what it has settled: that is not unacked any more.
+        let Self { channels, settlements, .. } = self;
+        if let Some(channel) = channels.get_mut(&number) {
+            settlements.extend(channel.unacked.drain().map(|u| (u.consumer, u.position, Settle::Requeue)));
+        }
+        self.flush_settlements(wire);
         if reply {
             let channel = self.channel(number)?;
             if !channel.reply(wire, Gate::OPEN, &basic::RecoverOk {}, Then::Nothing) {
@@ -87,14 +121,13 @@ impl Open {
         Ok(())
     }
 
-    /// Puts everything that a channel has not acknowledged back to its place.
-    pub(super) fn requeue_unacked(&mut self, wire: &mut Wire, number: u16) {
+    /// Notes that everything a channel has not acknowledged goes back to its place; its transaction is dropped.
+    pub(super) fn give_back_unacked(&mut self, number: u16) {
         let Self { channels, settlements, .. } = self;
         let Some(channel) = channels.get_mut(&number) else { return };
         if let Mode::Tx(transaction) = &mut channel.mode {
             channel.unacked.restore(transaction.take_back());
         }
         settlements.extend(channel.unacked.drain().map(|u| (u.consumer, u.position, Settle::Requeue)));
-        self.flush_settlements(wire);
     }
 }

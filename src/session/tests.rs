@@ -286,6 +286,157 @@ fn heartbeats_leave_at_half_the_interval_and_a_silent_peer_is_cut() {
     assert!(client.session.ends_abruptly(Now::at(client.now)));
 }
 
+impl Client {
+    /// Hands several methods in as one read.
+    fn batch(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        assert_eq!(self.session.handle_input(&bytes, Now::at(self.now)), bytes.len());
+        self
+    }
+
+    fn consume(&mut self, queue: &str, consumer_tag: &str, no_ack: bool) -> &mut Self {
+        self.send(&basic::Consume { queue, consumer_tag, no_ack, ..Default::default() })
+    }
+}
+
+fn cell(broker: &Broker, queue: &str) -> Arc<crate::broker::queue_cell::QueueCell> {
+    let user = broker.users.login("guest", b"guest", true).unwrap();
+    broker.open_vhost("/", &user).unwrap().find_queue(queue, crate::ids::ConnectionId(99)).unwrap()
+}
+
+/// Everything ready in a queue: position and whether it was delivered before.
+fn ready(broker: &Broker, queue: &str) -> Vec<(u64, bool)> {
+    let cell = cell(broker, queue);
+    std::iter::from_fn(|| match cell.get(false) {
+        crate::broker::queue_cell::GetResult::Got(got) => Some((got.position.0, got.redelivered)),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn the_notice_of_a_deleted_queue_never_reaches_a_later_consumer() {
+    let broker = broker(Journal::in_memory());
+    let mut client = Client::new(&broker);
+    client.declare("one", false).declare("two", false).consume("one", "t", false);
+    client.received();
+    client.batch(|out| {
+        write_method(out, 1, &queue::Delete { queue: "one", ..Default::default() });
+        write_method(out, 1, &basic::Cancel { consumer_tag: "t", no_wait: false });
+        write_method(out, 1, &basic::Consume { queue: "two", consumer_tag: "t", ..Default::default() });
+    });
+    assert_eq!(client.received(), ["queue.delete-ok", "basic.cancel-ok", "basic.consume-ok"]);
+    assert_eq!(client.publish("two", false).received(), ["basic.deliver"]);
+    drop(client);
+    assert_eq!(cell(&broker, "two").counts().1, 0);
+    assert_eq!(ready(&broker, "two"), [(0, true)]);
+}
+
+#[test]
+fn recover_leaves_a_transaction_as_it_is() {
+    let broker = broker(Journal::in_memory());
+    let mut client = Client::new(&broker);
+    client.declare("q", false).publish("q", false).publish("q", false).send(&tx::Select {});
+    for _ in 0..2 {
+        client.send(&basic::Get { queue: "q", ..Default::default() });
+    }
+    client.publish("q", false).send(&basic::Ack { delivery_tag: 1, multiple: false });
+    client.send(&basic::Recover { requeue: true }).send(&tx::Commit {});
+    client.received();
+    assert_eq!(ready(&broker, "q"), [(1, true), (2, false)]);
+}
+
+#[test]
+fn a_client_that_was_not_read_is_not_taken_for_gone() {
+    let broker = broker(Journal::in_memory());
+    let mut client = Client { session: connect(&broker), now: 1000 };
+    client.session.handle_input(&handshake(10), Now::at(1000));
+    client.received();
+    broker.set_memory_alarm(true);
+    client.declare("q", false).publish("q", false);
+    assert!(!client.session.wants_input());
+    for now in (1000..60_000).step_by(5000) {
+        client.now = now;
+        client.session.handle_timeout(Now::at(now));
+        client.received();
+    }
+    broker.set_memory_alarm(false);
+    client.now = 60_000;
+    client.received();
+    client.session.handle_timeout(Now::at(60_000));
+    assert!(client.session.wants_input() && !client.session.is_over(Now::at(60_000)));
+}
+
+#[test]
+fn what_may_still_reach_the_client_comes_back_flagged() {
+    let broker = broker(Journal::in_memory());
+    let mut client = Client::new(&broker);
+    client.declare("q", false).consume("q", "t", true);
+    client.received();
+    client.publish("q", false);
+    client.session.handle_wake(Now::at(1000));
+    broker.close_all(&AmqpError::new(ReplyCode::ConnectionForced, "test"));
+    client.session.handle_wake(Now::at(1000));
+    assert!(!client.session.output().is_empty(), "the delivery and the close are still sent");
+    assert_eq!(ready(&broker, "q"), [(0, true)]);
+}
+
+#[test]
+fn a_closing_channel_gives_everything_back_in_order() {
+    let broker = broker(Journal::in_memory());
+    let (mut client, mut other) = (Client::new(&broker), Client::new(&broker));
+    client.declare("q", false).consume("q", "a", false).consume("q", "b", false);
+    for _ in 0..4 {
+        client.publish("q", false);
+    }
+    client.received();
+    other.consume("q", "standby", false);
+    other.received();
+    client.batch(|out| {
+        write_method(out, 1, &channel::Close::default());
+    });
+    let mut taken = crate::broker::outlet::Taken::default();
+    other.session.outlet().take(&mut taken);
+    let order: Vec<u64> = taken.deliveries.iter().map(|delivery| delivery.position.0).collect();
+    assert_eq!(order, [0, 1, 2, 3]);
+}
+
+#[test]
+fn flow_off_sends_what_is_under_way_before_its_answer() {
+    let broker = broker(Journal::in_memory());
+    let (mut client, mut publisher) = (Client::new(&broker), Client::new(&broker));
+    client.declare("q", false).consume("q", "t", true);
+    client.received();
+    publisher.publish("q", false).publish("q", false);
+    client.send(&channel::Flow { active: false });
+    publisher.publish("q", false);
+    assert_eq!(client.received(), ["basic.deliver", "basic.deliver", "channel.flow-ok"]);
+    client.send(&channel::Flow { active: true });
+    assert_eq!(client.received(), ["channel.flow-ok", "basic.deliver"]);
+}
+
+#[test]
+fn a_channel_wide_prefetch_counts_what_is_in_the_outlet() {
+    let broker = broker(Journal::in_memory());
+    let (mut client, mut publisher) = (Client::new(&broker), Client::new(&broker));
+    client.declare("q", false).consume("q", "t", false);
+    client.received();
+    for _ in 0..5 {
+        publisher.publish("q", false);
+    }
+    client.send(&basic::Qos { prefetch_count: 3, global: true, ..Default::default() });
+    assert_eq!(
+        client.received(),
+        ["basic.deliver", "basic.deliver", "basic.deliver", "basic.deliver", "basic.deliver", "basic.qos-ok"]
+    );
+    publisher.publish("q", false);
+    client.send(&basic::Ack { delivery_tag: 2, multiple: true });
+    assert_eq!(client.received(), [""; 0], "three are out");
+    client.send(&basic::Ack { delivery_tag: 3, multiple: false });
+    assert_eq!(client.received(), ["basic.deliver"]);
+}
+
 #[test]
 fn what_a_dead_connection_had_comes_back_in_its_place() {
     let broker = broker(Journal::in_memory());
@@ -302,13 +453,6 @@ fn what_a_dead_connection_had_comes_back_in_its_place() {
     // The fourth is in the outlet, not sent, when the connection goes.
     consumer.session.handle_closed_by_peer("test");
     drop(consumer);
-    let user = broker.users.login("guest", b"guest", true).unwrap();
-    let vhost = broker.open_vhost("/", &user).unwrap();
-    let cell = vhost.find_queue("q", crate::ids::ConnectionId(99)).unwrap();
-    let mut got = Vec::new();
-    while let crate::broker::queue_cell::GetResult::Got(message) = cell.get(false) {
-        got.push((message.position.0, message.redelivered));
-    }
-    assert_eq!(got, [(1, true), (2, true), (3, false)]);
+    assert_eq!(ready(&broker, "q"), [(1, true), (2, true), (3, false)]);
     assert_eq!(broker.registry.len(), 1);
 }

@@ -49,6 +49,11 @@ impl Transaction {
         &mut self.settlements
     }
 
+    /// How many deliveries are settled when it is committed.
+    pub(super) fn settled(&self) -> usize {
+        self.settlements.len()
+    }
+
     fn check_size(&self) -> Result<(), AmqpError> {
         if self.bytes <= BYTES_LIMIT && self.publishes.len() + self.settlements.len() <= STEPS_LIMIT {
             return Ok(());
@@ -116,7 +121,11 @@ impl Open {
             return Gate::OPEN;
         }
         let mut commit = Commit::default();
-        for Staged { message, route, mandatory } in publishes {
+        for Staged { message, mut route, mandatory } in publishes {
+            if !route.queues.is_empty() && !route.queues.iter().any(|cell| self.vhost.stands(cell)) {
+                // The queues it was for are gone since; they may exist again, or others in their place.
+                route = self.vhost.route_of(&message, &mut self.scratch);
+            }
             if route.queues.is_empty() && mandatory {
                 return_message(wire, number, &message);
             }

@@ -121,8 +121,9 @@ impl Pulse {
         Self { interval: Duration::ZERO, last_read: now, last_write: now, last_progress: now, write_timeout }
     }
 
-    fn deadlines(&self, output_waits: bool, reading: bool) -> [Option<(Moment, Silence)>; 3] {
-        let beats = !self.interval.is_zero();
+    fn deadlines(&self, watch: Watch) -> [Option<(Moment, Silence)>; 3] {
+        let Watch { output_waits, reading, talking } = watch;
+        let beats = !self.interval.is_zero() && talking;
         let beat = (beats && !output_waits)
             .then(|| (self.last_write.after(self.interval / 2), Silence::SendHeartbeat));
         // Between two and three intervals, as RabbitMQ's check every interval comes to.
@@ -134,13 +135,24 @@ impl Pulse {
     }
 
     /// What is due at `now`, the worst first.
-    pub(super) fn due(&self, now: Moment, output_waits: bool, reading: bool) -> Option<Silence> {
-        let due = self.deadlines(output_waits, reading).into_iter().flatten().find(|(at, _)| *at <= now);
+    pub(super) fn due(&self, now: Moment, watch: Watch) -> Option<Silence> {
+        let due = self.deadlines(watch).into_iter().flatten().find(|(at, _)| *at <= now);
         due.map(|(_, silence)| silence)
     }
 
     /// When to look again.
-    pub(super) fn next(&self, output_waits: bool, reading: bool) -> Option<Moment> {
-        self.deadlines(output_waits, reading).into_iter().flatten().map(|(at, _)| at).min()
+    pub(super) fn next(&self, watch: Watch) -> Option<Moment> {
+        self.deadlines(watch).into_iter().flatten().map(|(at, _)| at).min()
     }
+}
+
+/// Which silences count now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    /// Bytes wait for the socket.
+    pub(super) output_waits: bool,
+    /// We read, so the peer's silence is its own.
+    pub(super) reading: bool,
+    /// The connection is not ending.
+    pub(super) talking: bool,
 }

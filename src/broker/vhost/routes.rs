@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::VHost;
 use crate::broker::queue_cell::QueueCell;
 use crate::ids::QueueId;
+use crate::message::Message;
 use crate::protocol::field::TableRef;
+use crate::protocol::properties::Properties;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::routing::Scratch;
 
@@ -58,5 +60,20 @@ impl VHost {
         let queues = found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect();
         let cacheable = !topology.router.headers_matter(exchange);
         Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
+    }
+
+    /// Where a message goes that was routed before: its exchange may be gone, then nowhere.
+    pub fn route_of(&self, message: &Message, scratch: &mut RouteScratch) -> Arc<Route> {
+        let headers = Properties::assume_valid(message.raw_properties()).headers();
+        match self.route(message.exchange(), message.routing_key(), headers, scratch) {
+            Ok(routed) => routed.route,
+            Err(_) => Arc::new(Route { queues: Box::default() }),
+        }
+    }
+
+    /// Whether a queue still exists.
+    #[must_use]
+    pub fn stands(&self, cell: &QueueCell) -> bool {
+        self.topology.read().by_id.contains_key(&cell.id)
     }
 }
