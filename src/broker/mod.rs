@@ -57,7 +57,7 @@ impl Broker {
         let vhost = |name: String| (name.clone(), VHost::new(name, journal.clone()));
         Arc::new(Self {
             users: Users::new(&options.users),
-            registry: Registry::new(options.max_connections),
+            registry: Registry::new(options.max_connections, options.max_handshakes),
             alarms: Alarms::default(),
             names: Names::new(seed),
             vhosts: options.vhosts.into_iter().map(vhost).collect(),
@@ -81,9 +81,10 @@ impl Broker {
         Ok(vhost.clone())
     }
 
-    /// Most connections at a time from now on; 0 is no limit.
-    pub fn set_max_connections(&self, limit: u32) {
+    /// Most connections at a time, and most in their handshake, from now on; 0 is no limit.
+    pub fn set_max_connections(&self, limit: u32, handshakes: u32) {
         self.registry.set_limit(limit);
+        self.registry.set_handshake_limit(handshakes);
     }
 
     /// About how many bytes of memory all queued messages take.

@@ -11,6 +11,8 @@ pub struct BrokerOptions {
     pub users: Vec<UserOptions>,
     /// Most connections at a time; 0 is no limit.
     pub max_connections: u32,
+    /// Most connections in their handshake at a time; 0 is no limit.
+    pub max_handshakes: u32,
 }
 
 /// A user from the configuration.
@@ -49,6 +51,7 @@ impl Default for BrokerOptions {
                 loopback_only: true,
             }],
             max_connections: 0,
+            max_handshakes: 512,
         }
     }
 }

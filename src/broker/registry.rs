@@ -1,8 +1,9 @@
-//! The connections there are, and how many are open.
+//! The connections there are, and how many are open or in their handshake.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use crate::broker::outlet::Outlet;
 use crate::ids::ConnectionId;
@@ -15,6 +16,9 @@ pub struct Registry {
     connections: RankedMutex<Connections>,
     next: AtomicU64,
     limit: AtomicU32,
+    /// How many are in their handshake. Written under the lock; read without it before each accept.
+    handshakes: AtomicUsize,
+    handshake_limit: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -23,21 +27,68 @@ struct Connections {
     outlets: HashMap<ConnectionId, Arc<Outlet>>,
     /// Those past their handshake.
     open: HashSet<ConnectionId>,
+    /// Listeners that wait until there is room for one more handshake.
+    listeners: Vec<Waker>,
 }
 
 impl Registry {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32, handshakes: u32) -> Self {
         Self {
             connections: RankedMutex::new(Rank::Registry, Connections::default()),
             next: AtomicU64::new(1),
             limit: AtomicU32::new(limit),
+            handshakes: AtomicUsize::new(0),
+            handshake_limit: AtomicU32::new(handshakes),
         }
+    }
+
+    /// Whether one more connection may begin its handshake now; else the task of `cx` is woken when it may be so.
+    /// Several listeners that ask at the same time may each be told yes.
+    pub fn poll_handshake_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_handshake_room() {
+            return Poll::Ready(());
+        }
+        let mut connections = self.connections.lock();
+        // It may be the end of a handshake that held the lock just now.
+        if self.has_handshake_room() {
+            return Poll::Ready(());
+        }
+        if !connections.listeners.iter().any(|known| known.will_wake(cx.waker())) {
+            connections.listeners.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn has_handshake_room(&self) -> bool {
+        let limit = self.handshake_limit.load(Ordering::Acquire);
+        limit == 0 || self.handshakes() < limit as usize
+    }
+
+    /// How many connections are in their handshake.
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.load(Ordering::Acquire)
+    }
+
+    /// Most connections in their handshake from now on; 0 is no limit. Those that are in it stay.
+    pub fn set_handshake_limit(&self, limit: u32) {
+        self.handshake_limit.store(limit, Ordering::Release);
+        let listeners = std::mem::take(&mut self.connections.lock().listeners);
+        listeners.into_iter().for_each(Waker::wake);
+    }
+
+    /// Counts the connections in their handshake after a change. Returns the listeners to wake after the lock.
+    #[must_use]
+    fn count_handshakes(&self, connections: &mut Connections) -> Vec<Waker> {
+        self.handshakes.store(connections.outlets.len() - connections.open.len(), Ordering::Release);
+        if self.has_handshake_room() { std::mem::take(&mut connections.listeners) } else { Vec::new() }
     }
 
     /// Adds a connection that was accepted, and numbers it.
     pub fn accept(&self, outlet: Arc<Outlet>) -> ConnectionId {
         let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.connections.lock().outlets.insert(id, outlet);
+        let mut connections = self.connections.lock();
+        connections.outlets.insert(id, outlet);
+        self.handshakes.fetch_add(1, Ordering::AcqRel);
         id
     }
 
@@ -46,6 +97,12 @@ impl Registry {
     /// # Errors
     /// 530 if the broker has as many open connections as it may.
     pub fn open(&self, id: ConnectionId) -> Result<(), AmqpError> {
+        let listeners = self.note_open(id)?;
+        listeners.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    fn note_open(&self, id: ConnectionId) -> Result<Vec<Waker>, AmqpError> {
         let limit = self.limit.load(Ordering::Relaxed);
         let mut connections = self.connections.lock();
         if limit > 0 && connections.open.len() >= limit as usize {
@@ -53,14 +110,18 @@ impl Registry {
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         connections.open.insert(id);
-        Ok(())
+        Ok(self.count_handshakes(&mut connections))
     }
 
     /// Forgets a connection that ended.
     pub fn close(&self, id: ConnectionId) {
-        let mut connections = self.connections.lock();
-        connections.outlets.remove(&id);
-        connections.open.remove(&id);
+        let listeners = {
+            let mut connections = self.connections.lock();
+            connections.outlets.remove(&id);
+            connections.open.remove(&id);
+            self.count_handshakes(&mut connections)
+        };
+        listeners.into_iter().for_each(Waker::wake);
     }
 
     /// Most connections at a time from now on; 0 is no limit. Those that are open stay.
@@ -84,5 +145,60 @@ impl Registry {
             self.connections.lock().outlets.iter().map(|(&id, outlet)| (id, outlet.clone())).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, outlet)| outlet).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Listener(AtomicUsize);
+
+    impl Wake for Listener {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_listener_waits_until_a_handshake_is_over_either_way() {
+        let registry = Registry::new(0, 512);
+        let listener = Arc::new(Listener::default());
+        let waker = Waker::from(listener.clone());
+        let has_room = || registry.poll_handshake_room(&mut Context::from_waker(&waker)).is_ready();
+        let accept = || registry.accept(Outlet::new());
+        let woken = || listener.0.load(Ordering::Relaxed);
+        registry.set_handshake_limit(2);
+        assert!(has_room());
+        let (a, b) = (accept(), accept());
+        assert_eq!((has_room(), has_room(), woken()), (false, false, 0));
+        registry.open(a).unwrap();
+        assert_eq!((has_room(), woken(), registry.handshakes()), (true, 1, 1));
+        let c = accept();
+        assert!(!has_room());
+        registry.close(a);
+        assert_eq!((woken(), registry.handshakes()), (1, 2), "it was open");
+        registry.close(b);
+        registry.close(b);
+        assert_eq!((has_room(), woken(), registry.handshakes()), (true, 2, 1));
+        registry.set_handshake_limit(1);
+        assert!(!has_room());
+        registry.set_handshake_limit(0);
+        assert_eq!((has_room(), woken()), (true, 3));
+        registry.close(c);
+        assert_eq!((registry.handshakes(), registry.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_too_many_stays_in_its_handshake() {
+        let registry = Registry::new(1, 512);
+        let (a, b) = (registry.accept(Outlet::new()), registry.accept(Outlet::new()));
+        registry.open(a).unwrap();
+        assert!(registry.open(b).is_err());
+        assert_eq!((registry.handshakes(), registry.len()), (1, 1));
     }
 }

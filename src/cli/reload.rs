@@ -34,7 +34,7 @@ impl Reloader {
         };
         let config = loaded.config();
         self.logging.set_level(config.log.level);
-        self.broker.set_max_connections(config.broker.max_connections);
+        self.broker.set_max_connections(config.broker.max_connections, config.broker.max_handshakes);
         self.limits.replace(config.session);
 
         let mut taken = 0_usize;

@@ -70,6 +70,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
         vhosts,
         users: users.collect(),
         max_connections: options.limits.connections.0,
+        max_handshakes: options.limits.handshakes.0,
     }
 }
 

@@ -73,6 +73,8 @@ options! {
     limits: Limits {
         /// Most connections at a time; 0 is no limit.
         connections: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
+        /// Most connections that have not finished their handshake; others wait to be accepted. 0 is no limit.
+        handshakes: Within<u32, 0, 4_294_967_295> [Reload] = Within(512);
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
     }

@@ -51,6 +51,8 @@ struct Ring {
 #[derive(Debug)]
 pub(super) struct Consumers<L> {
     slots: Vec<Option<Consumer<L>>>,
+    /// Numbers that are free, so that giving one is no search.
+    free: Vec<ConsumerId>,
     /// Highest priority first.
     rings: Vec<Ring>,
     count: u32,
@@ -59,7 +61,7 @@ pub(super) struct Consumers<L> {
 
 impl<L> Default for Consumers<L> {
     fn default() -> Self {
-        Self { slots: Vec::new(), rings: Vec::new(), count: 0, exclusive: None }
+        Self { slots: Vec::new(), free: Vec::new(), rings: Vec::new(), count: 0, exclusive: None }
     }
 }
 
@@ -74,16 +76,16 @@ impl<L> Consumers<L> {
 
     /// Adds a consumer that takes nothing until it is activated.
     pub(super) fn add(&mut self, spec: ConsumerSpec, link: L) -> ConsumerId {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        let id = ConsumerId(u32::try_from(free).unwrap_or(u32::MAX));
+        let free = self.free.pop();
+        let id = free.unwrap_or_else(|| ConsumerId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)));
         if spec.exclusive {
             self.exclusive = Some(id);
         }
         let consumer = Consumer { link, spec, unacked: 0, active: false, parked: false, queued: false };
-        if free == self.slots.len() {
-            self.slots.push(Some(consumer));
+        if free.is_some() {
+            self.slots[id.0 as usize] = Some(consumer);
         } else {
-            self.slots[free] = Some(consumer);
+            self.slots.push(Some(consumer));
         }
         self.count += 1;
         id
@@ -92,15 +94,17 @@ impl<L> Consumers<L> {
     pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Consumer<L>> {
         let consumer = self.slots.get_mut(id.0 as usize)?.take()?;
         if consumer.queued {
-            for ring in &mut self.rings {
-                ring.turns.retain(|&turn| turn != id);
-            }
-            self.rings.retain(|ring| !ring.turns.is_empty());
+            self.leave_ring(id, consumer.spec.priority);
         }
         if self.exclusive == Some(id) {
             self.exclusive = None;
         }
         self.count -= 1;
+        if self.count == 0 {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        } else {
+            self.free.push(id);
+        }
         Some(consumer)
     }
 
@@ -108,6 +112,7 @@ impl<L> Consumers<L> {
         self.rings.clear();
         self.exclusive = None;
         self.count = 0;
+        self.free = Vec::new();
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
@@ -187,18 +192,87 @@ impl<L> Consumers<L> {
         }
         consumer.queued = can_take;
         let priority = consumer.spec.priority;
-        let at = self.rings.partition_point(|ring| ring.priority > priority);
-        let exists = self.rings.get(at).is_some_and(|ring| ring.priority == priority);
-        if can_take {
-            if !exists {
-                self.rings.insert(at, Ring { priority, turns: VecDeque::new() });
-            }
-            self.rings[at].turns.push_back(id);
-        } else if exists {
-            self.rings[at].turns.retain(|&turn| turn != id);
-            if self.rings[at].turns.is_empty() {
-                self.rings.remove(at);
-            }
+        if !can_take {
+            self.leave_ring(id, priority);
+            return;
         }
+        let at = self.ring(priority);
+        if self.rings.get(at).is_none_or(|ring| ring.priority != priority) {
+            self.rings.insert(at, Ring { priority, turns: VecDeque::new() });
+        }
+        self.rings[at].turns.push_back(id);
+    }
+
+    /// Where the ring of a priority is or would be.
+    fn ring(&self, priority: i32) -> usize {
+        self.rings.partition_point(|ring| ring.priority > priority)
+    }
+
+    /// Takes a consumer out of the ring it stands in. One that is parked or found closed is at the front of it: it
+    /// was its turn.
+    fn leave_ring(&mut self, id: ConsumerId, priority: i32) {
+        let at = self.ring(priority);
+        let Some(Ring { turns, .. }) = self.rings.get_mut(at) else { return };
+        if turns.front() == Some(&id) {
+            turns.pop_front();
+        } else {
+            turns.retain(|&turn| turn != id);
+        }
+        if turns.is_empty() {
+            self.rings.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(consumers: &mut Consumers<()>) -> ConsumerId {
+        let id =
+            consumers.add(ConsumerSpec { prefetch: 0, no_ack: false, exclusive: false, priority: 0 }, ());
+        consumers.set_active(id, true);
+        id
+    }
+
+    #[test]
+    fn a_number_that_was_freed_is_given_again() {
+        let mut consumers = Consumers::default();
+        for number in 0..4 {
+            assert_eq!(add(&mut consumers), ConsumerId(number));
+        }
+        for number in [1, 3] {
+            assert!(consumers.remove(ConsumerId(number)).is_some());
+            assert!(consumers.remove(ConsumerId(number)).is_none());
+        }
+        assert_eq!([add(&mut consumers), add(&mut consumers), add(&mut consumers)].map(|id| id.0), [3, 1, 4]);
+        for number in 0..5 {
+            consumers.remove(ConsumerId(number));
+        }
+        assert_eq!((consumers.slots.capacity(), consumers.free.capacity(), consumers.rings.len()), (0, 0, 0));
+        assert_eq!(add(&mut consumers), ConsumerId(0));
+    }
+
+    #[test]
+    fn those_that_are_full_leave_the_ring_from_its_front_and_come_back_at_its_end() {
+        let mut consumers = Consumers::default();
+        let ids: Vec<ConsumerId> = (0..5).map(|_| add(&mut consumers)).collect();
+        for &id in &ids[..3] {
+            assert_eq!(consumers.turn(), Some(id));
+            consumers.park(id);
+        }
+        consumers.resume(ids[1]);
+        // Not at the front: it was stopped while others had their turn.
+        consumers.set_active(ids[4], false);
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            let turn = consumers.turn().unwrap();
+            consumers.served(turn);
+            turns.push(turn);
+        }
+        assert_eq!(turns, [ids[3], ids[1], ids[3], ids[1]]);
+        consumers.park(ids[3]);
+        consumers.park(ids[1]);
+        assert_eq!((consumers.turn(), consumers.rings.len()), (None, 0));
     }
 }

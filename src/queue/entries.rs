@@ -115,6 +115,59 @@ impl Entries {
         Some(entry)
     }
 
+    /// Takes all messages from `from` on out, as a table of their own. Positions go on from where they were.
+    ///
+    /// Whole chunks are moved, not looked at: the cost is that of a pointer for 64 messages.
+    pub(super) fn split_off(&mut self, from: Position) -> Self {
+        let Some((index, slot)) = self.slot(from) else { return Self::default() };
+        let mut tail = self.chunks.split_off(index + 1);
+        let mut first = Chunk::new();
+        if let Some(last) = self.chunks.back_mut()
+            && let Some(chunk) = last
+        {
+            for (kept, moved) in chunk.slots.iter_mut().zip(&mut first.slots).skip(slot) {
+                *moved = kept.take();
+                first.used += u8::from(moved.is_some());
+            }
+            chunk.used -= first.used;
+            if chunk.used == 0 {
+                *last = None;
+            }
+        }
+        tail.push_front(Some(first));
+        let tail = Self { chunks: tail, first: self.first + index as u64, next: self.next, spare: None };
+        self.close_gap();
+        tail
+    }
+
+    /// Makes the last chunk the one of the next position again, after chunks were taken from the end.
+    fn close_gap(&mut self) {
+        if self.chunks.iter().flatten().all(|chunk| chunk.used == 0) {
+            self.chunks = VecDeque::new();
+            return;
+        }
+        let Ok(chunks) = usize::try_from(self.next.0.div_ceil(CHUNK) - self.first) else { return };
+        if self.chunks.len() < chunks {
+            self.chunks.resize_with(chunks, || None);
+        }
+        let has_room = !self.next.0.is_multiple_of(CHUNK);
+        if let Some(last) = self.chunks.back_mut()
+            && has_room
+            && last.is_none()
+        {
+            *last = Some(self.spare.take().unwrap_or_else(Chunk::new));
+        }
+    }
+
+    /// All messages with their positions, lowest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> {
+        let chunks = (self.first..).zip(&self.chunks);
+        chunks.filter_map(|(number, chunk)| Some((number, chunk.as_ref()?))).flat_map(|(number, chunk)| {
+            let positions = (number * CHUNK..).map(Position);
+            positions.zip(&chunk.slots).filter_map(|(position, slot)| Some((position, slot.as_ref()?)))
+        })
+    }
+
     /// Whether it holds no memory for messages.
     #[cfg(test)]
     pub(super) fn is_released(&self) -> bool {
@@ -186,5 +239,52 @@ mod tests {
         }
         assert_eq!(entries.chunks.len(), 0);
         assert_eq!(entries.push(message(64)), Position(64));
+    }
+
+    #[test]
+    fn a_split_keeps_every_message_at_its_position() {
+        for (count, from, gone) in [
+            (200, 0, 0),
+            (200, 70, 0),
+            (200, 70, 70),
+            (200, 128, 65),
+            (192, 70, 1),
+            (130, 128, 0),
+            (60, 30, 2),
+        ] {
+            let mut entries = filled(count);
+            for n in 0..gone {
+                entries.remove(Position(n));
+            }
+            let tail = entries.split_off(Position(from));
+            let numbers = |entries: &Entries| -> Vec<u64> {
+                let told = |(position, entry): (Position, &Entry)| {
+                    assert_eq!(entry.message.body(), position.0.to_be_bytes());
+                    position.0
+                };
+                entries.iter().map(told).collect()
+            };
+            assert_eq!(numbers(&tail), (from..count).collect::<Vec<_>>());
+            assert_eq!(numbers(&entries), (gone..from).collect::<Vec<_>>());
+            assert_eq!(entries.chunks.capacity() == 0, gone == from, "{count} {from} {gone}");
+            for n in count..count + 200 {
+                assert_eq!(entries.push(message(n)), Position(n));
+            }
+            let kept: Vec<u64> = (gone..from).chain(count..count + 200).collect();
+            assert_eq!(numbers(&entries), kept);
+            assert!(entries.entry(Position(from)).is_none());
+            for n in kept {
+                assert_eq!(entries.remove(Position(n)).unwrap().message.body(), n.to_be_bytes());
+            }
+            assert!(entries.chunks.len() <= 1);
+        }
+    }
+
+    #[test]
+    fn nothing_is_split_off_an_end() {
+        let mut entries = filled(128);
+        assert_eq!(entries.split_off(Position(128)).iter().count(), 0);
+        assert_eq!(entries.iter().count(), 128);
+        assert_eq!(Entries::default().split_off(Position(0)).iter().count(), 0);
     }
 }

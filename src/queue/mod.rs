@@ -16,7 +16,7 @@ use crate::message::Message;
 
 pub use consumers::ConsumerSpec;
 use consumers::Consumers;
-use entries::{Entries, State};
+use entries::{Entries, Entry, State};
 use positions::PositionSet;
 
 /// The way to one consumer. Called while the queue is locked, so that deliveries keep the queue's order: it only
@@ -87,6 +87,42 @@ pub struct Depth {
     pub held: u64,
 }
 
+/// A queue's end. It holds the messages: dropping it frees them, which takes time where there are many and needs no
+/// lock.
+#[derive(Debug)]
+#[must_use]
+pub struct Closed {
+    /// How many messages were ready.
+    pub ready: u64,
+    _entries: Entries,
+    _returned: PositionSet,
+}
+
+/// A purge. It holds the messages: dropping it frees them, which takes time where there are many and needs no lock.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Purged {
+    /// How many messages were dropped.
+    pub count: u64,
+    returned: Vec<Entry>,
+    never_delivered: Entries,
+}
+
+impl Purged {
+    fn memory(&self) -> u64 {
+        let entries = self.never_delivered.iter().map(|(_, entry)| entry).chain(&self.returned);
+        entries.map(|entry| memory_of(&entry.message)).sum()
+    }
+}
+
+/// Bytes that a message takes beside what it sends: its counters, its place in the table, and what the allocator
+/// rounds up.
+const MESSAGE_OVERHEAD: u64 = 104;
+
+fn memory_of(message: &Message) -> u64 {
+    message.wire_size() as u64 + MESSAGE_OVERHEAD
+}
+
 /// One queue.
 #[derive(Debug)]
 pub struct Queue<L> {
@@ -128,7 +164,7 @@ impl<L: Link> Queue<L> {
     pub fn publish(&mut self, message: Message) -> Position {
         self.depth.ready += 1;
         self.depth.ready_bytes += message.body_len();
-        self.memory += message.wire_size() as u64;
+        self.memory += memory_of(&message);
         self.entries.push(message)
     }
 
@@ -255,7 +291,7 @@ impl<L: Link> Queue<L> {
             match how {
                 Settle::Ack | Settle::Reject => {
                     removed(position, &entry.message);
-                    self.memory -= entry.message.wire_size() as u64;
+                    self.memory -= memory_of(&entry.message);
                     self.entries.remove(position);
                 }
                 Settle::Requeue | Settle::Unsent => {
@@ -273,27 +309,31 @@ impl<L: Link> Queue<L> {
         self.release_if_empty();
     }
 
-    /// Drops all ready messages and returns how many. Unacked ones stay.
-    pub fn purge(&mut self, mut removed: impl FnMut(Position, &Message)) -> u64 {
-        let purged = self.depth.ready;
+    /// Drops all ready messages. Unacked ones stay. `removed` is called for each one that leaves the queue.
+    pub fn purge(&mut self, mut removed: impl FnMut(Position, &Message)) -> Purged {
+        let mut returned = Vec::new();
         while let Some(position) = self.returned.pop_first() {
-            self.purge_one(position, &mut removed);
+            if let Some(entry) = self.entries.remove(position) {
+                removed(position, &entry.message);
+                returned.push(entry);
+            }
         }
-        while self.head < self.entries.next() {
-            self.purge_one(self.head, &mut removed);
-            self.head = self.head.next();
+        let never_delivered = self.entries.split_off(self.head);
+        for (position, entry) in never_delivered.iter() {
+            removed(position, &entry.message);
         }
+        self.head = self.entries.next();
+        let purged = Purged { count: self.depth.ready, returned, never_delivered };
+        // The fewer messages are looked at; all of them may be many.
+        self.memory = if self.depth.unacked + self.depth.held < purged.count {
+            self.entries.iter().map(|(_, entry)| memory_of(&entry.message)).sum()
+        } else {
+            self.memory - purged.memory()
+        };
         self.depth.ready = 0;
         self.depth.ready_bytes = 0;
         self.release_if_empty();
         purged
-    }
-
-    fn purge_one(&mut self, position: Position, removed: &mut impl FnMut(Position, &Message)) {
-        if let Some(entry) = self.entries.remove(position) {
-            self.memory -= entry.message.wire_size() as u64;
-            removed(position, &entry.message);
-        }
     }
 
     /// The position the next message gets.
@@ -302,21 +342,23 @@ impl<L: Link> Queue<L> {
         self.entries.next()
     }
 
-    /// Ends the queue: all messages are dropped and every consumer is told. Returns the number of ready messages;
-    /// connections to wake are added to `wakes`.
-    pub fn close(&mut self, wakes: &mut Vec<L>) -> u64 {
+    /// Ends the queue: all messages are dropped, with what is returned, and every consumer is told. Connections to
+    /// wake are added to `wakes`.
+    pub fn close(&mut self, wakes: &mut Vec<L>) -> Closed {
         for consumer in self.consumers.drain() {
             if consumer.link.gone() {
                 wakes.push(consumer.link);
             }
         }
-        let ready = self.depth.ready;
-        self.entries = Entries::default();
-        self.returned = PositionSet::default();
+        let closed = Closed {
+            ready: self.depth.ready,
+            _entries: std::mem::take(&mut self.entries),
+            _returned: std::mem::take(&mut self.returned),
+        };
         self.head = Position::default();
         self.depth = Depth::default();
         self.memory = 0;
-        ready
+        closed
     }
 
     /// How many messages there are.

@@ -324,7 +324,7 @@ fn an_empty_queue_without_consumers_keeps_no_memory_for_messages() {
     bench.queue.cancel(id);
     assert!(bench.queue.entries.is_released());
     assert_eq!(bench.queue.publish(numbered(200, 8)), Position(200));
-    bench.queue.purge(|_, _| {});
+    assert_eq!(bench.queue.purge(|_, _| {}).count, 1);
     assert!(bench.queue.entries.is_released());
 }
 
@@ -345,7 +345,8 @@ fn a_purge_drops_what_is_ready_and_only_that() {
     bench.queue.get(false).unwrap();
     bench.settle(None, &[0], Settle::Requeue);
     let mut removed = Vec::new();
-    assert_eq!(bench.queue.purge(|position, _| removed.push(position.0)), 4);
+    let purged = bench.queue.purge(|position, _| removed.push(position.0));
+    assert_eq!(purged.count, 4);
     assert_eq!(removed, [0, 2, 3, 4]);
     assert_eq!(bench.depth(), (0, 1, 0));
     bench.settle(None, &[1], Settle::Requeue);
@@ -359,10 +360,32 @@ fn a_closed_queue_tells_its_consumers_once_and_forgets_what_is_out() {
     bench.deliver();
     bench.links[0].0.borrow_mut().notified = false;
     let mut wakes = Vec::new();
-    assert_eq!(bench.queue.close(&mut wakes), 2);
+    let closed = bench.queue.close(&mut wakes);
+    assert_eq!((closed.ready, bench.queue.memory()), (2, 0));
     assert_eq!((wakes.len(), bench.links[0].0.borrow().told_gone), (1, 1));
     assert_eq!(bench.settle(Some(id), &[0], Settle::Requeue), [0_u64; 0]);
     bench.queue.cancel(id);
     assert_eq!(bench.depth(), (0, 0, 0));
     assert!(bench.queue.get(true).is_none());
+}
+
+/// Whoever holds the queue's lock passes them on, and drops them after it.
+#[test]
+fn a_purge_and_an_end_hand_their_messages_out() {
+    let mut bench = Bench::with(0);
+    let message = numbered(0, 100);
+    for _ in 0..300 {
+        bench.queue.publish(message.clone());
+    }
+    for _ in 0..3 {
+        assert!(bench.queue.get(false).is_some());
+    }
+    bench.settle(None, &[1], Settle::Requeue);
+    let purged = bench.queue.purge(|_, _| {});
+    let held = purged.returned.len() + purged.never_delivered.iter().count();
+    assert_eq!((purged.count, held, bench.depth()), (298, 298, (0, 2, 0)));
+    assert_eq!(bench.queue.memory(), 2 * memory_of(&message));
+    let closed = bench.queue.close(&mut Vec::new());
+    assert_eq!((closed.ready, closed._entries.iter().count()), (0, 2));
+    assert!(bench.queue.entries.is_released());
 }

@@ -1,5 +1,6 @@
 //! Listening sockets: made, and accepted from.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl Acceptor {
     /// Accepts until `stop`.
     pub(super) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let mut short_of = false;
-        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        while let Some(accepted) = stop.run_until_cancelled(self.accept(&listener)).await {
             match accepted {
                 Ok((stream, peer)) => {
                     short_of = false;
@@ -67,6 +68,12 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// Accepts one connection once there is room for its handshake. Until then it waits in the backlog.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        poll_fn(|cx| self.broker.registry.poll_handshake_room(cx)).await;
+        listener.accept().await
     }
 
     fn start(&self, stream: TcpStream, address: SocketAddr) {
@@ -104,4 +111,56 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::broker::options::BrokerOptions;
+    use crate::protocol::PROTOCOL_HEADER;
+
+    async fn client(address: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&PROTOCOL_HEADER).await.unwrap();
+        stream
+    }
+
+    /// The first byte of connection.start.
+    async fn is_answered(stream: &mut TcpStream) {
+        assert_eq!(stream.read_u8().await.unwrap(), 1);
+    }
+
+    #[test]
+    fn a_connection_waits_in_the_backlog_while_too_many_are_in_their_handshake() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let broker = Broker::new(BrokerOptions::default());
+            broker.registry.set_handshake_limit(2);
+            let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).unwrap();
+            let address = listener.local_addr().unwrap();
+            let acceptor = Acceptor {
+                broker: broker.clone(),
+                options: ServerOptions::default(),
+                limits: SharedLimits::new(Default::default()),
+                connections: TaskTracker::new(),
+            };
+            let stop = CancellationToken::new();
+            let accepting = tokio::spawn(Arc::new(acceptor).run(listener, stop.clone()));
+            let (mut a, mut b, mut c) = (client(address).await, client(address).await, client(address).await);
+            is_answered(&mut a).await;
+            is_answered(&mut b).await;
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+                assert_eq!(broker.registry.handshakes(), 2);
+            }
+            drop(a);
+            is_answered(&mut c).await;
+            stop.cancel();
+            accepting.await.unwrap();
+        });
+    }
 }

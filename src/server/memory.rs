@@ -8,28 +8,37 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 
-/// Looks every `interval` whether the process is over `watermark` bytes, until `stop`.
+/// How often resident memory is looked at, which is cheap; messages are counted only when it is over the watermark.
+const QUICK_LOOK: Duration = Duration::from_millis(100);
+
+/// Looks whether the process uses more than `watermark` bytes, until `stop`. Messages are counted every `interval`
+/// and, so that a flood is stopped in time, whenever resident memory is over the watermark.
 pub(super) async fn watch(broker: Arc<Broker>, watermark: u64, interval: Duration, stop: CancellationToken) {
     let mut gauge = Gauge::default();
+    let mut since_count = interval;
+    let step = interval.min(QUICK_LOOK);
     loop {
-        match resident_bytes() {
-            Ok(resident) => {
-                let used = gauge.used(resident, broker.message_memory());
-                let over = used > watermark;
-                if broker.set_memory_alarm(over) {
-                    if over {
-                        tracing::warn!(used, resident, watermark, "memory alarm: publishers are blocked");
-                    } else {
-                        tracing::info!(used, resident, watermark, "memory alarm is off: publishers go on");
-                    }
-                }
-            }
+        let resident = match resident_bytes() {
+            Ok(resident) => resident,
             Err(error) => {
                 tracing::warn!(%error, "the process's memory cannot be read; there will be no memory alarm");
                 return;
             }
+        };
+        since_count += step;
+        if resident > watermark || since_count >= interval {
+            since_count = Duration::ZERO;
+            let used = gauge.used(resident, broker.message_memory());
+            let over = used > watermark;
+            if broker.set_memory_alarm(over) {
+                if over {
+                    tracing::warn!(used, resident, watermark, "memory alarm: publishers are blocked");
+                } else {
+                    tracing::info!(used, resident, watermark, "memory alarm is off: publishers go on");
+                }
+            }
         }
-        if stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(step)).await.is_none() {
             return;
         }
     }

@@ -180,7 +180,7 @@ impl VHost {
     ) -> Result<(u64, Gate), AmqpError> {
         let name = &clean_name(name);
         let mut wakes = Vec::new();
-        let result = {
+        let (closed, gate) = {
             let mut topology = self.topology.write();
             let Some(cell) = topology.queues.get(name).cloned() else { return Ok((0, self.unchanged(true))) };
             self.check_access(&cell, who)?;
@@ -194,11 +194,11 @@ impl VHost {
                 }
                 Ok(())
             };
-            let ready = cell.close(keep, &mut wakes)?;
-            (ready, self.forget_queue(&mut topology, &cell))
+            let closed = cell.close(keep, &mut wakes)?;
+            (closed, self.forget_queue(&mut topology, &cell))
         };
         wake(wakes);
-        Ok(result)
+        Ok((closed.ready, gate))
     }
 
     /// Deletes a queue without conditions, unless it is gone already: an exclusive queue whose connection ended.
@@ -214,15 +214,15 @@ impl VHost {
 
     fn delete_if(&self, cell: &QueueCell, due: impl FnOnce(&Queue<OutletLink>) -> bool) -> Gate {
         let mut wakes = Vec::new();
-        let gate = {
+        // Dropped after the lock, like the messages it holds.
+        let (_closed, gate) = {
             let mut topology = self.topology.write();
             if !topology.by_id.contains_key(&cell.id) {
                 return Gate::OPEN;
             }
-            if cell.close(|queue| if due(queue) { Ok(()) } else { Err(()) }, &mut wakes).is_err() {
-                return Gate::OPEN;
-            }
-            self.forget_queue(&mut topology, cell)
+            let keep = |queue: &Queue<OutletLink>| if due(queue) { Ok(()) } else { Err(()) };
+            let Ok(closed) = cell.close(keep, &mut wakes) else { return Gate::OPEN };
+            (closed, self.forget_queue(&mut topology, cell))
         };
         wake(wakes);
         gate

@@ -141,11 +141,11 @@ impl Run {
             }
             Step::Purge => {
                 let mut purged = Vec::new();
-                let count = self.bench.queue.purge(|position, message| {
+                let whole = self.bench.queue.purge(|position, message| {
                     assert_eq!(number_of(message), position.0);
                     purged.push(position.0);
                 });
-                assert_eq!(count, purged.len() as u64);
+                assert_eq!(whole.count, purged.len() as u64);
                 assert_eq!(purged, self.model.purge());
                 self.left.extend(purged);
             }
@@ -318,7 +318,7 @@ impl Run {
     /// Ends the queue with whatever is in it, and does what connections do that do not know yet.
     fn close(mut self) {
         let mut wakes = Vec::new();
-        assert_eq!(self.bench.queue.close(&mut wakes), self.model.depth().ready);
+        assert_eq!(self.bench.queue.close(&mut wakes).ready, self.model.depth().ready);
         let mut woken = BTreeSet::new();
         for (number, taker) in self.model.takers.iter().enumerate() {
             let told = self.bench.links[number].0.borrow().told_gone;
