@@ -5,17 +5,24 @@
 //! delivery is one copy and two patched channel numbers. Larger bodies are separate and shared by reference.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use triomphe::ThinArc;
 
 use crate::output::{COPY_LIMIT, Output};
-use crate::protocol::content;
-use crate::protocol::frame::{FRAME_END, FRAME_HEADER, FRAME_OVERHEAD, FrameKind, begin_frame, end_frame};
+use crate::protocol::content::{self, ContentHeader};
+use crate::protocol::frame::{
+    FRAME_END, FRAME_HEADER, FRAME_OVERHEAD, FrameKind, Next, begin_frame, end_frame, next_frame,
+};
 use crate::protocol::properties::Properties;
+use crate::protocol::reply::MethodId;
 
 /// Content class, weight and body size before the property flags in a header payload.
 const HEADER_FIXED: usize = 12;
+
+/// Stands in a message's frames until a delivery puts its channel there. Zero would not be a content frame's.
+const ANY_CHANNEL: u16 = 1;
 
 /// What is asked of a message without looking into its bytes.
 struct Meta {
@@ -28,6 +35,10 @@ struct Meta {
     body_at: u32,
     persistent: bool,
     priority: u8,
+    /// Of everything stored, computed before any lock; zero if the message is not to be kept.
+    checksum: u32,
+    /// The journal position of the record that holds the message, once there is one.
+    stored_at: AtomicU64,
     /// The body, if it is larger than [`COPY_LIMIT`].
     large: Option<Bytes>,
 }
@@ -83,30 +94,40 @@ impl MessageBuilder {
         out.push(FRAME_END);
         let header_at = out.len();
         let body_len = body.as_slice().len();
-        content::write_header(out, 0, body_len as u64, properties.raw());
+        content::write_header(out, ANY_CHANNEL, body_len as u64, properties.raw());
         let body_at = out.len();
         let large = if body_len > COPY_LIMIT {
             Some(body.into_bytes())
         } else {
             if body_len > 0 {
-                let start = begin_frame(out, FrameKind::Body, 0);
+                let start = begin_frame(out, FrameKind::Body, ANY_CHANNEL);
                 out.extend_from_slice(body.as_slice());
                 end_frame(out, start);
             }
             None
         };
+        let persistent = properties.delivery_mode() == Some(2);
         let meta = Meta {
             body_len: body_len as u64,
+            checksum: if persistent { checksum(out, large.as_deref()) } else { 0 },
+            stored_at: AtomicU64::new(0),
             // Two names of at most 255 bytes and their lengths fit; a header frame fits the frame limit.
             routing_key_at: u16::try_from(routing_key_at).unwrap_or(u16::MAX),
             header_at: u16::try_from(header_at).unwrap_or(u16::MAX),
             body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
-            persistent: properties.delivery_mode() == Some(2),
+            persistent,
             priority: properties.priority().unwrap_or(0),
             large,
         };
         Message(ThinArc::from_header_and_slice(meta, out))
     }
+}
+
+fn checksum(contiguous: &[u8], large: Option<&[u8]>) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(contiguous);
+    hasher.update(large.unwrap_or_default());
+    hasher.finalize()
 }
 
 fn push_short(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -122,6 +143,55 @@ impl Message {
 
     fn bytes(&self) -> &[u8] {
         &self.0.slice
+    }
+
+    /// What is stored of it: the contiguous part, and the body if that is apart.
+    #[must_use]
+    pub fn stored(&self) -> (&[u8], Option<&Bytes>) {
+        (self.bytes(), self.meta().large.as_ref())
+    }
+
+    /// The checksum of what is stored.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        self.meta().checksum
+    }
+
+    /// The journal position of the record that holds the message; zero before there is one. A message in several
+    /// queues is stored once; the others' records refer to it.
+    #[must_use]
+    pub fn stored_at(&self) -> u64 {
+        self.meta().stored_at.load(Ordering::Relaxed)
+    }
+
+    /// Notes where the message is stored. Called under the journal's lock.
+    pub fn set_stored_at(&self, lsn: u64) {
+        self.meta().stored_at.store(lsn, Ordering::Relaxed);
+    }
+
+    /// The message of what was [stored](Self::stored), if it is one.
+    #[must_use]
+    pub fn from_stored(contiguous: &[u8], large: Option<Bytes>, expected_checksum: u32) -> Option<Self> {
+        if checksum(contiguous, large.as_deref()) != expected_checksum {
+            return None;
+        }
+        let routing_key_at = 1 + usize::from(*contiguous.first()?);
+        let header_at = routing_key_at + 2 + usize::from(*contiguous.get(routing_key_at)?);
+        let Ok(Next::Frame(header)) = next_frame(contiguous.get(header_at..)?, u32::MAX) else { return None };
+        let content = ContentHeader::parse(header.payload, MethodId::NONE).ok()?;
+        let body_at = header_at + header.wire_len();
+        let meta = Meta {
+            body_len: content.body_size,
+            routing_key_at: u16::try_from(routing_key_at).ok()?,
+            header_at: u16::try_from(header_at).ok()?,
+            body_at: u32::try_from(body_at).ok()?,
+            persistent: content.properties.delivery_mode() == Some(2),
+            priority: content.properties.priority().unwrap_or(0),
+            checksum: expected_checksum,
+            stored_at: AtomicU64::new(0),
+            large,
+        };
+        Some(Self(ThinArc::from_header_and_slice(meta, contiguous)))
     }
 
     /// The exchange it was published to; empty for the default exchange.

@@ -6,13 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub struct Alarms {
     memory: AtomicBool,
+    disk: AtomicBool,
 }
 
 impl Alarms {
     /// Why publishers are blocked now, in RabbitMQ's words, if they are.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
-        self.memory.load(Ordering::Acquire).then_some("low on memory")
+        match (self.memory.load(Ordering::Acquire), self.disk.load(Ordering::Acquire)) {
+            (false, false) => None,
+            (true, false) => Some("low on memory"),
+            (false, true) => Some("low on disk"),
+            (true, true) => Some("low on memory & disk"),
+        }
+    }
+
+    /// Sets the disk alarm. Returns whether that changed it.
+    pub(super) fn set_disk(&self, on: bool) -> bool {
+        self.disk.swap(on, Ordering::AcqRel) != on
     }
 
     /// Sets the memory alarm. Returns whether that changed it; then the connections have to be woken.

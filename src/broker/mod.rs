@@ -4,6 +4,7 @@
 //! [`Rank`](crate::lock::Rank); nothing here waits or knows a socket.
 
 pub mod alarms;
+mod checkpoint;
 pub mod names;
 pub mod options;
 pub mod outlet;
@@ -14,7 +15,11 @@ pub mod users;
 pub mod vhost;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
 
 use crate::broker::alarms::Alarms;
 use crate::broker::names::Names;
@@ -23,7 +28,10 @@ use crate::broker::registry::Registry;
 use crate::broker::users::{User, Users};
 use crate::broker::vhost::VHost;
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::storage::disk::Disk;
+use crate::storage::image::Image;
 use crate::storage::journal::Journal;
+use crate::storage::options::JournalOptions;
 
 /// A broker.
 #[derive(Debug)]
@@ -41,6 +49,20 @@ pub struct Broker {
     /// Where durable changes go.
     pub journal: Arc<Journal>,
     vhosts: HashMap<String, Arc<VHost>>,
+    storage: Option<Storage>,
+}
+
+/// What a broker with a disk has.
+struct Storage {
+    options: JournalOptions,
+    /// Keeps other processes off the directory.
+    _lock: Mutex<Box<dyn Send>>,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Broker {
@@ -50,19 +72,52 @@ impl Broker {
         Self::with_journal(options, Journal::in_memory(), None)
     }
 
-    /// A broker on a given journal; `seed` makes its generated names repeat.
+    /// A broker on a given journal that keeps nothing; `seed` makes its generated names repeat.
     #[must_use]
     pub fn with_journal(options: BrokerOptions, journal: Journal, seed: Option<u64>) -> Arc<Self> {
+        Self::restored(options, journal, Image::default(), seed)
+    }
+
+    /// A broker that keeps what is durable on `disk`, with what is there. `failed` is called once if storage cannot
+    /// go on; the process is to end then.
+    ///
+    /// # Errors
+    /// If another process uses the directory, the disk fails, or something that was durable is damaged.
+    pub fn open(
+        options: BrokerOptions,
+        disk: Arc<dyn Disk>,
+        journal: JournalOptions,
+        failed: impl FnOnce(&io::Error) + Send + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let lock = disk.lock()?;
+        let (opened, image) = Journal::open(disk, journal, failed)?;
+        let mut broker = Self::restored(options, opened, image, None);
+        if let Some(broker) = Arc::get_mut(&mut broker) {
+            broker.storage = Some(Storage { options: journal, _lock: Mutex::new(lock) });
+        }
+        Ok(broker)
+    }
+
+    fn restored(options: BrokerOptions, journal: Journal, mut image: Image, seed: Option<u64>) -> Arc<Self> {
         let journal = Arc::new(journal);
-        let vhost = |name: String| (name.clone(), VHost::new(name, journal.clone()));
+        let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
+        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
+        let kept = image.vhosts().map(str::to_owned).filter(|name| !options.vhosts.contains(name));
+        let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
+        let vhost = |name: String| {
+            let definitions = image.take(&name);
+            (name.clone(), VHost::restored(name, journal.clone(), last_queue.clone(), definitions))
+        };
+        let vhosts = names.into_iter().map(vhost).collect();
         Arc::new(Self {
             users: Users::new(&options.users),
             registry: Registry::new(options.max_connections, options.max_handshakes),
             alarms: Alarms::default(),
             names: Names::new(seed),
-            vhosts: options.vhosts.into_iter().map(vhost).collect(),
+            vhosts,
             cluster_name: options.cluster_name,
             journal,
+            storage: None,
         })
     }
 
@@ -97,12 +152,23 @@ impl Broker {
     /// Turns the memory alarm on or off. Returns whether that changed it.
     pub fn set_memory_alarm(&self, on: bool) -> bool {
         let changed = self.alarms.set_memory(on);
+        self.wake_all_if(changed);
+        changed
+    }
+
+    /// Turns the disk alarm on or off. Returns whether that changed it.
+    pub fn set_disk_alarm(&self, on: bool) -> bool {
+        let changed = self.alarms.set_disk(on);
+        self.wake_all_if(changed);
+        changed
+    }
+
+    fn wake_all_if(&self, changed: bool) {
         if changed {
             for outlet in self.registry.outlets() {
                 outlet.wake();
             }
         }
-        changed
     }
 
     /// Asks every connection to close with `reason`.

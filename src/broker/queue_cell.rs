@@ -11,6 +11,7 @@ use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
 use crate::queue::{Closed, ConsumerSpec, Depth, ExclusiveUse, Got, Purged, Queue, Settle};
+use crate::storage::image::QueueImage;
 use crate::storage::journal::{Append, Journal};
 use crate::storage::record::Record;
 
@@ -44,7 +45,12 @@ pub struct QueueCell {
 pub(super) struct State {
     pub(super) queue: Queue<OutletLink>,
     pub(super) gone: bool,
+    /// The journal says that messages below may have been delivered.
+    delivered_mark: Position,
 }
+
+/// How far ahead of the deliveries a queue marks them in the journal: one record for so many messages.
+const MARK_AHEAD: u64 = 4096;
 
 /// The queue was deleted meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +78,81 @@ pub enum GetResult {
 
 impl QueueCell {
     pub(super) fn new(id: QueueId, spec: QueueSpec, journal: Arc<Journal>) -> Arc<Self> {
-        let state = State { queue: Queue::new(), gone: false };
+        Self::with_queue(id, spec, journal, Queue::new(), Position::default())
+    }
+
+    /// A queue with the content it had before a restart.
+    pub(super) fn restored(
+        id: QueueId,
+        spec: QueueSpec,
+        journal: Arc<Journal>,
+        content: QueueImage,
+    ) -> Arc<Self> {
+        let QueueImage { messages, delivered, next, .. } = content;
+        // Past the mark, so that a new message is not taken for one that may have been delivered.
+        let next = next.max(delivered);
+        Self::with_queue(id, spec, journal, Queue::restored(messages, delivered, next), delivered)
+    }
+
+    fn with_queue(
+        id: QueueId,
+        spec: QueueSpec,
+        journal: Arc<Journal>,
+        queue: Queue<OutletLink>,
+        delivered_mark: Position,
+    ) -> Arc<Self> {
+        let state = State { queue, gone: false, delivered_mark };
         Arc::new(Self { id, spec, journal, state: RankedMutex::new(Rank::Queue, state) })
+    }
+
+    /// Delivers from a queue that is locked, and marks in the journal how far.
+    pub(super) fn deliver(&self, state: &mut State, wakes: &mut Vec<OutletLink>) {
+        state.queue.deliver(wakes);
+        self.mark_delivered(state);
+    }
+
+    fn mark_delivered(&self, state: &mut State) {
+        let delivered = state.queue.delivered_through();
+        // With nothing out nothing was delivered just now: the head moves by a purge and a restart too.
+        let Depth { unacked, held, .. } = state.queue.depth();
+        if !self.spec.durable || delivered <= state.delivered_mark || unacked + held == 0 {
+            return;
+        }
+        let position = Position(delivered.0 + MARK_AHEAD);
+        self.journal.append(|batch| batch.record(&Record::DeliveredThrough { queue: self.id, position }));
+        state.delivered_mark = position;
+    }
+
+    /// The messages that are stored up to `lsn`, by position.
+    pub(super) fn stored_up_to(&self, lsn: Lsn) -> Vec<Position> {
+        let state = self.state.lock();
+        let stored = state.queue.messages().filter(|(_, message)| (1..=lsn.0).contains(&message.stored_at()));
+        stored.map(|(position, _)| position).collect()
+    }
+
+    /// Stores those of these messages again that are still there.
+    pub(super) fn store_again(&self, positions: &[Position]) {
+        let mut state = self.state.lock();
+        if state.gone {
+            return;
+        }
+        let queue = &mut state.queue;
+        self.journal.append(|batch| {
+            for &position in positions {
+                if let Some(message) = queue.message(position) {
+                    batch.store_again(self.id, position, message);
+                }
+            }
+        });
+    }
+
+    /// Marks again how far messages may have been delivered.
+    pub(super) fn store_mark(&self) {
+        let state = self.state.lock();
+        let position = state.delivered_mark;
+        if !state.gone && position > Position::default() {
+            self.journal.append(|batch| batch.record(&Record::DeliveredThrough { queue: self.id, position }));
+        }
     }
 
     pub(super) fn lock_also(&self) -> RankedMutexGuard<'_, State> {
@@ -108,7 +187,7 @@ impl QueueCell {
                 return Err(Gone);
             }
             let lsn = self.enqueue(&mut state, messages());
-            state.queue.deliver(&mut wakes);
+            self.deliver(&mut state, &mut wakes);
             lsn
         };
         wake(wakes);
@@ -134,6 +213,7 @@ impl QueueCell {
     /// Appends a message to a queue that is locked and not gone. Returns whether it has a record.
     pub(super) fn enqueue_one(&self, state: &mut State, message: Message, batch: &mut Append<'_>) -> bool {
         let kept = self.spec.durable && message.is_persistent();
+        let message = if kept { batch.own(message) } else { message };
         if kept {
             let position = state.queue.next_position();
             batch.record(&Record::Enqueued { queue: self.id, position, message: &message });
@@ -154,7 +234,7 @@ impl QueueCell {
         let lsn = {
             let mut state = self.state.lock();
             let lsn = self.remove(&mut state, consumer, positions, how);
-            state.queue.deliver(&mut wakes);
+            self.deliver(&mut state, &mut wakes);
             lsn
         };
         wake(wakes);
@@ -187,7 +267,7 @@ impl QueueCell {
             for (consumer, position, how) in settlements {
                 lsn = lsn.max(self.remove(&mut state, consumer, std::iter::once(position), how));
             }
-            state.queue.deliver(&mut wakes);
+            self.deliver(&mut state, &mut wakes);
             lsn
         };
         wake(wakes);
@@ -216,7 +296,9 @@ impl QueueCell {
         if state.gone {
             return GetResult::Gone;
         }
-        state.queue.get(no_ack).map_or(GetResult::Empty, GetResult::Got)
+        let got = state.queue.get(no_ack);
+        self.mark_delivered(&mut state);
+        got.map_or(GetResult::Empty, GetResult::Got)
     }
 
     /// Adds a consumer, which takes nothing before [`set_active`](Self::set_active).
@@ -246,7 +328,7 @@ impl QueueCell {
         {
             let mut state = self.state.lock();
             change(&mut state.queue);
-            state.queue.deliver(&mut wakes);
+            self.deliver(&mut state, &mut wakes);
         }
         wake(wakes);
     }

@@ -66,8 +66,8 @@ impl Commit {
                     }
                 }
             });
-            for state in &mut states {
-                state.queue.deliver(&mut wakes);
+            for (work, state) in work.iter().zip(&mut states) {
+                work.cell.deliver(state, &mut wakes);
             }
             lsn
         };

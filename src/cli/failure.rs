@@ -17,6 +17,10 @@ pub(super) enum Failure {
     Log { path: Option<PathBuf>, error: io::Error },
     #[error("cannot create the data directory {}: {error}", path.display())]
     DataDirectory { path: PathBuf, error: io::Error },
+    #[error("cannot use the data in {}: {error}", path.display())]
+    Storage { path: PathBuf, error: io::Error },
+    #[error("storage failed: {0}")]
+    StorageFailed(String),
     #[error("cannot start the worker threads: {0}")]
     Runtime(io::Error),
     #[error("cannot listen for signals: {0}")]

@@ -19,6 +19,7 @@ use super::signals::{Signals, Wish};
 use crate::broker::Broker;
 use crate::config::{Config, Loaded, Sources};
 use crate::server::Server;
+use crate::storage::disk::RealDisk;
 
 /// How long tasks that outlived the server may hold up the exit.
 const LAST_TASKS: Duration = Duration::from_secs(1);
@@ -84,20 +85,46 @@ async fn run(
 ) -> Result<(), Failure> {
     // Before anything else, so that no signal finds the process without a handler.
     let signals = Signals::listen().map_err(Failure::Signals)?;
-    let broker = Broker::new(config.broker);
+    let stop = CancellationToken::new();
+    let storage_failure = Arc::new(Mutex::new(None));
+    let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
     let addresses = config.server.listen.clone();
     let server = Server::bind(config.server, config.session, Arc::clone(&broker))
         .map_err(|error| Failure::Listen { addresses, error })?;
     for address in server.addresses() {
         info!(protocol = "amqp", address = address.to_string(), "listening");
     }
-    let stop = CancellationToken::new();
-    let reloader = Reloader { sources, running: loaded, logging, limits: server.limits(), broker };
+    let reloader =
+        Reloader { sources, running: loaded, logging, limits: server.limits(), broker: Arc::clone(&broker) };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
     info!(milliseconds = millis(started.elapsed()), "ready");
     server.run(stop).await;
+    broker.journal.close();
+    if let Some(error) = storage_failure.lock().take() {
+        return Err(Failure::StorageFailed(error));
+    }
     info!("stopped");
     Ok(())
+}
+
+/// The broker on its data directory; on a temporary one it keeps everything in memory.
+fn open_broker(
+    config: &Config,
+    directory: &Ephemeral,
+    stop: &CancellationToken,
+    failure: &Arc<Mutex<Option<String>>>,
+) -> Result<Arc<Broker>, Failure> {
+    if directory.lock().is_some() {
+        return Ok(Broker::new(config.broker.clone()));
+    }
+    let failed = |error| Failure::Storage { path: config.data_dir.clone(), error };
+    let disk = RealDisk::open(&config.data_dir).map_err(failed)?;
+    let (stop, failure) = (stop.clone(), Arc::clone(failure));
+    let on_failure = move |error: &io::Error| {
+        *failure.lock() = Some(error.to_string());
+        stop.cancel();
+    };
+    Broker::open(config.broker.clone(), Arc::new(disk), config.journal, on_failure).map_err(failed)
 }
 
 /// Does what signals ask for, until the process ends.

@@ -46,7 +46,13 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Beyond a limit on file sizes, writing is to fail like on a full disk instead of ending the process.
+    _file_too_large: Signal,
 }
+
+/// SIGXFSZ.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const FILE_TOO_LARGE: i32 = 25;
 
 impl Signals {
     /// Needs the runtime's context.
@@ -55,6 +61,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(FILE_TOO_LARGE))?,
         })
     }
 

@@ -6,6 +6,7 @@ use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
+use crate::storage::options::JournalOptions;
 
 impl Loaded {
     /// What is meant by the options.
@@ -20,6 +21,11 @@ impl Loaded {
                 level: options.log.level,
                 format: options.log.format,
                 file: options.log.file.clone(),
+            },
+            journal: JournalOptions {
+                sync: options.storage.sync,
+                file_size: options.storage.journal_file.0,
+                budget: options.storage.journal_budget.0,
             },
             data_dir: options.storage.data_dir,
         }

@@ -40,6 +40,7 @@ use self::table::nearest;
 use crate::broker::options::BrokerOptions;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
+use crate::storage::options::JournalOptions;
 
 /// What the program runs with.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +55,8 @@ pub struct Config {
     pub log: LogOptions,
     /// Directory of the data.
     pub data_dir: PathBuf,
+    /// How durable changes are kept.
+    pub journal: JournalOptions,
 }
 
 /// What is logged, how, and where to.

@@ -16,9 +16,16 @@ use super::setting::{
 use super::table::{Effect, OptionRow, options};
 use crate::server::options::Keepalive;
 use crate::session::limits::Mechanism;
+use crate::storage::options::Sync;
 
 /// The largest message body that can be allowed (512 MiB).
 const LARGEST_MESSAGE: u64 = 512 << 20;
+
+/// The largest size of a journal file that can be set (1 GiB).
+const LARGEST_JOURNAL_FILE: u64 = 1 << 30;
+
+/// The largest journal that can be set (1 TiB).
+const LARGEST_JOURNAL: u64 = 1 << 40;
 
 /// A user from `[auth.users.NAME]`, whose parts may come from different sources.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,6 +97,13 @@ options! {
     storage: Storage {
         /// Directory of the data. It is created at the start, for its owner alone.
         data_dir: PathBuf [Restart] = PathBuf::from("./data");
+        /// When the journal is synced to disk: "always", before a confirm; so often, such as "100ms", with confirms
+        /// that do not wait for it; or "never", when the operating system decides.
+        sync: Sync [Restart] = Sync::Always;
+        /// Bytes after which a new journal file is begun.
+        journal_file: Size<LARGEST_JOURNAL_FILE> [Restart] = Size(64 << 20);
+        /// Bytes of journal from which on the oldest files are retired. It is more if more is queued.
+        journal_budget: Size<LARGEST_JOURNAL> [Restart] = Size(256 << 20);
     }
     /// Who may log in. Users have sections of their own, `[auth.users.NAME]`.
     auth: Auth {

@@ -11,6 +11,7 @@ use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::Value;
 use crate::server::options::Keepalive;
 use crate::session::limits::Mechanism;
+use crate::storage::options::Sync;
 
 /// A type of an option.
 pub trait Setting: Sized {
@@ -370,6 +371,29 @@ impl Setting for Vec<Mechanism> {
 
     fn show(&self) -> toml::Value {
         toml::Value::Array(self.iter().map(|one| toml::Value::String(one.name().to_owned())).collect())
+    }
+}
+
+impl Setting for Sync {
+    fn expected() -> String {
+        "\"always\", \"never\" or an interval such as \"100ms\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.text() {
+            Some("always") => Some(Self::Always),
+            Some("never") => Some(Self::Never),
+            _ => parse_duration(&value.quantity()?).filter(|interval| !interval.is_zero()).map(Self::Every),
+        }
+    }
+
+    fn show(&self) -> toml::Value {
+        let text = match self {
+            Self::Always => "always".to_owned(),
+            Self::Never => "never".to_owned(),
+            Self::Every(interval) => format!("{}ms", interval.as_millis()),
+        };
+        toml::Value::String(text)
     }
 }
 

@@ -83,6 +83,38 @@ impl Entries {
         position
     }
 
+    /// Puts a message back to the position it had before a restart. Positions come in rising order.
+    pub(super) fn restore(&mut self, position: Position, message: Message, redelivered: bool) {
+        let index = position.0 / CHUNK;
+        if self.chunks.is_empty() {
+            self.first = index;
+        }
+        while self.first + (self.chunks.len() as u64) < index {
+            self.chunks.push_back(None);
+        }
+        if self.first + (self.chunks.len() as u64) == index {
+            self.chunks.push_back(Some(Chunk::new()));
+        }
+        if let Some(Some(chunk)) = self.chunks.back_mut() {
+            chunk.slots[(position.0 % CHUNK) as usize] =
+                Some(Entry { message, state: State::Ready, redelivered });
+            chunk.used += 1;
+        }
+        self.next = position.next();
+    }
+
+    /// The next message gets `position`, or a later one.
+    pub(super) fn skip_to(&mut self, position: Position) {
+        let index = position.0 / CHUNK;
+        self.next = position.max(self.next);
+        // A push goes to the last chunk, or to the one after it.
+        if !self.chunks.is_empty() && self.first + (self.chunks.len() as u64) < index {
+            while self.first + (self.chunks.len() as u64) < index {
+                self.chunks.push_back(None);
+            }
+        }
+    }
+
     fn slot(&mut self, position: Position) -> Option<(usize, usize)> {
         let index = (position.0 / CHUNK).checked_sub(self.first)?;
         let index = usize::try_from(index).ok()?;
@@ -229,6 +261,28 @@ mod tests {
         assert_eq!(entries.push(message(70)), Position(70));
         assert_eq!(entries.entry(Position(70)).unwrap().message.body(), 70u64.to_be_bytes());
         assert!(entries.entry(Position(69)).is_none());
+    }
+
+    #[test]
+    fn restored_messages_are_where_they_were_and_new_ones_come_after() {
+        for (positions, next) in
+            [(vec![], 0), (vec![], 200), (vec![3, 64, 1000], 1001), (vec![5], 700), (vec![63], 64)]
+        {
+            let mut entries = Entries::default();
+            for &position in &positions {
+                entries.restore(Position(position), message(position), true);
+            }
+            entries.skip_to(Position(next));
+            for new in next..next + 130 {
+                assert_eq!(entries.push(message(new)), Position(new));
+            }
+            let all: Vec<u64> = positions.iter().copied().chain(next..next + 130).collect();
+            assert_eq!(entries.iter().map(|(position, _)| position.0).collect::<Vec<_>>(), all);
+            for position in all {
+                let entry = entries.remove(Position(position)).unwrap();
+                assert_eq!(entry.message.body(), position.to_be_bytes());
+            }
+        }
     }
 
     #[test]

@@ -159,6 +159,43 @@ impl<L: Link> Queue<L> {
         Self::default()
     }
 
+    /// A queue as it was before a restart. Messages come in rising order of their positions, those below `delivered`
+    /// may have been delivered; new ones get positions from `next` on.
+    #[must_use]
+    pub fn restored(
+        messages: impl IntoIterator<Item = (Position, Message)>,
+        delivered: Position,
+        next: Position,
+    ) -> Self {
+        let mut queue = Self::default();
+        for (position, message) in messages {
+            queue.depth.ready += 1;
+            queue.depth.ready_bytes += message.body_len();
+            queue.memory += memory_of(&message);
+            queue.entries.restore(position, message, position < delivered);
+            queue.returned.insert(position);
+        }
+        queue.entries.skip_to(next);
+        queue.head = queue.entries.next();
+        queue
+    }
+
+    /// Messages from here on were never delivered.
+    #[must_use]
+    pub fn delivered_through(&self) -> Position {
+        self.head
+    }
+
+    /// All messages, delivered or not, in the order of their positions.
+    pub fn messages(&self) -> impl Iterator<Item = (Position, &Message)> {
+        self.entries.iter().map(|(position, entry)| (position, &entry.message))
+    }
+
+    /// The message at `position`, if it is still there.
+    pub fn message(&mut self, position: Position) -> Option<&Message> {
+        self.entries.entry(position).map(|entry| &entry.message)
+    }
+
     /// Appends a message. Call [`deliver`](Self::deliver) after a batch of them.
     #[inline]
     pub fn publish(&mut self, message: Message) -> Position {

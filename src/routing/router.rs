@@ -15,6 +15,16 @@ use super::reach::Scratch;
 use super::slab::Slab;
 use crate::protocol::field::{Table, TableRef};
 
+/// Exchanges every vhost has, with RabbitMQ's names, and whether each is internal. The default exchange is apart.
+const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.topic", ExchangeKind::Topic, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+];
+
 /// The exchanges of one vhost, without the default exchange, and the bindings among them and to queues.
 ///
 /// `Q` is what the caller knows a queue by; the router neither knows nor asks which queues exist.
@@ -43,6 +53,24 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
     #[must_use]
     pub fn new() -> Self {
         Self { exchanges: Slab::new(), names: BTreeMap::new(), queues: HashMap::default() }
+    }
+
+    /// A router with the exchanges that every vhost has.
+    #[must_use]
+    pub fn with_predeclared() -> Self {
+        let mut router = Self::new();
+        for (name, kind, internal) in PREDECLARED {
+            router.declare(ExchangeSpec {
+                name: name.to_owned(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: Table::default(),
+                alternate: None,
+            });
+        }
+        router
     }
 
     /// Adds an exchange without bindings. The caller has seen that the name is free; a name in use is left as it is.

@@ -25,7 +25,10 @@ use crate::server::listener::Acceptor;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 
-/// How often a shutdown asks again, for connections that opened meanwhile.
+/// How often the journal's size is looked at, which is cheap.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a shutdown asks again, for connections that opened meanwhile, and the disk is looked at.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A server that listens and, once [run](Self::run), serves.
@@ -71,6 +74,8 @@ impl Server {
             let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
             accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
         }
+        accepting.spawn(watch_disk(acceptor.broker.clone(), stop.clone()));
+        accepting.spawn(checkpoints(acceptor.broker.clone(), stop.clone()));
         stop.cancelled().await;
         accepting.close();
         accepting.wait().await;
@@ -83,11 +88,38 @@ impl Server {
     }
 }
 
+/// Blocks publishers while the journal has no room.
+async fn watch_disk(broker: Arc<Broker>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
+        let full = broker.journal.is_full();
+        if broker.set_disk_alarm(full) {
+            tracing::warn!(full, "disk alarm changed");
+        }
+    }
+}
+
+/// Keeps the journal within its budget, on a thread that may block.
+async fn checkpoints(broker: Arc<Broker>, stop: CancellationToken) {
+    loop {
+        let broker = broker.clone();
+        match tokio::task::spawn_blocking(move || broker.checkpoint()).await {
+            Ok(false) => {}
+            Ok(true) => tracing::debug!("journal files retired"),
+            Err(error) => tracing::error!(%error, "a checkpoint panicked"),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(CHECKPOINT_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
+
 async fn close_all(acceptor: &Acceptor) {
-    let reason = AmqpError::new(
-        ReplyCode::ConnectionForced,
-        "broker forced connection closure with reason 'shutdown'",
-    );
+    let reason = if acceptor.broker.journal.has_failed() {
+        AmqpError::new(ReplyCode::InternalError, "storage failed")
+    } else {
+        let text = "broker forced connection closure with reason 'shutdown'";
+        AmqpError::new(ReplyCode::ConnectionForced, text)
+    };
     loop {
         acceptor.broker.close_all(&reason);
         if tokio::time::timeout(ASK_AGAIN, acceptor.connections.wait()).await.is_ok() {

@@ -70,6 +70,8 @@ pub(super) struct Open {
     wake_asked: Progress,
     /// A channel has too many unconfirmed publishes.
     held_back: bool,
+    /// The journal has too much to write: this connection is not read until it has caught up.
+    outruns_journal: bool,
     ended: bool,
 }
 
@@ -95,12 +97,13 @@ impl Open {
             waiting: Vec::new(),
             wake_asked: Progress::default(),
             held_back: false,
+            outruns_journal: false,
             ended: false,
         }
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        !self.blocked && !self.held_back
+        !self.blocked && !self.held_back && !self.outruns_journal
     }
 
     /// The channel a method is for, which dispatch has found before.
@@ -235,12 +238,24 @@ impl Open {
                     }
                 }
             });
+            self.check_journal(wire);
         }
         if !self.settlements.is_empty() {
             self.flush_settlements(wire);
         }
         if !self.waiting.is_empty() {
             self.release_waiting(wire);
+        }
+    }
+
+    /// Stops reading while the journal is behind; it wakes the connection when it has written what there is now.
+    fn check_journal(&mut self, wire: &Wire) {
+        let journal = &wire.broker.journal;
+        self.outruns_journal = journal.is_behind();
+        if self.outruns_journal
+            && let Some(waker) = wire.outlet.waker()
+        {
+            journal.wake_at(Progress { written: journal.end(), ..Progress::default() }, &waker);
         }
     }
 
@@ -320,6 +335,9 @@ impl Open {
         // First what may let consumers start, then what they were given.
         if !self.waiting.is_empty() {
             self.release_waiting(wire);
+        }
+        if self.outruns_journal {
+            self.check_journal(wire);
         }
         debug_assert!(
             self.taken.deliveries.is_empty() && self.taken.gone.is_empty(),

@@ -1,6 +1,15 @@
-//! What outlives the process. Today everything lives in memory and the journal numbers what is to be kept.
+//! What outlives the process: the journal on disk, and how it is read again.
 
+mod codec;
 pub mod disk;
+mod file;
+mod group;
+pub mod image;
 pub mod journal;
+pub mod options;
 pub mod record;
+mod recovery;
 pub mod simulated_disk;
+#[cfg(test)]
+mod tests;
+mod writer;

@@ -17,25 +17,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::broker::queue_cell::QueueCell;
+use crate::broker::queue_cell::{QueueCell, QueueSpec};
 use crate::channel::gates::Gate;
 use crate::ids::QueueId;
 use crate::lock::{Rank, RankedRwLock};
-use crate::protocol::field::Table;
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::routing::{Destination, ExchangeKind, ExchangeSpec, Removed, Router};
+use crate::routing::{BindingSpec, Destination, Removed, Router};
+use crate::storage::image::{Definitions, NamedQueue};
 use crate::storage::journal::{Append, Journal};
 use crate::storage::record::Record;
-
-/// Exchanges every vhost has, with RabbitMQ's names. The default exchange is apart.
-const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
-    ("amq.direct", ExchangeKind::Direct, false),
-    ("amq.fanout", ExchangeKind::Fanout, false),
-    ("amq.topic", ExchangeKind::Topic, false),
-    ("amq.headers", ExchangeKind::Headers, false),
-    ("amq.match", ExchangeKind::Headers, false),
-    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
-];
 
 /// Names that begin so are the server's.
 const RESERVED_PREFIX: &str = "amq.";
@@ -48,6 +38,8 @@ pub struct VHost {
     topology: RankedRwLock<Topology>,
     epoch: AtomicU64,
     journal: Arc<Journal>,
+    /// The last number given to a queue, in any vhost.
+    last_queue: Arc<AtomicU64>,
 }
 
 /// What the topology lock guards.
@@ -56,10 +48,14 @@ struct Topology {
     router: Router<QueueId>,
     queues: HashMap<String, Arc<QueueCell>>,
     by_id: HashMap<QueueId, Arc<QueueCell>, foldhash::fast::FixedState>,
-    next_queue: u64,
 }
 
 impl Topology {
+    fn add(&mut self, cell: Arc<QueueCell>) {
+        self.queues.insert(cell.spec.name.clone(), cell.clone());
+        self.by_id.insert(cell.id, cell);
+    }
+
     fn is_durable(&self, destination: &Destination<QueueId>) -> bool {
         match destination {
             Destination::Queue(id) => self.by_id.get(id).is_some_and(|cell| cell.spec.durable),
@@ -69,21 +65,58 @@ impl Topology {
 }
 
 impl VHost {
-    pub(super) fn new(name: String, journal: Arc<Journal>) -> Arc<Self> {
-        let mut topology = Topology::default();
-        for (name, kind, internal) in PREDECLARED {
-            topology.router.declare(ExchangeSpec {
-                name: name.to_owned(),
-                kind,
-                durable: true,
-                auto_delete: false,
-                internal,
-                arguments: Table::default(),
-                alternate: None,
-            });
+    /// A vhost with what was durable in it before a restart.
+    pub(super) fn restored(
+        name: String,
+        journal: Arc<Journal>,
+        last_queue: Arc<AtomicU64>,
+        definitions: Definitions,
+    ) -> Arc<Self> {
+        let mut topology = Topology { router: Router::with_predeclared(), ..Topology::default() };
+        for exchange in definitions.exchanges {
+            topology.router.declare(exchange);
+        }
+        for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
+            let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
+            topology.add(QueueCell::restored(id, spec, journal.clone(), content));
+        }
+        for BindingSpec { source, destination, key, arguments } in definitions.bindings {
+            if let Err(error) = topology.router.bind(&source, &destination, &key, &arguments) {
+                tracing::warn!(?source, ?key, %error, "a stored binding is left out");
+            }
         }
         let topology = RankedRwLock::new(Rank::Topology, topology);
-        Arc::new(Self { name, topology, epoch: AtomicU64::new(1), journal })
+        Arc::new(Self { name, topology, epoch: AtomicU64::new(1), journal, last_queue })
+    }
+
+    /// A vhost with nothing in it, alone on its journal.
+    #[cfg(test)]
+    fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
+        Self::restored(name.to_owned(), journal, Arc::default(), Definitions::default())
+    }
+
+    /// Appends all durable definitions to the journal again, in one batch.
+    pub(super) fn store_definitions(&self) {
+        let topology = self.topology.read();
+        let vhost = &self.name;
+        self.journal.append(|batch| {
+            for exchange in topology.router.exchanges().filter(|exchange| exchange.durable) {
+                batch.record(&Record::ExchangeDeclared { vhost, exchange });
+            }
+            let mut queues: Vec<_> = topology.by_id.values().filter(|cell| cell.spec.durable).collect();
+            queues.sort_unstable_by_key(|cell| cell.id);
+            for cell in queues {
+                let QueueSpec { name, auto_delete, arguments, .. } = &cell.spec;
+                let (id, auto_delete) = (cell.id, *auto_delete);
+                batch.record(&Record::QueueDeclared { vhost, id, name, auto_delete, arguments });
+            }
+            for binding in topology.router.bindings() {
+                let source = topology.router.exchange(&binding.source);
+                if source.is_some_and(|source| source.durable) && topology.is_durable(&binding.destination) {
+                    batch.record(&Record::Bound { vhost, binding: &binding });
+                }
+            }
+        });
     }
 
     /// Changes with every change of exchanges, bindings and queues.

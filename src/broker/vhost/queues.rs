@@ -1,6 +1,7 @@
 //! Queues: declare, find, delete.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
 use crate::broker::outlet::OutletLink;
@@ -76,8 +77,7 @@ impl VHost {
     }
 
     fn create_queue(&self, topology: &mut Topology, spec: QueueSpec) -> Declared {
-        topology.next_queue += 1;
-        let id = QueueId(topology.next_queue);
+        let id = QueueId(self.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
         let gate = if spec.durable {
             let record = Record::QueueDeclared {
                 vhost: &self.name,
@@ -91,8 +91,7 @@ impl VHost {
             Gate::OPEN
         };
         let cell = QueueCell::new(id, spec, self.journal.clone());
-        topology.queues.insert(cell.spec.name.clone(), cell.clone());
-        topology.by_id.insert(id, cell.clone());
+        topology.add(cell.clone());
         self.changed();
         Declared { cell, created: true, gate }
     }

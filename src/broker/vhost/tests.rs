@@ -24,7 +24,7 @@ const ME: ConnectionId = ConnectionId(1);
 const OTHER: ConnectionId = ConnectionId(2);
 
 fn vhost() -> Arc<VHost> {
-    VHost::new("/".to_owned(), Arc::new(Journal::in_memory()))
+    VHost::empty("/", Arc::new(Journal::in_memory()))
 }
 
 fn queue(name: &str) -> QueueDeclare<'_> {

@@ -10,7 +10,7 @@ struct Stepped {
 impl Stepped {
     fn new() -> Self {
         let journal = Arc::new(Journal::stepped());
-        Self { vhost: VHost::new("/".to_owned(), journal.clone()), journal }
+        Self { vhost: VHost::empty("/", journal.clone()), journal }
     }
 
     fn is_open(&self, gate: Gate) -> bool {
@@ -129,6 +129,8 @@ fn only_a_persistent_message_in_a_durable_queue_has_to_be_kept() {
     let settled = durable.settle(None, std::iter::empty(), Settle::Ack);
     assert_eq!(settled, before, "nothing outstanding, nothing journaled");
     assert!(matches!(durable.get(false), GetResult::Got(_)));
+    assert_eq!(it.journal.end().0 - before.0, 1, "how far it was delivered is marked, well ahead");
+    let before = it.journal.end();
     assert!(matches!(durable.get(false), GetResult::Got(_)));
     durable.settle(None, [Position(0)].into_iter(), Settle::Ack);
     assert_eq!(it.journal.end(), before, "the transient one leaves as it came");

@@ -1,0 +1,375 @@
+//! The journal's writer thread: takes what has gathered, writes it as one group, syncs if anyone waits for that.
+//!
+//! While one group is written and synced the next gathers, so that one sync serves all who wait: group commit
+//! without a timer. What nobody waits for is written within a few milliseconds and synced within the window.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::output::MAX_SLICES;
+use crate::storage::disk::{Disk, DiskFile, Open, write_all_at};
+use crate::storage::file::{FILE_HEADER, FileHeader};
+use crate::storage::group::{FIXED, GroupHeader, align};
+use crate::storage::journal::{Buffer, Parked, Shared};
+use crate::storage::options::{JournalOptions, Sync};
+
+/// How long records wait for more if nobody waits for them.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How long written records that nobody waits for may stay unsynced.
+const SYNC_WINDOW: Duration = Duration::from_millis(100);
+
+/// How long the thread sleeps when there is nothing to do. Whoever has something wakes it.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How far the file is filled with zeros ahead of what is written, so that a sync is one of data only.
+const AHEAD: u64 = 4 * 1024 * 1024;
+
+/// Between tries when the disk is full.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Spare files kept for the next ones; more are removed.
+const SPARE_FILES: usize = 2;
+
+/// Where the journal ends, and what the next group continues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// The position behind the last record.
+    pub(super) end: u64,
+    /// The next group's number.
+    pub(super) sequence: u64,
+    /// The last group's checksum.
+    pub(super) chain: u32,
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    options: JournalOptions,
+    tail: Tail,
+    current: Option<Current>,
+    /// When the oldest write was that is not synced.
+    unsynced_since: Option<Instant>,
+    /// The position up to which a sync returned: what the next groups prove.
+    synced: u64,
+}
+
+/// The file being written.
+struct Current {
+    file: Arc<dyn DiskFile>,
+    number: u64,
+    at: u64,
+    allocated: u64,
+}
+
+/// Starts the thread.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    options: JournalOptions,
+    tail: Tail,
+    failed: impl FnOnce(&io::Error) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let synced = tail.end;
+    let mut writer =
+        Writer { shared: shared.clone(), disk, options, tail, current: None, unsynced_since: None, synced };
+    std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+        shared.inner.lock().writer = Some(std::thread::current());
+        if let Err(error) = writer.run() {
+            // Never tried again: after a failed sync nobody knows what is on disk.
+            tracing::error!(%error, "the journal failed; nothing is confirmed any more");
+            shared.failed.store(true, Ordering::Release);
+            failed(&error);
+        }
+    })
+}
+
+impl Writer {
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            let (buffer, stop) = self.next_buffer();
+            match buffer {
+                Some(buffer) if buffer.count == 0 => {}
+                Some(buffer) => {
+                    self.write(buffer)?;
+                    if self.is_sync_wanted() || self.until_sync().is_some_and(|left| left.is_zero()) {
+                        self.sync()?;
+                    }
+                }
+                None => {
+                    if self.unsynced_since.is_some() {
+                        self.sync()?;
+                    }
+                    if stop {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// How long until what is written is to be synced; `None` if nothing is.
+    fn until_sync(&self) -> Option<Duration> {
+        let window = match self.options.sync {
+            Sync::Always => SYNC_WINDOW,
+            Sync::Every(interval) => interval,
+            Sync::Never => return None,
+        };
+        self.unsynced_since.map(|since| window.saturating_sub(since.elapsed()))
+    }
+
+    /// Waits for something to write. `None` when there is nothing and a sync is due, or the journal is to close.
+    fn next_buffer(&mut self) -> (Option<Buffer>, bool) {
+        let mut gathered = false;
+        loop {
+            let until_sync = self.until_sync();
+            let unsynced = self.unsynced_since.is_some();
+            let wait = {
+                let mut inner = self.shared.inner.lock();
+                let waited_for = !inner.waiters.is_empty();
+                inner.parked = Parked::No;
+                match inner.buffers.front() {
+                    Some(_) if inner.stop || waited_for || gathered => {
+                        let buffer = inner.buffers.pop_front();
+                        return (buffer, inner.stop);
+                    }
+                    Some(_) => {
+                        gathered = true;
+                        inner.parked = Parked::Gathering;
+                        GATHER
+                    }
+                    None if inner.stop => return (None, true),
+                    None if until_sync.is_some_and(|left| left.is_zero()) => return (None, false),
+                    None if unsynced && waited_for => return (None, false),
+                    None => {
+                        inner.parked = Parked::Idle;
+                        until_sync.unwrap_or(IDLE)
+                    }
+                }
+            };
+            std::thread::park_timeout(wait);
+        }
+    }
+
+    fn is_sync_wanted(&self) -> bool {
+        if self.options.sync != Sync::Always {
+            return false;
+        }
+        let durable = self.shared.durable.load(Ordering::Acquire);
+        self.shared.inner.lock().waiters.iter().any(|(at, _)| at.durable.0 > durable)
+    }
+
+    fn write(&mut self, mut buffer: Buffer) -> io::Result<()> {
+        self.open_file(buffer.file, buffer.base)?;
+        let bytes = buffer.records.len() as u64 + buffer.bodies.queued();
+        let header = GroupHeader {
+            records_len: u32::try_from(buffer.records.len()).map_err(io::Error::other)?,
+            bodies_len: buffer.bodies.len() as u64,
+            records: buffer.count,
+            epoch: buffer.file,
+            sequence: self.tail.sequence,
+            base: buffer.base,
+            durable: self.synced,
+            chain: self.tail.chain,
+        };
+        let (fixed, checksum) = header.encode(&buffer.records);
+        let Some(current) = &mut self.current else { return Err(io::Error::other("no journal file")) };
+        let start = current.at;
+        self.fill_ahead(header.len())?;
+        // Bodies first, then the header that makes them count: one write unless the bodies are many slices.
+        self.put(start, &fixed, &mut buffer)?;
+        self.tail = Tail {
+            end: buffer.base + u64::from(buffer.count),
+            sequence: self.tail.sequence + 1,
+            chain: checksum,
+        };
+        self.unsynced_since.get_or_insert_with(now);
+        if let Some(current) = &mut self.current {
+            current.at = align(start + header.len());
+            let mut inner = self.shared.inner.lock();
+            if let Some(file) = inner.files.iter_mut().rev().find(|file| file.number == buffer.file) {
+                file.bytes = current.at.max(current.allocated);
+            }
+        }
+        self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        let written = self.tail.end;
+        let durable = if self.options.sync == Sync::Always { 0 } else { written };
+        self.shared.advance(written, durable);
+        Ok(())
+    }
+
+    /// Writes a whole group at `at`.
+    fn put(&self, at: u64, fixed: &[u8; FIXED], buffer: &mut Buffer) -> io::Result<()> {
+        let Some(current) = &self.current else { return Err(io::Error::other("no journal file")) };
+        let mut slices = vec![IoSlice::new(fixed), IoSlice::new(&buffer.records)];
+        let mut at = at;
+        let mut head = (FIXED + buffer.records.len()) as u64;
+        loop {
+            let mut bodies = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = buffer.bodies.slices(&mut bodies);
+            slices.extend_from_slice(&bodies[..filled]);
+            let len: usize = bodies[..filled].iter().map(|slice| slice.len()).sum();
+            self.write_or_wait(&*current.file, &slices, at)?;
+            at += head + len as u64;
+            head = 0;
+            slices = Vec::new();
+            buffer.bodies.advance(len);
+            if buffer.bodies.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes; if the disk is full, raises the alarm and tries again until it is not.
+    fn write_or_wait(&self, file: &dyn DiskFile, slices: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        loop {
+            let mut slices = slices.to_vec();
+            match write_all_at(file, &mut slices, at) {
+                Ok(()) => {
+                    if self.shared.full.swap(false, Ordering::Relaxed) {
+                        tracing::info!("the journal has room again");
+                    }
+                    return Ok(());
+                }
+                Err(error) => self.wait_for_room(error)?,
+            }
+        }
+    }
+
+    /// Waits before the next try if the disk is full, and the journal is not to close.
+    ///
+    /// # Errors
+    /// The error itself, if it is another or there is no time to wait.
+    fn wait_for_room(&self, error: io::Error) -> io::Result<()> {
+        if !is_full(&error) || self.shared.inner.lock().stop {
+            return Err(error);
+        }
+        if !self.shared.full.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the disk is full; nothing is confirmed until there is room");
+        }
+        std::thread::sleep(RETRY);
+        Ok(())
+    }
+
+    /// Fills the file with zeros ahead of the next write. That the disk is full is no harm: the write will tell.
+    fn fill_ahead(&mut self, len: u64) -> io::Result<()> {
+        let ahead = AHEAD.min(self.options.file_size);
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if current.at + len + ahead / 4 <= current.allocated {
+            return Ok(());
+        }
+        let until = current.at + len + ahead;
+        match current.file.allocate(until) {
+            // This syncs the groups before too, so that it must not fail unseen.
+            Ok(()) => current.file.sync_all()?,
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(error),
+        }
+        current.allocated = until;
+        Ok(())
+    }
+
+    /// Makes the file with `number` the current one.
+    fn open_file(&mut self, number: u64, base: u64) -> io::Result<()> {
+        if self.current.as_ref().is_some_and(|current| current.number == number) {
+            return Ok(());
+        }
+        if let Some(current) = &self.current {
+            // The next file's header says that everything before it is on disk, whenever else there are syncs.
+            current.file.sync_data()?;
+            self.synced();
+        }
+        let oldest = self.shared.inner.lock().files.front().map_or(number, |file| file.number);
+        let Tail { sequence, chain, .. } = self.tail;
+        let header = FileHeader { number, sequence, base, chain, oldest };
+        self.remove_surplus()?;
+        let (name, file) = loop {
+            match self.begin_file(&header) {
+                Ok(begun) => break begun,
+                Err(error) => self.wait_for_room(error)?,
+            }
+        };
+        // Not tried again, as no sync is.
+        file.sync_all()?;
+        self.disk.sync_dir()?;
+        let allocated = file.len()?;
+        let mut inner = self.shared.inner.lock();
+        inner.spare.retain(|spare| *spare != name);
+        let unneeded: Vec<_> = inner.retired.extract_if(.., |file| file.number < oldest).collect();
+        inner.spare.extend(unneeded.into_iter().map(|file| file.name));
+        if let Some(state) = inner.files.iter_mut().find(|state| state.number == number) {
+            state.name = name;
+            state.bytes = allocated;
+        }
+        drop(inner);
+        self.current = Some(Current { file, number, at: FILE_HEADER, allocated });
+        Ok(())
+    }
+
+    fn remove_surplus(&self) -> io::Result<()> {
+        let surplus: Vec<String> = {
+            let mut inner = self.shared.inner.lock();
+            let surplus = inner.spare.len().saturating_sub(SPARE_FILES);
+            inner.spare.drain(..surplus).collect()
+        };
+        surplus.iter().try_for_each(|name| self.disk.remove(name))
+    }
+
+    /// Writes a header into a spare file, or a new one.
+    fn begin_file(&self, header: &FileHeader) -> io::Result<(String, Arc<dyn DiskFile>)> {
+        let spare = self.shared.inner.lock().spare.last().cloned();
+        let (name, file) = match spare {
+            Some(name) => {
+                let file = self.disk.open(&name, Open::Write)?;
+                (name, file)
+            }
+            None => {
+                let name = format!("journal-{:08}", header.number);
+                let file = match self.disk.open(&name, Open::Create) {
+                    // Begun before, when the disk was full.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        self.disk.open(&name, Open::Write)?
+                    }
+                    other => other?,
+                };
+                (name, file)
+            }
+        };
+        write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0)?;
+        Ok((name, file))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if let Some(current) = &self.current
+            && self.options.sync != Sync::Never
+        {
+            current.file.sync_data()?;
+            self.synced();
+        }
+        self.unsynced_since = None;
+        self.shared.advance(self.tail.end, self.tail.end);
+        Ok(())
+    }
+
+    /// Everything written is on disk.
+    fn synced(&mut self) {
+        self.unsynced_since = None;
+        self.synced = self.tail.end;
+        self.shared.advance(self.tail.end, self.tail.end);
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "only how long ago a write was is asked, by the thread that made it"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
