@@ -1,0 +1,163 @@
+//! What the broker was told to do, as plain collections, and what has to be there after a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names a message over all queues and restarts. Rising in the order of publishing.
+pub type Id = u64;
+
+/// Where a binding leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum To {
+    Queue(String),
+    Exchange(String),
+}
+
+pub type Binding = (String, To, String);
+
+/// A durable change.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Exchange {
+        name: String,
+        fanout: bool,
+        auto_delete: bool,
+    },
+    NoExchange(String),
+    Queue(String),
+    NoQueue(String),
+    Bind(Binding),
+    Unbind(Binding),
+    Enqueue(String, Id),
+    Remove(String, Id),
+    /// It left the queue for a consumer; from now on it comes back flagged.
+    Deliver(String, Id),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub fanout: bool,
+    pub auto_delete: bool,
+}
+
+/// Durable state.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub exchanges: BTreeMap<String, Exchange>,
+    /// Each queue's messages, and whether they must be flagged as redelivered.
+    pub queues: BTreeMap<String, BTreeMap<Id, bool>>,
+    pub bindings: BTreeSet<Binding>,
+}
+
+impl State {
+    pub fn apply(&mut self, change: &Change) {
+        match change.clone() {
+            Change::Exchange { name, fanout, auto_delete } => {
+                self.exchanges.insert(name, Exchange { fanout, auto_delete });
+            }
+            Change::NoExchange(name) => self.remove_exchange(&name),
+            Change::Queue(name) => {
+                self.queues.insert(name, BTreeMap::new());
+            }
+            Change::NoQueue(name) => {
+                self.queues.remove(&name);
+                self.unbind_if(|(_, to, _)| *to == To::Queue(name.clone()));
+            }
+            Change::Bind(binding) => {
+                self.bindings.insert(binding);
+            }
+            Change::Unbind(binding) => self.unbind_if(|other| *other == binding),
+            Change::Enqueue(queue, id) => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.insert(id, false);
+                }
+            }
+            Change::Remove(queue, id) => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.remove(&id);
+                }
+            }
+            Change::Deliver(queue, id) => {
+                if let Some(flag) = self.queues.get_mut(&queue).and_then(|queue| queue.get_mut(&id)) {
+                    *flag = true;
+                }
+            }
+        }
+    }
+
+    fn remove_exchange(&mut self, name: &str) {
+        self.exchanges.remove(name);
+        self.bindings.retain(|(source, _, _)| source != name);
+        self.unbind_if(|(_, to, _)| *to == To::Exchange(name.to_owned()));
+    }
+
+    /// Auto-delete exchanges go with their last binding.
+    fn unbind_if(&mut self, mut goes: impl FnMut(&Binding) -> bool) {
+        let gone: Vec<Binding> = self.bindings.iter().filter(|binding| goes(binding)).cloned().collect();
+        self.bindings.retain(|binding| !gone.contains(binding));
+        for (source, _, _) in gone {
+            let unused = !self.bindings.iter().any(|(other, _, _)| *other == source);
+            if unused && self.exchanges.get(&source).is_some_and(|exchange| exchange.auto_delete) {
+                self.remove_exchange(&source);
+            }
+        }
+    }
+
+    /// The queues that a message reaches, by name.
+    pub fn route(&self, exchange: &str, key: &str) -> BTreeSet<String> {
+        if exchange.is_empty() {
+            return self.queues.keys().filter(|name| *name == key).cloned().collect();
+        }
+        let (mut seen, mut todo, mut found) = (BTreeSet::new(), vec![exchange.to_owned()], BTreeSet::new());
+        while let Some(source) = todo.pop() {
+            let Some(exchange) = self.exchanges.get(&source).filter(|_| seen.insert(source.clone())) else {
+                continue;
+            };
+            for (_, to, bound) in self.bindings.iter().filter(|(from, _, _)| *from == source) {
+                if exchange.fanout || bound == key {
+                    match to {
+                        To::Queue(name) => {
+                            found.insert(name.clone());
+                        }
+                        To::Exchange(name) => todo.push(name.clone()),
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What was done, by the journal's positions.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Rising positions; each is applied whole or not at all.
+    events: Vec<(u64, Vec<Change>)>,
+    now: State,
+}
+
+impl History {
+    pub fn now(&self) -> &State {
+        &self.now
+    }
+
+    /// Notes what is done when the journal is at `lsn`.
+    pub fn note(&mut self, lsn: u64, changes: Vec<Change>) {
+        assert!(self.events.last().is_none_or(|(before, _)| *before <= lsn), "positions rise");
+        changes.iter().for_each(|change| self.now.apply(change));
+        self.events.push((lsn, changes));
+    }
+
+    /// The state of a journal that ends at `lsn`.
+    pub fn at(&self, lsn: u64) -> State {
+        let mut state = State::default();
+        let before = self.events.iter().take_while(|(at, _)| *at <= lsn);
+        before.flat_map(|(_, changes)| changes).for_each(|change| state.apply(change));
+        state
+    }
+
+    /// Forgets what was done after `lsn`: it is lost.
+    pub fn cut(&mut self, lsn: u64) {
+        self.events.retain(|(at, _)| *at <= lsn);
+        self.now = self.at(lsn);
+    }
+}
