@@ -73,15 +73,18 @@ def running_broker():
 
 
 class Leveret(Broker):
-    """A Leveret process of our own, without lasting data.
+    """A Leveret process of our own: without lasting data, or on `data_dir`.
 
-    `settings` are written as `--set section.key=value`. The log stays in memory for assertions. Used as a
-    context manager it is stopped with SIGTERM and must exit with 0.
+    `settings` are written as `--set section.key=value`, and `wrapper` are words put before the command, such as those
+    of strace. The log stays in memory for assertions. Used as a context manager it is stopped with SIGTERM and must
+    exit with 0.
     """
 
-    def __init__(self, settings=None, port=0):
+    def __init__(self, settings=None, port=0, data_dir=None, wrapper=()):
         super().__init__("127.0.0.1", port)
         self.settings = dict(settings or {})
+        self.data_dir = data_dir
+        self.wrapper = list(wrapper)
         self.process = None
         self.lines = []
         self._reader = None
@@ -98,7 +101,8 @@ class Leveret(Broker):
 
     def command(self):
         """The command line it is started with."""
-        words = [str(binary()), "--ephemeral", "--listen", f"127.0.0.1:{self.port}", "--log-format", "json"]
+        words = [*self.wrapper, str(binary()), "--listen", f"127.0.0.1:{self.port}", "--log-format", "json"]
+        words += ["--ephemeral"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
         return words
@@ -110,6 +114,11 @@ class Leveret(Broker):
 
     def start(self):
         """Starts the process and waits until it says where it listens."""
+        self.launch()
+        self.port = eventually(self._listening_port, "the broker says that it listens", START_SECONDS)
+
+    def launch(self):
+        """Starts the process and waits for nothing."""
         self.lines = []
         self.process = subprocess.Popen(
             self.command(),
@@ -120,7 +129,6 @@ class Leveret(Broker):
         )
         self._reader = threading.Thread(target=self._read_log, args=(self.process.stderr, self.lines), daemon=True)
         self._reader.start()
-        self.port = eventually(self._listening_port, "the broker says that it listens", START_SECONDS)
 
     def running(self):
         """Whether the process lives."""

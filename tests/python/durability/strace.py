@@ -1,0 +1,55 @@
+"""Disk faults on the unmodified binary, by strace's injection."""
+
+import functools
+import re
+import shutil
+import subprocess
+
+import pytest
+
+CALLS = "openat,fdatasync,fsync,write,pwritev,pwrite64,unlinkat,renameat,ftruncate"
+
+
+@functools.cache
+def why_not():
+    """Why strace cannot be used here, or None."""
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    probe = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=1..2", "true"]
+    done = subprocess.run(probe, capture_output=True, text=True, timeout=30)
+    return None if done.returncode == 0 else f"strace does not work here: {done.stderr.strip()[:200]}"
+
+
+class Strace:
+    """The wrapper of a broker that injects `faults`, such as "fdatasync:error=EIO:when=3".
+
+    Counts are by thread, and the journal has one.
+    """
+
+    def __init__(self, trace, *faults):
+        if why_not():
+            pytest.skip(why_not())
+        self.trace = trace
+        # -D: the broker is our own child, so that signals, its exit code and kill -9 are its own.
+        self.words = ["strace", "-D", "-f", "-qq", "-y", "-s", "0", "-o", str(trace), "-e", f"trace={CALLS}"]
+        for fault in faults:
+            self.words += ["-e", f"inject={fault}"]
+
+    def lines(self):
+        """What was traced, in order."""
+        return self.trace.read_text(errors="replace").splitlines()
+
+    def injected(self):
+        """How many faults have happened."""
+        return sum("INJECTED" in line for line in self.lines())
+
+    def syncs_after_a_failed_one(self):
+        """Successful syncs of a file after one of it failed: what must never happen."""
+        failed, found = set(), []
+        for line in self.lines():
+            match = re.search(r"(?:fsync|fdatasync)\(\d+<(.*?)>\)\s+= (\S+)", line)
+            if match and match.group(2) == "-1":
+                failed.add(match.group(1))
+            elif match and match.group(1) in failed:
+                found.append(line)
+        return found

@@ -1,0 +1,217 @@
+"""A disk that fails: nothing is confirmed that is not on it, and nothing that was confirmed is lost."""
+
+import time
+
+import pika
+import pika.exceptions
+import pytest
+
+from durability.link import Link
+from durability.strace import Strace
+from support.deadline import eventually
+from support.messages import PERSISTENT, Consumer, drain, publish
+from wire import frames
+
+pytestmark = pytest.mark.own_broker
+
+SIZE = 300_000
+"""Of a message: every dozen of them the file is filled with zeros anew."""
+
+
+@pytest.fixture
+def broken(on, tmp_path):
+    """Starts a broker with a disk that fails in these ways: answers broker and trace."""
+
+    def start(*faults, **settings):
+        strace = Strace(tmp_path / "trace", *faults)
+        return on(settings.get("settings"), strace.words), strace
+
+    return start
+
+
+def publish_until_it_fails(broker, count, confirmed):
+    """Publishes messages one by one and notes those that were confirmed; answers the connection's error, if any."""
+    connection = pika.BlockingConnection(broker.parameters())
+    try:
+        channel = connection.channel()
+        channel.queue_declare("q", durable=True)
+        channel.confirm_delivery()
+        for number in range(count):
+            publish(channel, "", "q", str(number).ljust(SIZE), properties=PERSISTENT)
+            confirmed.append(number)
+    except pika.exceptions.AMQPConnectionError as error:
+        return error
+    connection.close()
+    return None
+
+
+def numbers(broker):
+    """The numbers of the messages in the queue; none if there is no queue."""
+    channel = pika.BlockingConnection(broker.parameters()).channel()
+    try:
+        return [int(body) for body in drain(channel, "q")]
+    except pika.exceptions.ChannelClosedByBroker as error:
+        assert error.reply_code == 404
+        return []
+
+
+# The first of each kind are those of an empty directory's first journal file: its header, its name, its zeros, the
+# declaration, and then a message each.
+FAILURES = [f"fdatasync:error=EIO:when={n}" for n in (1, 2, 3, 8)]
+FAILURES += [f"pwritev:error=EIO:when={n}" for n in (1, 2, 3, 9)]
+FAILURES += [f"fsync:error=EIO:when={n}" for n in (1, 2, 3, 4)]
+FAILURES += ["fdatasync:error=ENOSPC:when=4", "pwritev:error=EROFS:when=4"]
+
+
+@pytest.mark.parametrize("fault", FAILURES)
+def test_after_a_failed_write_or_sync_nothing_is_confirmed_and_the_broker_ends(broken, on, fault):
+    try:
+        broker, strace = broken(fault)
+    except AssertionError as error:
+        # Counts are by thread: this was a sync of the start.
+        assert "the broker ended with 1" in str(error)
+        assert "os error" in str(error)
+        return
+    confirmed = []
+    idle = pika.BlockingConnection(broker.parameters())
+    error = publish_until_it_fails(broker, 40, confirmed)
+    assert strace.injected() == 1, f"{fault} did not happen; {len(confirmed)} confirmed"
+    assert error is not None, f"{len(confirmed)} messages were confirmed, some of them after {fault}"
+    assert isinstance(error, pika.exceptions.ConnectionClosedByBroker), repr(error)
+    assert (error.reply_code, error.reply_text) == (541, "INTERNAL_ERROR - storage failed")
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
+        idle.sleep(10)
+    assert closed.value.reply_code == 541
+    assert broker.wait() == 1
+    failures = [record for record in broker.records() if record["level"] == "ERROR"]
+    assert "os error" in failures[0]["error"], failures
+    assert "storage failed: " in broker.lines[-1]
+    assert strace.syncs_after_a_failed_one() == []
+    found = numbers(on())
+    assert found[: len(confirmed)] == confirmed
+    assert len(found) <= len(confirmed) + 1
+
+
+@pytest.mark.parametrize("fault", ["fdatasync:error=EIO:when=4", "pwritev:error=EIO:when=5"])
+def test_a_transaction_is_not_answered_after_a_failure(broken, on, fault):
+    broker, _ = broken(fault)
+    connection = pika.BlockingConnection(broker.parameters())
+    channel = connection.channel()
+    for queue in ("a", "b"):
+        channel.queue_declare(queue, durable=True)
+    channel.tx_select()
+    done = 0
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
+        while done < 20:
+            publish(channel, "", "a", str(done), properties=PERSISTENT)
+            publish(channel, "", "b", str(done), properties=PERSISTENT)
+            channel.tx_commit()
+            done += 1
+    assert closed.value.reply_code == 541
+    assert broker.wait() == 1
+    channel = pika.BlockingConnection(on().parameters()).channel()
+    found = [drain(channel, queue) for queue in ("a", "b")]
+    assert found[0] == found[1]
+    assert len(found[0]) in (done, done + 1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "pwritev:error=ENOSPC:when=1..3",
+        "pwritev:error=ENOSPC:when=4..7",
+        "pwritev:error=EDQUOT:when=4..5",
+        "pwrite64:error=ENOSPC:when=2..80",
+        "openat:error=ENOSPC:when=1..3",
+        "pwritev:error=EINTR:when=2..4",
+    ],
+)
+def test_a_full_disk_is_waited_for(broken, on, fault):
+    """No confirm while it is full; then it goes on as if nothing had been."""
+    broker, strace = broken(fault)
+    confirmed = []
+    assert publish_until_it_fails(broker, 25, confirmed) is None
+    assert strace.injected() > 0
+    assert confirmed == list(range(25))
+    if "ENOSPC:when=4" in fault:
+        assert broker.has_logged("the disk is full")
+        assert broker.has_logged("has room again")
+    broker.kill()
+    assert numbers(on()) == confirmed
+
+
+def test_a_full_disk_blocks_publishers_and_lets_others_go_on(broken):
+    """No confirm and no commit; publishers are told; what is in memory is still delivered."""
+    broker, _ = broken("pwritev:error=ENOSPC:when=5+")
+    reader = pika.BlockingConnection(broker.parameters()).channel()
+    reader.queue_declare("q", durable=True)
+    reader.queue_declare("transient")
+    publisher = Link((broker.host, broker.port))
+    publisher.call("confirm.select")
+    publisher.send(frames.publish("q", b"0".ljust(100_000), delivery_mode=2))
+    assert publisher.next()[0].name == "basic.ack"
+    for number in range(1, 9):
+        publisher.send(frames.publish("q", str(number).encode().ljust(100_000), delivery_mode=2))
+        time.sleep(0.05)
+    eventually(lambda: broker.has_logged("the disk is full"), "the disk is full")
+    seen = []
+    while not seen or seen[-1].name != "connection.blocked":
+        seen.append(publisher.next(patience=5)[0])
+        assert seen[-1].name in ("basic.ack", "connection.blocked"), seen
+    assert seen[-1].args["reason"] == "low on disk"
+    assert len(seen) < 6, f"confirms on a full disk: {seen}"
+    publisher.peer.nothing(1)
+    consumer = Consumer(reader, "q")
+    assert consumer.take(1)[0].body.startswith(b"0")
+
+
+def test_a_full_disk_does_not_keep_the_broker_from_ending(broken, on):
+    broker, _ = broken("pwritev:error=ENOSPC:when=4+")
+    connection = pika.BlockingConnection(broker.parameters())
+    channel = connection.channel()
+    channel.queue_declare("q", durable=True)
+    for number in range(10):
+        publish(channel, "", "q", str(number).ljust(SIZE), properties=PERSISTENT)
+        time.sleep(0.05)
+    eventually(lambda: broker.has_logged("the disk is full"), "the disk is full")
+    broker.terminate()
+    assert broker.wait(15) != 0, "it has lost unconfirmed messages and says that all is well"
+
+
+def test_a_limit_of_the_file_size_is_an_error_and_not_a_signal(on):
+    """SIGXFSZ would kill the process without a word."""
+    broker = on(wrapper=["prlimit", "--fsize=3000000", "--"])
+    confirmed = []
+    error = publish_until_it_fails(broker, 20, confirmed)
+    assert error is not None
+    assert len(confirmed) < 15
+    assert broker.wait() == 1
+    assert broker.has_logged("os error 27")
+    assert numbers(on())[: len(confirmed)] == confirmed
+
+
+def test_killed_between_two_removals_of_journal_files(broken, on):
+    """Whatever the order of retiring, recycling and removing: each state in between can be started from."""
+    settings = {"storage.journal_file": "64KiB", "storage.journal_budget": "256KiB"}
+    broker, strace = broken("unlinkat:signal=SIGKILL:when=2", settings=settings)
+    connection = pika.BlockingConnection(broker.parameters())
+    channel = connection.channel()
+    for queue in ("keep", "q"):
+        channel.queue_declare(queue, durable=True)
+    channel.confirm_delivery()
+    publish(channel, "", "keep", "kept", properties=PERSISTENT)
+    try:
+        for _ in range(40):
+            publish(channel, "", "q", "x" * 60_000, properties=PERSISTENT)
+        channel.queue_purge("q")
+        end = time.monotonic() + 8
+        while broker.running() and time.monotonic() < end:
+            publish(channel, "", "q", "x" * 60_000, properties=PERSISTENT)
+            time.sleep(0.1)
+    except pika.exceptions.AMQPError:
+        pass
+    if broker.running():
+        assert not any("unlinkat" in line for line in strace.lines())
+        broker.kill()
+    again = on(settings)
+    assert drain(pika.BlockingConnection(again.parameters()).channel(), "keep") == ["kept"]
