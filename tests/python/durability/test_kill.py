@@ -1,6 +1,6 @@
 """kill -9 at any moment, again and again on one directory, and an audit of the ledger after it.
 
-LEVERET_CRASH_CYCLES  how many kills (25)
+LEVERET_CRASH_CYCLES  how many kills (15)
 LEVERET_CRASH_SEED    the seed of a run to repeat, as far as threads and disks let it repeat
 LEVERET_CRASH_KEEP    a directory: the data of the last kills before a failure are copied to it
 """
@@ -22,7 +22,7 @@ from wire import frames
 
 pytestmark = pytest.mark.own_broker
 
-CYCLES = int(os.environ.get("LEVERET_CRASH_CYCLES", "25"))
+CYCLES = int(os.environ.get("LEVERET_CRASH_CYCLES", "15"))
 SEED = int(os.environ.get("LEVERET_CRASH_SEED", random.SystemRandom().randrange(10**9)))
 KEEP = os.environ.get("LEVERET_CRASH_KEEP")
 CHAIN = 4
