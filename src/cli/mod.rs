@@ -93,7 +93,7 @@ struct ServeArguments {
     /// Directory of the data [default: ./data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Keep data in a temporary directory that is removed at exit
+    /// Keep everything in memory and nothing on disk; its temporary directory is removed at exit
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
     /// Address to listen on; can be repeated [default: 127.0.0.1:5672]
