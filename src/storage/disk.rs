@@ -53,12 +53,21 @@ pub trait Disk: Send + Sync + Debug {
     /// Makes all names created, changed and removed so far durable.
     fn sync_dir(&self) -> io::Result<()>;
 
-    /// The bytes that an ordinary user may still use.
-    fn free_space(&self) -> io::Result<u64>;
+    /// How large the disk is, and how much of it is free.
+    fn space(&self) -> io::Result<Space>;
 
     /// Locks the directory against other processes, and other openings of it in this one, until the lock is dropped.
     /// If somebody else holds it the error is [`ErrorKind::WouldBlock`] and says who.
     fn lock(&self) -> io::Result<Box<dyn Send>>;
+}
+
+/// The size of a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What an ordinary user may still use.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
 }
 
 /// How [`Disk::open`] opens a file.
@@ -231,9 +240,10 @@ impl Disk for RealDisk {
         self.directory.sync_all()
     }
 
-    fn free_space(&self) -> io::Result<u64> {
-        let space = retry_on_intr(|| rustix::fs::fstatvfs(&self.directory))?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    fn space(&self) -> io::Result<Space> {
+        let told = retry_on_intr(|| rustix::fs::fstatvfs(&self.directory))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+        Ok(Space { free: bytes(told.f_bavail), total: bytes(told.f_blocks) })
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send>> {

@@ -25,6 +25,7 @@ use crate::storage::disk::Disk;
 use crate::storage::image::Image;
 use crate::storage::options::JournalOptions;
 use crate::storage::record::{Record, put_enqueued};
+use crate::storage::room::Room;
 use crate::storage::{recovery, writer};
 
 /// Bytes that a group adds to its records and bodies at most.
@@ -40,6 +41,7 @@ const BACKLOG_LIMIT: u64 = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
+    room: Option<Arc<Room>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -230,7 +232,8 @@ impl Journal {
     }
 
     fn without_disk(keeps: Keeps) -> Self {
-        Self { shared: Arc::new(Shared::new(keeps, Inner::default(), 0)), thread: Mutex::new(None) }
+        let shared = Arc::new(Shared::new(keeps, Inner::default(), 0));
+        Self { shared, room: None, thread: Mutex::new(None) }
     }
 
     /// Opens the journal of a data directory: reads what is there, and starts the writer thread. `failed` is called
@@ -248,8 +251,9 @@ impl Journal {
         let inner = Inner { end: tail.end, files, spare, file_size: options.file_size, ..Inner::default() };
         let inner = Inner { planned: options.file_size, ..inner };
         let shared = Arc::new(Shared::new(Keeps::Disk, inner, tail.end));
-        let thread = writer::start(shared.clone(), disk, options, tail, failed)?;
-        Ok((Self { shared, thread: Mutex::new(Some(thread)) }, image))
+        let room = Arc::new(Room::new(disk.clone(), &options));
+        let thread = writer::start(shared.clone(), disk, room.clone(), options, tail, failed)?;
+        Ok((Self { shared, room: Some(room), thread: Mutex::new(Some(thread)) }, image))
     }
 
     /// Appends what `batch` records, in one piece, and returns the position behind it.
@@ -302,10 +306,16 @@ impl Journal {
         self.shared.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT
     }
 
-    /// Whether the disk has no room for more.
+    /// Whether the disk has no room for more, or none but what the reserve gave.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.shared.full.load(Ordering::Relaxed)
+        self.shared.full.load(Ordering::Relaxed) || self.room().is_some_and(Room::is_reserve_spent)
+    }
+
+    /// The room on the journal's disk; `None` if it keeps nothing.
+    #[must_use]
+    pub fn room(&self) -> Option<&Room> {
+        self.room.as_deref()
     }
 
     /// Whether writing or syncing failed: nothing becomes durable any more.

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod options;
 pub mod record;
 mod recovery;
+pub mod room;
 pub mod simulated_disk;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::group::{FIXED, GroupHeader, align};
 use crate::storage::journal::{Buffer, Parked, Shared};
 use crate::storage::options::{JournalOptions, Sync};
+use crate::storage::room::{Room, is_full};
 
 /// How long records wait for more if nobody waits for them.
 const GATHER: Duration = Duration::from_millis(5);
@@ -48,6 +49,7 @@ pub(super) struct Tail {
 struct Writer {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
+    room: Arc<Room>,
     options: JournalOptions,
     tail: Tail,
     current: Option<Current>,
@@ -69,13 +71,22 @@ struct Current {
 pub(super) fn start(
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
+    room: Arc<Room>,
     options: JournalOptions,
     tail: Tail,
     failed: impl FnOnce(&io::Error) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let synced = tail.end;
-    let mut writer =
-        Writer { shared: shared.clone(), disk, options, tail, current: None, unsynced_since: None, synced };
+    let mut writer = Writer {
+        shared: shared.clone(),
+        disk,
+        room,
+        options,
+        tail,
+        current: None,
+        unsynced_since: None,
+        synced,
+    };
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
         shared.inner.lock().writer = Some(std::thread::current());
         if let Err(error) = writer.run() {
@@ -223,7 +234,7 @@ impl Writer {
         }
     }
 
-    /// Writes; if the disk is full, raises the alarm and tries again until it is not.
+    /// Writes; if the disk is full, takes the reserve, or raises the alarm and tries again until it is not.
     fn write_or_wait(&self, file: &dyn DiskFile, slices: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         loop {
             let mut slices = slices.to_vec();
@@ -239,12 +250,18 @@ impl Writer {
         }
     }
 
-    /// Waits before the next try if the disk is full, and the journal is not to close.
+    /// Waits before the next try if the disk is full, and the journal is not to close. Not if the reserve gives room.
     ///
     /// # Errors
     /// The error itself, if it is another or there is no time to wait.
     fn wait_for_room(&self, error: io::Error) -> io::Result<()> {
-        if !is_full(&error) || self.shared.inner.lock().stop {
+        if !is_full(&error) {
+            return Err(error);
+        }
+        if self.room.release_reserve() {
+            return Ok(());
+        }
+        if self.shared.inner.lock().stop {
             return Err(error);
         }
         if !self.shared.full.swap(true, Ordering::Relaxed) {
@@ -360,10 +377,6 @@ impl Writer {
         self.synced = self.tail.end;
         self.shared.advance(self.tail.end, self.tail.end);
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[allow(

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use leveret::storage::disk::{Disk, DiskFile, Open};
+use leveret::storage::disk::{Disk, DiskFile, Open, Space};
 use leveret::storage::journal::Journal;
 use leveret::storage::options::Sync;
 use leveret::storage::simulated_disk::{Crash, SimulatedDisk};
@@ -170,8 +170,8 @@ impl Disk for WatchedDisk {
         self.0.disk.sync_dir()
     }
 
-    fn free_space(&self) -> io::Result<u64> {
-        self.0.disk.free_space()
+    fn space(&self) -> io::Result<Space> {
+        self.0.disk.space()
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send>> {

@@ -18,8 +18,8 @@ pub enum Call {
     Remove,
     /// `Disk::sync_dir`.
     SyncDir,
-    /// `Disk::free_space`.
-    FreeSpace,
+    /// `Disk::space`.
+    Space,
     /// `Disk::lock`.
     Lock,
     /// `DiskFile::len`.

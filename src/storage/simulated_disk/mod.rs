@@ -22,14 +22,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use crate::storage::disk::{Disk, DiskFile, Open, check_name};
+use crate::storage::disk::{Disk, DiskFile, Open, Space, check_name};
 
 pub use crash::Crash;
 use faults::Verdict;
 pub use faults::{Call, FaultKind, When};
 use state::{Change, FileId, State};
 
-/// What [`Disk::free_space`] tells of a disk without a capacity.
+/// The size of a disk without a capacity, all of it free.
 const PLENTY: u64 = 1 << 40;
 
 /// Files are in memory, so an offset gone wrong is an error here and not the end of the process.
@@ -182,10 +182,11 @@ impl Disk for SimulatedDisk {
         if lost { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
-    fn free_space(&self) -> io::Result<u64> {
+    fn space(&self) -> io::Result<Space> {
         let mut state = self.0.lock();
-        state.faults.begin(Call::FreeSpace)?;
-        Ok(state.free_space().unwrap_or(PLENTY))
+        state.faults.begin(Call::Space)?;
+        let free = state.free_space().unwrap_or(PLENTY);
+        Ok(Space { free, total: state.capacity.unwrap_or(PLENTY) })
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send>> {

@@ -245,7 +245,7 @@ fn a_process_dies_at_the_call_it_is_told() {
         disk.rename("file", "other").err(),
         disk.remove("file").err(),
         disk.sync_dir().err(),
-        disk.free_space().err(),
+        disk.space().err(),
         disk.lock().err(),
     ] {
         assert_eq!(dead.unwrap().to_string(), "crashed");
@@ -268,7 +268,7 @@ fn the_next_process_starts_afresh() {
         assert_eq!(next.operations(), 0);
         let _lock = next.lock().unwrap();
         assert_eq!(next.list().unwrap(), ["file"]);
-        assert_eq!(next.free_space().unwrap(), 1);
+        assert_eq!(next.space().unwrap().free, 1);
         put(&*next.open("file", Open::Write).unwrap(), b"new", 0);
     }
     assert_eq!(disk.snapshot()["file"], b"old");
@@ -349,7 +349,7 @@ fn a_sync_that_lost_its_pages_cannot_be_made_up_for() {
 fn a_full_disk_takes_what_fits() {
     let (disk, file) = disk_with(b"1234");
     disk.set_capacity(10);
-    assert_eq!(disk.free_space().unwrap(), 6);
+    assert_eq!(disk.space().unwrap(), Space { free: 6, total: 10 });
     let other = disk.open("other", Open::Create).unwrap();
     other.allocate(4).unwrap();
     assert_eq!(other.allocate(11).unwrap_err().kind(), ErrorKind::StorageFull);
@@ -361,14 +361,14 @@ fn a_full_disk_takes_what_fits() {
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert_eq!(content(&disk, "file"), b"123456");
     put(&*other, b"fits", 0);
-    assert_eq!(disk.free_space().unwrap(), 0);
+    assert_eq!(disk.space().unwrap().free, 0);
 
     disk.remove("other").unwrap();
-    assert_eq!(disk.free_space().unwrap(), 0, "it is still open");
+    assert_eq!(disk.space().unwrap().free, 0, "it is still open");
     drop(other);
-    assert_eq!(disk.free_space().unwrap(), 4);
+    assert_eq!(disk.space().unwrap().free, 4);
     disk.set_capacity(0);
-    assert_eq!(disk.free_space().unwrap(), 0);
+    assert_eq!(disk.space().unwrap().free, 0);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::storage::options::Sync;
+use crate::storage::room::RESERVE_NAME;
 use crate::storage::simulated_disk::{Call, FaultKind, When};
 
 /// A journal that counts how often it is told to have failed.
@@ -139,6 +140,54 @@ fn a_full_disk_is_waited_for() {
         assert!(!journal.is_full());
         assert_eq!(prefix(&disk.after_crash(Crash::DropUnsynced), 100).unwrap(), n + 1);
         assert_eq!(failures.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[test]
+fn a_full_disk_costs_the_reserve_first_and_then_is_waited_for() {
+    let options = JournalOptions { file_size: 64 * 1024, ..JournalOptions::default() };
+    let disk = disk_of(2, 100, options);
+    let (journal, failures) = open_counting(&disk, options);
+    let room = journal.room().unwrap();
+    assert!(room.restore_reserve(room.space().unwrap().free, 0).unwrap());
+    let used: u64 = disk.snapshot().values().map(|content| content.len() as u64).sum();
+    disk.set_capacity(used);
+    // Needs a new file, and is durable all the same.
+    assert!(journal.wait_durable(enqueue(&journal, QUEUE, 2, &message(2, 100))));
+    assert!(journal.is_full(), "publishers are blocked from then on");
+    assert!(disk.list().unwrap().iter().all(|name| name != RESERVE_NAME));
+    for n in 0..3 {
+        assert!(journal.wait_durable(remove(&journal, QUEUE, n)));
+    }
+    let lsn = enqueue(&journal, QUEUE, 3, &message(3, 200_000));
+    wait_until("stuck", || disk.space().unwrap().free == 0);
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(journal.progress().written < lsn);
+
+    disk.set_capacity(1 << 30);
+    assert!(journal.wait_durable(lsn));
+    assert!(journal.is_full(), "the reserve is not there yet");
+    assert!(room.restore_reserve(1 << 20, 0).unwrap());
+    assert!(!journal.is_full());
+    assert_eq!(failures.load(Ordering::SeqCst), 0);
+    let after = messages(&disk.after_crash(Crash::DropUnsynced)).unwrap();
+    assert_eq!(after.into_keys().collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn the_reserve_lets_a_journal_close_on_a_full_disk() {
+    let options = JournalOptions { file_size: 64 * 1024, ..JournalOptions::default() };
+    for held in [false, true] {
+        let disk = disk_of(2, 100, options);
+        let (journal, failures) = open_counting(&disk, options);
+        if held {
+            assert!(journal.room().unwrap().restore_reserve(1 << 20, 0).unwrap());
+        }
+        disk.set_capacity(disk.snapshot().values().map(|content| content.len() as u64).sum());
+        enqueue(&journal, QUEUE, 2, &message(2, 100));
+        journal.close();
+        assert_eq!(failures.load(Ordering::SeqCst), usize::from(!held));
+        assert_eq!(prefix(&disk.after_crash(Crash::DropUnsynced), 100).unwrap(), if held { 3 } else { 2 });
     }
 }
 

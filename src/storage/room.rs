@@ -1,0 +1,252 @@
+//! The room on the disk: how much is left, and a reserve for when nothing is.
+//!
+//! The reserve is a file that only takes space. When a write meets a full disk the file is removed, so that what
+//! consumers settle, a checkpoint and a shutdown are still written while publishers are blocked. It is made again when
+//! there is enough room.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::storage::disk::{Disk, Open, Space};
+use crate::storage::options::JournalOptions;
+
+/// The name of the reserve's file.
+pub const RESERVE_NAME: &str = "reserve";
+
+/// The most that the reserve takes.
+const LARGEST_RESERVE: u64 = 16 * 1024 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Room {
+    disk: Arc<dyn Disk>,
+    /// Bytes of the reserve.
+    size: u64,
+    /// Locked while the file is made or removed.
+    reserve: Mutex<Reserve>,
+}
+
+/// What is known of the reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reserve {
+    /// It was not looked for yet, or there was no room for it.
+    Missing,
+    /// It is there.
+    Held,
+    /// It was given up to a full disk.
+    Spent,
+    /// It cannot be made, and not for want of room.
+    Impossible,
+}
+
+/// Whether an error says that the disk has no room, or the user's quota has none.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+impl Room {
+    /// The room on `disk`, for a journal with these options. Does not touch the disk.
+    pub(super) fn new(disk: Arc<dyn Disk>, options: &JournalOptions) -> Self {
+        let size = LARGEST_RESERVE.min(options.file_size / 4);
+        Self { disk, size, reserve: Mutex::new(Reserve::Missing) }
+    }
+
+    /// The size of the disk and what is free of it.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn space(&self) -> io::Result<Space> {
+        self.disk.space()
+    }
+
+    /// Gives the reserve up, because a write met a full disk. Returns whether there was one: then the write is worth
+    /// another try at once.
+    pub fn release_reserve(&self) -> bool {
+        let mut reserve = self.reserve.lock();
+        // That the name is gone need not be durable: the next start takes a reserve that came back.
+        match self.disk.remove(RESERVE_NAME) {
+            Ok(()) => {
+                *reserve = Reserve::Spent;
+                tracing::warn!(bytes = self.size, "the disk is full; the reserve is used");
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => {
+                tracing::warn!(%error, "the reserve cannot be removed");
+                false
+            }
+        }
+    }
+
+    /// Whether the reserve was given up and not made again since.
+    #[must_use]
+    pub fn is_reserve_spent(&self) -> bool {
+        *self.reserve.lock() == Reserve::Spent
+    }
+
+    /// Makes the reserve if it is missing, and if of `free` bytes at least `keep` are free afterwards. Blocks while
+    /// zeros are written. Returns whether it was made.
+    ///
+    /// # Errors
+    /// If it cannot be made for another reason than a full disk. It is not tried again then.
+    pub fn restore_reserve(&self, free: u64, keep: u64) -> io::Result<bool> {
+        let mut reserve = self.reserve.lock();
+        if matches!(*reserve, Reserve::Held | Reserve::Impossible) {
+            return Ok(false);
+        }
+        let made = self.make(free, keep);
+        *reserve = match &made {
+            Ok(true) => Reserve::Held,
+            Ok(false) => *reserve,
+            Err(_) => Reserve::Impossible,
+        };
+        made
+    }
+
+    /// Whether the file is there with its full length afterwards. It is not synced: if a crash cuts it, it is made
+    /// again.
+    fn make(&self, free: u64, keep: u64) -> io::Result<bool> {
+        let found = match self.disk.open(RESERVE_NAME, Open::Write) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let there = match &found {
+            Some(file) => file.len()?,
+            None => 0,
+        };
+        let missing = self.size.saturating_sub(there);
+        if missing > 0 && free < keep.saturating_add(missing) {
+            return Ok(false);
+        }
+        let file = match found {
+            Some(file) => file,
+            None => match self.disk.open(RESERVE_NAME, Open::Create) {
+                Err(error) if is_full(&error) => return Ok(false),
+                file => file?,
+            },
+        };
+        if there > self.size {
+            file.set_len(self.size)?;
+        }
+        match file.allocate(self.size) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                drop(file);
+                self.disk.remove(RESERVE_NAME)?;
+                if is_full(&error) { Ok(false) } else { Err(error) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::simulated_disk::{Call, Crash, FaultKind, SimulatedDisk, When};
+
+    const SIZE: u64 = 1000;
+
+    fn room(disk: &SimulatedDisk) -> Room {
+        let options = JournalOptions { file_size: 4 * SIZE, ..JournalOptions::default() };
+        Room::new(Arc::new(disk.clone()), &options)
+    }
+
+    fn disk_of(capacity: u64) -> SimulatedDisk {
+        let disk = SimulatedDisk::new(1);
+        disk.set_capacity(capacity);
+        disk
+    }
+
+    fn len(disk: &SimulatedDisk) -> Option<usize> {
+        disk.snapshot().get(RESERVE_NAME).map(Vec::len)
+    }
+
+    #[test]
+    fn it_is_made_given_up_and_made_again() {
+        let disk = disk_of(5000);
+        let room = room(&disk);
+        assert!(!room.release_reserve() && !room.is_reserve_spent(), "there is none yet");
+        assert!(room.restore_reserve(5000, 4000).unwrap());
+        assert_eq!((len(&disk), room.space().unwrap().free), (Some(1000), 4000));
+        assert!(!room.restore_reserve(4000, 0).unwrap(), "it is there");
+
+        assert!(room.release_reserve() && room.is_reserve_spent());
+        assert_eq!((len(&disk), room.space().unwrap().free), (None, 5000));
+        assert!(!room.release_reserve() && room.is_reserve_spent());
+
+        assert!(!room.restore_reserve(4999, 4000).unwrap());
+        assert_eq!(len(&disk), None);
+        assert!(room.is_reserve_spent());
+        assert!(room.restore_reserve(5000, 4000).unwrap());
+        assert!(!room.is_reserve_spent());
+        assert_eq!(len(&disk), Some(1000));
+    }
+
+    #[test]
+    fn one_that_is_there_is_taken_whatever_is_free() {
+        for (left, free, taken) in [(1000, 0, true), (1700, 0, true), (600, 499, false), (600, 500, true)] {
+            let disk = SimulatedDisk::new(1);
+            disk.open(RESERVE_NAME, Open::Create).unwrap().allocate(left).unwrap();
+            assert_eq!(room(&disk).restore_reserve(free, 100).unwrap(), taken, "{left} {free}");
+            assert_eq!(len(&disk), Some(if taken { 1000 } else { left as usize }));
+        }
+    }
+
+    #[test]
+    fn one_that_was_not_looked_for_is_given_up_too() {
+        let disk = SimulatedDisk::new(1);
+        disk.open(RESERVE_NAME, Open::Create).unwrap().allocate(SIZE).unwrap();
+        let room = room(&disk);
+        assert!(room.release_reserve() && room.is_reserve_spent());
+    }
+
+    #[test]
+    fn a_full_disk_is_no_error_and_leaves_nothing_behind() {
+        let disk = disk_of(500);
+        let room = room(&disk);
+        // Somebody else took what was free.
+        assert!(!room.restore_reserve(1 << 30, 0).unwrap());
+        assert_eq!(len(&disk), None);
+        disk.fail(When::Nth(Call::Open, 2), FaultKind::Quota);
+        assert!(!room.restore_reserve(1 << 30, 0).unwrap());
+        disk.set_capacity(1000);
+        assert!(room.restore_reserve(1 << 30, 0).unwrap());
+    }
+
+    #[test]
+    fn another_error_is_told_once_and_blocks_nobody() {
+        for call in [Call::Open, Call::Len, Call::Allocate] {
+            let disk = SimulatedDisk::new(1);
+            let room = room(&disk);
+            disk.open(RESERVE_NAME, Open::Create).unwrap();
+            assert!(room.release_reserve());
+            disk.open(RESERVE_NAME, Open::Create).unwrap();
+            disk.fail(When::Every(call), FaultKind::Io);
+            assert!(room.restore_reserve(1 << 30, 0).is_err(), "{call:?}");
+            assert!(!room.is_reserve_spent());
+            disk.clear_faults();
+            assert!(!room.restore_reserve(1 << 30, 0).unwrap());
+        }
+        let disk = disk_of(1000);
+        let room = room(&disk);
+        assert!(room.restore_reserve(1000, 0).unwrap());
+        disk.fail(When::Nth(Call::Remove, 1), FaultKind::Io);
+        assert!(!room.release_reserve());
+        assert!(room.release_reserve());
+    }
+
+    #[test]
+    fn whatever_a_crash_leaves_of_it_is_used() {
+        let disk = disk_of(3000);
+        assert!(room(&disk).restore_reserve(3000, 0).unwrap());
+        for how in Crash::EACH {
+            let after = disk.after_crash(how);
+            assert!(room(&after).restore_reserve(3000, 0).unwrap(), "{how:?}");
+            assert_eq!(len(&after), Some(1000));
+        }
+    }
+}
