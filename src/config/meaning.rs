@@ -101,6 +101,7 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         workers: usize::try_from(options.server.workers.0).unwrap_or(0),
         memory_watermark: watermark(options.memory.high_watermark, machine),
         memory_check_interval: options.memory.check_interval.0,
+        free_limit: options.disk.free_limit,
     }
 }
 

@@ -14,7 +14,7 @@ use super::setting::{
     FrameMax, InitialFrameMax, Name, Seconds, Secret, Setting, Size, Span, Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options};
-use crate::server::options::Keepalive;
+use crate::server::options::{FreeLimit, Keepalive};
 use crate::session::limits::Mechanism;
 use crate::storage::options::Sync;
 
@@ -92,6 +92,12 @@ options! {
         high_watermark: Watermark [Restart] = Watermark::Fraction(0.6);
         /// How often memory is looked at.
         check_interval: Span<100> [Restart] = Span(Duration::from_millis(2500));
+    }
+    /// When publishers are held back for the sake of the disk.
+    disk: Disk {
+        /// Free space below which publishers are blocked: a fraction of the disk that the data is on, or a size. "auto"
+        /// is 2 GiB, or a twentieth of the disk if that is less. 0 is never.
+        free_limit: FreeLimit [Restart] = FreeLimit::Auto;
     }
     /// Where data is kept.
     storage: Storage {

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::LogFormat;
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::Value;
-use crate::server::options::Keepalive;
+use crate::server::options::{FreeLimit, Keepalive};
 use crate::session::limits::Mechanism;
 use crate::storage::options::Sync;
 
@@ -197,6 +197,30 @@ impl Setting for Watermark {
         match self {
             Self::Fraction(part) => toml::Value::Float(*part),
             Self::Absolute(bytes) => toml::Value::String(show_size(*bytes)),
+        }
+    }
+}
+
+impl Setting for FreeLimit {
+    fn expected() -> String {
+        "\"auto\", a fraction of the disk from 0 to 1, such as 0.1, or a size such as \"2 GiB\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        if value.text() == Some("auto") {
+            return Some(Self::Auto);
+        }
+        Some(match Watermark::read(value)? {
+            Watermark::Fraction(part) => Self::Fraction(part),
+            Watermark::Absolute(bytes) => Self::Bytes(bytes),
+        })
+    }
+
+    fn show(&self) -> toml::Value {
+        match *self {
+            Self::Auto => toml::Value::String("auto".to_owned()),
+            Self::Fraction(part) => Watermark::Fraction(part).show(),
+            Self::Bytes(bytes) => Watermark::Absolute(bytes).show(),
         }
     }
 }

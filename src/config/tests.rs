@@ -7,6 +7,7 @@ mod example;
 use std::path::Path;
 
 use super::*;
+use crate::server::options::FreeLimit;
 
 pub(super) const MACHINE: fn() -> Machine =
     || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000) };
@@ -110,6 +111,21 @@ fn the_watermark_is_a_fraction_a_size_or_never() {
     assert_eq!(bytes("131072"), 131_072);
     let unknown = Machine { memory: None, ..MACHINE() };
     assert_eq!(Sources::default().load(unknown).expect("defaults").config().server.memory_watermark, 0);
+}
+
+#[test]
+fn the_free_limit_is_a_fraction_of_the_disk_a_size_or_never() {
+    let on = |text: &str, total: u64| {
+        Run::default().set("disk.free_limit", text).config().server.free_limit.bytes(total)
+    };
+    assert_eq!(on("auto", 1 << 40), 2 << 30);
+    assert_eq!(on("auto", 20_000_000), 1_000_000);
+    assert_eq!(on("auto", 0), 0);
+    assert_eq!(on("0.25", 1000), 250);
+    assert_eq!(on("5 GiB", 1000), 5 << 30);
+    assert_eq!(on("0", u64::MAX), 0);
+    let printed = render(&Run::default().set("disk.free_limit", "7").loaded());
+    assert_eq!(Run::default().file(&printed).config().server.free_limit, FreeLimit::Bytes(7));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod connection;
+mod disk;
 mod limits;
 mod listener;
 mod memory;
@@ -21,6 +22,7 @@ pub use limits::SharedLimits;
 
 use crate::broker::Broker;
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::server::disk::DiskWatch;
 use crate::server::listener::Acceptor;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
@@ -28,25 +30,31 @@ use crate::session::limits::SessionLimits;
 /// How often the journal's size is looked at, which is cheap.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a shutdown asks again, for connections that opened meanwhile, and the disk is looked at.
+/// How often a shutdown asks again, for connections that opened meanwhile.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A server that listens and, once [run](Self::run), serves.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    disk: Option<DiskWatch>,
     acceptor: Arc<Acceptor>,
 }
 
 impl Server {
-    /// Binds all listeners. Call it within a tokio runtime.
+    /// Looks at the disk, so that nobody publishes to one that is full, and binds all listeners. Call it within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// If an address cannot be bound; the error names it.
     pub fn bind(options: ServerOptions, limits: SessionLimits, broker: Arc<Broker>) -> io::Result<Self> {
+        let mut disk = DiskWatch::new(broker.clone(), options.free_limit);
+        if let Some(disk) = &mut disk {
+            disk.look();
+        }
         let bind = |&address: &SocketAddr| listener::bind(address, options.backlog);
         let listeners = options.listen.iter().map(bind).collect::<io::Result<_>>()?;
         let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
-        Ok(Self { listeners, acceptor: Arc::new(Acceptor { broker, options, limits, connections }) })
+        Ok(Self { listeners, disk, acceptor: Arc::new(Acceptor { broker, options, limits, connections }) })
     }
 
     /// The addresses listened on, with the ports that were chosen for port 0.
@@ -64,7 +72,7 @@ impl Server {
     /// Serves until `stop`, then closes: no more accepting, connection.close 320 to every client, and at most the
     /// configured grace for their answers.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listeners, acceptor } = self;
+        let Self { listeners, disk, acceptor } = self;
         let accepting = TaskTracker::new();
         for listener in listeners {
             accepting.spawn(acceptor.clone().run(listener, stop.clone()));
@@ -74,7 +82,9 @@ impl Server {
             let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
             accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
         }
-        accepting.spawn(watch_disk(acceptor.broker.clone(), stop.clone()));
+        if let Some(disk) = disk {
+            accepting.spawn(disk.run(stop.clone()));
+        }
         accepting.spawn(checkpoints(acceptor.broker.clone(), stop.clone()));
         stop.cancelled().await;
         accepting.close();
@@ -84,16 +94,6 @@ impl Server {
         if tokio::time::timeout(options.shutdown_grace, goodbye).await.is_err() {
             let left = acceptor.connections.len();
             tracing::warn!(left, "connections did not close within the grace period");
-        }
-    }
-}
-
-/// Blocks publishers while the journal has no room.
-async fn watch_disk(broker: Arc<Broker>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
-        let full = broker.journal.is_full();
-        if broker.set_disk_alarm(full) {
-            tracing::warn!(full, "disk alarm changed");
         }
     }
 }

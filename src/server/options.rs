@@ -27,6 +27,38 @@ pub struct ServerOptions {
     pub memory_watermark: u64,
     /// How often resident memory is looked at.
     pub memory_check_interval: Duration,
+    /// Free space of the data directory's disk below which publishers are blocked.
+    pub free_limit: FreeLimit,
+}
+
+/// How little free space on the disk is too little.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FreeLimit {
+    /// [2 GiB](Self::USUAL), or a [twentieth](Self::SHARE) of the disk if that is less.
+    Auto,
+    /// This part of the disk, from 0 to 1. 0 is never.
+    Fraction(f64),
+    /// Bytes. 0 is never.
+    Bytes(u64),
+}
+
+impl FreeLimit {
+    /// The most that [`Auto`](Self::Auto) is: 2 GiB.
+    pub const USUAL: u64 = 2 << 30;
+
+    /// The disk divided by this is the most that [`Auto`](Self::Auto) is.
+    pub const SHARE: u64 = 20;
+
+    /// The limit in bytes on a disk of `total` bytes; 0 is never.
+    #[must_use]
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            Self::Auto => Self::USUAL.min(total / Self::SHARE),
+            // A fraction of a disk need not be exact, and a part of a u64 is one.
+            Self::Fraction(part) => (total as f64 * part) as u64,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 /// TCP keepalive of client connections.
@@ -57,6 +89,7 @@ impl Default for ServerOptions {
             workers: 0,
             memory_watermark: 0,
             memory_check_interval: Duration::from_millis(2500),
+            free_limit: FreeLimit::Auto,
         }
     }
 }
