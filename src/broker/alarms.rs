@@ -1,15 +1,21 @@
 //! Alarms: while one is on, connections that publish are blocked; consumers go on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The state of all alarms.
 #[derive(Debug, Default)]
 pub struct Alarms {
     memory: AtomicBool,
-    disk: AtomicBool,
+    disk: Arc<AtomicBool>,
 }
 
 impl Alarms {
+    /// No memory alarm, and the disk alarm that storage raises as well.
+    pub(super) fn new(disk: Arc<AtomicBool>) -> Self {
+        Self { disk, ..Self::default() }
+    }
+
     /// Why publishers are blocked now, in RabbitMQ's words, if they are.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
@@ -19,6 +25,12 @@ impl Alarms {
             (false, true) => Some("low on disk"),
             (true, true) => Some("low on memory & disk"),
         }
+    }
+
+    /// Whether the disk alarm is on.
+    #[must_use]
+    pub fn is_disk_on(&self) -> bool {
+        self.disk.load(Ordering::Acquire)
     }
 
     /// Sets the disk alarm. Returns whether that changed it.

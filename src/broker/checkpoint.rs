@@ -49,6 +49,11 @@ impl Broker {
             return false;
         }
         self.journal.end_retire();
+        if self.alarms.is_disk_on() {
+            // Their space is free when a newer file says that they are not needed, and with publishers blocked there
+            // may be nothing else to begin one for.
+            queues.iter().for_each(|cell| cell.store_mark());
+        }
         true
     }
 

@@ -32,6 +32,7 @@ use crate::storage::disk::Disk;
 use crate::storage::image::Image;
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
+use crate::storage::room::Room;
 
 /// A broker.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ impl Broker {
         Arc::new(Self {
             users: Users::new(&options.users),
             registry: Registry::new(options.max_connections, options.max_handshakes),
-            alarms: Alarms::default(),
+            alarms: Alarms::new(journal.room().map(Room::alarm).unwrap_or_default()),
             names: Names::new(seed),
             vhosts,
             cluster_name: options.cluster_name,

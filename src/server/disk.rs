@@ -9,8 +9,7 @@ use crate::broker::Broker;
 use crate::server::options::FreeLimit;
 use crate::storage::disk::Space;
 
-/// How often the disk is looked at, which is cheap. A disk that takes 10 GiB a second fills half of the usual limit in
-/// that time.
+/// How often the disk is looked at, which is cheap. The journal's writer looks whenever it has written.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// How much more than the limit has to be free before publishers go on, at least, unless the limit itself is less: two
@@ -21,7 +20,8 @@ const LEAST_GAP: u64 = 128 << 20;
 pub(super) struct DiskWatch {
     broker: Arc<Broker>,
     limit: FreeLimit,
-    low: bool,
+    /// The alarm was on after the last look.
+    on: bool,
     /// The size of the disk could not be read the last time.
     unreadable: bool,
 }
@@ -42,8 +42,8 @@ impl Marks {
         Self { limit, enough: limit.saturating_add(gap) }
     }
 
-    fn is_low(self, free: u64, was_low: bool) -> bool {
-        free < if was_low { self.enough } else { self.limit }
+    fn is_low(self, free: u64, was_on: bool) -> bool {
+        free < if was_on { self.enough } else { self.limit }
     }
 }
 
@@ -51,7 +51,7 @@ impl DiskWatch {
     /// `None` if the broker keeps nothing on a disk.
     pub(super) fn new(broker: Arc<Broker>, limit: FreeLimit) -> Option<Self> {
         broker.journal.room()?;
-        Some(Self { broker, limit, low: false, unreadable: false })
+        Some(Self { broker, limit, on: false, unreadable: false })
     }
 
     /// Looks every now and then until `stop`, on threads that may block.
@@ -96,14 +96,15 @@ impl DiskWatch {
             Ok(true) => tracing::debug!(free, "the reserve on the disk is there"),
             Err(error) => tracing::warn!(%error, "the reserve on the disk cannot be made; it goes without"),
         }
-        self.low = marks.is_low(free, self.low);
+        room.set_limit(marks.limit);
         let full = self.broker.journal.is_full();
         self.set_alarm(full, free, marks);
     }
 
-    fn set_alarm(&self, full: bool, free: u64, marks: Marks) {
-        let on = self.low || full;
-        if !self.broker.set_disk_alarm(on) {
+    fn set_alarm(&mut self, full: bool, free: u64, marks: Marks) {
+        let on = full || marks.is_low(free, self.broker.alarms.is_disk_on());
+        self.broker.set_disk_alarm(on);
+        if std::mem::replace(&mut self.on, on) == on {
             return;
         }
         let Marks { limit, enough } = marks;
@@ -215,16 +216,19 @@ mod tests {
         assert!(DiskWatch::new(Broker::new(BrokerOptions::default()), FreeLimit::Auto).is_none());
     }
 
-    #[tokio::test]
-    async fn it_is_looked_at_until_the_end() {
+    #[test]
+    fn it_is_looked_at_until_the_end() {
         let small = Small::with(FreeLimit::Bytes(LIMIT), 2 * LIMIT);
         let (broker, stop) = (small.watch.broker.clone(), CancellationToken::new());
-        let watching = tokio::spawn(small.watch.run(stop.clone()));
-        small.disk.set_capacity(0);
-        while broker.alarms.reason().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        stop.cancel();
-        watching.await.unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let watching = tokio::spawn(small.watch.run(stop.clone()));
+            small.disk.set_capacity(0);
+            while broker.alarms.reason().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stop.cancel();
+            watching.await.unwrap();
+        });
     }
 }

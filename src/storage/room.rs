@@ -3,9 +3,13 @@
 //! The reserve is a file that only takes space. When a write meets a full disk the file is removed, so that what
 //! consumers settle, a checkpoint and a shutdown are still written while publishers are blocked. It is made again when
 //! there is enough room.
+//!
+//! Publishers are to be blocked before that, by the alarm. Whoever watches the disk sets it and clears it; the writer
+//! sets it too when it finds less free than the limit, since a fast one fills a small disk between two looks.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -26,6 +30,9 @@ pub struct Room {
     size: u64,
     /// Locked while the file is made or removed.
     reserve: Mutex<Reserve>,
+    /// Free bytes below which the alarm is set; 0 until a watch tells.
+    limit: AtomicU64,
+    alarm: Arc<AtomicBool>,
 }
 
 /// What is known of the reserve.
@@ -51,7 +58,8 @@ impl Room {
     /// The room on `disk`, for a journal with these options. Does not touch the disk.
     pub(super) fn new(disk: Arc<dyn Disk>, options: &JournalOptions) -> Self {
         let size = LARGEST_RESERVE.min(options.file_size / 4);
-        Self { disk, size, reserve: Mutex::new(Reserve::Missing) }
+        let reserve = Mutex::new(Reserve::Missing);
+        Self { disk, size, reserve, limit: AtomicU64::new(0), alarm: Arc::default() }
     }
 
     /// The size of the disk and what is free of it.
@@ -62,7 +70,27 @@ impl Room {
         self.disk.space()
     }
 
-    /// Gives the reserve up, because a write met a full disk. Returns whether there was one: then the write is worth
+    /// The alarm: whether publishers are to be blocked.
+    #[must_use]
+    pub fn alarm(&self) -> Arc<AtomicBool> {
+        self.alarm.clone()
+    }
+
+    /// Sets the free bytes below which a write raises the alarm; 0 is never.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Raises the alarm if less is free than the limit. For whoever has just taken some of it.
+    pub fn check_limit(&self) {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let may_raise = limit > 0 && !self.alarm.load(Ordering::Relaxed);
+        if may_raise && self.disk.space().is_ok_and(|space| space.free < limit) {
+            self.alarm.store(true, Ordering::Release);
+        }
+    }
+
+    /// Gives the reserve up, because a write met a full disk, and raises the alarm. Returns whether there was one: then the write is worth
     /// another try at once.
     pub fn release_reserve(&self) -> bool {
         let mut reserve = self.reserve.lock();
@@ -70,6 +98,7 @@ impl Room {
         match self.disk.remove(RESERVE_NAME) {
             Ok(()) => {
                 *reserve = Reserve::Spent;
+                self.alarm.store(true, Ordering::Release);
                 tracing::warn!(bytes = self.size, "the disk is full; the reserve is used");
                 true
             }
@@ -184,6 +213,28 @@ mod tests {
         assert!(room.restore_reserve(5000, 4000).unwrap());
         assert!(!room.is_reserve_spent());
         assert_eq!(len(&disk), Some(1000));
+    }
+
+    #[test]
+    fn the_alarm_is_raised_below_the_limit_and_when_the_reserve_goes() {
+        let disk = disk_of(1000);
+        let room = room(&disk);
+        let alarm = room.alarm();
+        let is_raised = || {
+            room.check_limit();
+            alarm.swap(false, Ordering::Relaxed)
+        };
+        assert!(!is_raised(), "there is no limit yet");
+        room.set_limit(1000);
+        assert!(!is_raised());
+        room.set_limit(1001);
+        assert!(is_raised() && is_raised());
+        room.set_limit(0);
+        assert!(room.restore_reserve(1000, 0).unwrap() && !is_raised());
+        assert!(room.release_reserve() && is_raised());
+        room.set_limit(1001);
+        disk.fail(When::Every(Call::Space), FaultKind::Io);
+        assert!(!is_raised());
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl Writer {
                 file.bytes = current.at.max(current.allocated);
             }
         }
+        self.room.check_limit();
         self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
         let written = self.tail.end;
         let durable = if self.options.sync == Sync::Always { 0 } else { written };
@@ -302,7 +303,6 @@ impl Writer {
         let oldest = self.shared.inner.lock().files.front().map_or(number, |file| file.number);
         let Tail { sequence, chain, .. } = self.tail;
         let header = FileHeader { number, sequence, base, chain, oldest };
-        self.remove_surplus()?;
         let (name, file) = loop {
             match self.begin_file(&header) {
                 Ok(begun) => break begun,
@@ -323,7 +323,7 @@ impl Writer {
         }
         drop(inner);
         self.current = Some(Current { file, number, at: FILE_HEADER, allocated });
-        Ok(())
+        self.remove_surplus()
     }
 
     fn remove_surplus(&self) -> io::Result<()> {

@@ -1,0 +1,194 @@
+"""A disk that fills up: publishers are blocked, consumers go on, and nothing that was confirmed is lost."""
+
+import pytest
+
+from durability import message
+from durability.link import Link
+from durability.small_disk import SmallDisk
+from support.deadline import eventually
+from wire import frames
+from wire.client import Silence
+
+pytestmark = [pytest.mark.own_broker, pytest.mark.timeout(120)]
+
+MIB = 1024 * 1024
+SETTINGS = {"storage.journal_file": "1MiB", "storage.journal_budget": "4MiB", "disk.free_limit": "8MiB"}
+SIZE = 40_000
+WINDOW = 10
+"""Messages on their way: what of them is not read when publishers are blocked has to fit into socket buffers."""
+
+
+class Publisher:
+    """Publishes numbered messages with confirms."""
+
+    def __init__(self, broker, first=1):
+        self.link = Link((broker.host, broker.port))
+        self.link.call("queue.declare", queue="q", durable=True)
+        self.link.call("confirm.select")
+        self.first = first
+        self.sent = first - 1
+        self.confirmed = first - 1
+
+    def send(self):
+        """Publishes the next one."""
+        self.sent += 1
+        self.link.send(message.publish("", "q", self.sent, SIZE))
+
+    def note(self, method):
+        """Notes a confirm, and answers the method's name."""
+        if method.name == "basic.ack":
+            self.confirmed = max(self.confirmed, self.first - 1 + method.number("delivery_tag"))
+        else:
+            assert method.name in ("connection.blocked", "connection.unblocked"), method
+        return method.name
+
+    def until_blocked(self):
+        """Publishes until it is told to stop, and answers why."""
+        while True:
+            while self.sent < self.confirmed + WINDOW:
+                self.send()
+            method = self.link.next()[0]
+            if self.note(method) == "connection.blocked":
+                return method.args["reason"]
+
+    def until(self, name):
+        """Waits for a method; confirms may come before."""
+        while self.note(self.link.next()[0]) != name:
+            pass
+
+    def settle(self):
+        """Waits for the confirms of all that was published."""
+        while self.confirmed < self.sent:
+            self.note(self.link.next()[0])
+
+    def confirms_left(self):
+        """Notes the confirms that have come, until there is silence."""
+        while True:
+            try:
+                self.note(self.link.peer.method(0.3))
+            except Silence:
+                return
+
+
+class Taker:
+    """Takes messages in order and acknowledges them."""
+
+    def __init__(self, broker):
+        self.link = Link((broker.host, broker.port))
+        self.link.call("queue.declare", queue="q", durable=True)
+        self.taken = 0
+
+    def take(self, number):
+        """Takes the next message, which is this one. False if there is none."""
+        found = self.link.get("q")
+        if found is None:
+            return False
+        method, content = found
+        assert message.number_of(content) == number
+        assert message.is_intact(content, number, SIZE)
+        self.taken = number
+        self.link.send(frames.method("basic.ack", delivery_tag=method.number("delivery_tag")))
+        return True
+
+    def drain(self):
+        """Takes what is in the queue. When it returns the acknowledgements are written."""
+        while self.take(self.taken + 1):
+            pass
+        self.settle()
+
+    def settle(self):
+        """Waits until the acknowledgements are written."""
+        self.link.call("queue.declare", queue="q", passive=True)
+
+
+@pytest.fixture
+def disk(directory):
+    """A disk of 32 MiB under the data directory."""
+    small = SmallDisk(directory, 32 * MIB)
+    yield small
+    small.close()
+
+
+def test_filled_and_drained_twenty_times(on, disk):
+    broker = on(SETTINGS, disk.wrapper)
+    publisher, taker = Publisher(broker), Taker(broker)
+    lowest = disk.free()
+    for _ in range(20):
+        assert publisher.until_blocked() == "low on disk"
+        publisher.confirms_left()
+        lowest = min(lowest, disk.free())
+        taker.drain()
+        assert taker.taken >= publisher.confirmed
+        publisher.until("connection.unblocked")
+        publisher.settle()
+    assert lowest > 0
+    taker.drain()
+    assert taker.taken == publisher.sent
+    assert broker.stop() == 0
+
+
+def test_killed_and_started_again_when_it_is_low(on, disk):
+    """What was confirmed is there, and publishers are blocked from the first publish on until there is room."""
+    broker = on(SETTINGS, disk.wrapper)
+    publisher = Publisher(broker)
+    publisher.until_blocked()
+    publisher.confirms_left()
+    assert 0 < disk.free() < 8 * MIB
+    broker.kill()
+    broker = on(SETTINGS, disk.wrapper)
+    again, taker = Publisher(broker, publisher.sent + 1), Taker(broker)
+    again.send()
+    again.until("connection.blocked")
+    kept = taker.link.call("queue.declare", queue="q", passive=True).number("message_count")
+    # The one that was read before its connection was blocked is the last.
+    assert publisher.confirmed <= kept - 1 <= publisher.sent
+    while taker.taken < kept - 1:
+        assert taker.take(taker.taken + 1)
+    again.until("connection.unblocked")
+    again.settle()
+    assert taker.take(again.sent)
+    assert taker.link.get("q") is None
+
+
+def test_full_to_the_last_byte_the_reserve_takes_what_consumers_settle(on, disk):
+    """Without an alarm before: the write that finds the disk full is written to the reserve, and so are removals."""
+    settings = SETTINGS | {"storage.journal_file": "8MiB", "storage.journal_budget": "64MiB", "disk.free_limit": "0"}
+    broker = on(settings, disk.wrapper)
+    publisher, taker = Publisher(broker), Taker(broker)
+    assert disk.files()["reserve"] == 2 * MIB
+    disk.fill("other")
+    assert publisher.until_blocked() == "low on disk"
+    publisher.confirms_left()
+    assert "reserve" not in disk.files()
+    assert broker.has_logged("the reserve is used")
+    assert not broker.has_logged("nothing is confirmed until there is room")
+    taker.drain()
+    assert taker.taken == publisher.confirmed
+    broker.kill()
+    broker = on(settings, disk.wrapper)
+    again, taker = Publisher(broker, publisher.sent + 1), Taker(broker)
+    assert taker.link.get("q") is None, "it was acknowledged, and that was written"
+    disk.remove("other")
+    eventually(lambda: disk.files().get("reserve") == 2 * MIB, "the reserve is made again")
+    again.send()
+    again.settle()
+    assert taker.take(again.sent)
+
+
+def test_the_reserve_comes_back_and_publishers_go_on(on, disk):
+    settings = SETTINGS | {"storage.journal_file": "8MiB", "storage.journal_budget": "64MiB", "disk.free_limit": "0"}
+    broker = on(settings, disk.wrapper)
+    publisher, taker = Publisher(broker), Taker(broker)
+    for round_number in range(3):
+        disk.fill("other")
+        publisher.until_blocked()
+        publisher.confirms_left()
+        taker.drain()
+        assert "reserve" not in disk.files()
+        disk.remove("other")
+        publisher.until("connection.unblocked")
+        assert disk.files()["reserve"] == 2 * MIB, round_number
+        publisher.settle()
+    taker.drain()
+    assert taker.taken == publisher.sent
+    assert broker.stop() == 0
