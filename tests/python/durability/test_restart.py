@@ -298,7 +298,8 @@ def test_many_restarts_change_nothing(on, restarted):
         publish(channel, "", "q", str(number), properties=PERSISTENT)
         expect_ready(channel, "q", number + 1)
         broker = restarted(broker)
-        sizes.append(sum(path.stat().st_blocks * 512 for path in broker.data_dir.iterdir()))
+        files = [path for path in broker.data_dir.iterdir() if path.name != "reserve"]
+        sizes.append(sum(path.stat().st_blocks * 512 for path in files))
     assert drain(channel_of(broker), "q") == [str(number) for number in range(16)]
     assert sizes[-1] <= 48 * 2**20, f"bytes on disk after each restart: {sizes}"
 
