@@ -178,6 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_write_turned_on_a_look_turns_off() {
+        let mut small = Small::with(FreeLimit::Bytes(LIMIT), 3 * LIMIT);
+        assert!(!small.look());
+        let broker = small.watch.broker.clone();
+        let room = broker.journal.room().unwrap();
+        room.set_limit(u64::MAX);
+        room.check_limit();
+        assert_eq!(broker.alarms.reason(), Some("low on disk"));
+        assert!(!small.look());
+        room.check_limit();
+        assert_eq!(broker.alarms.reason(), None, "the look has set the limit");
+    }
+
+    #[test]
     fn the_gap_is_a_tenth_but_no_less_than_two_files_and_no_more_than_the_limit() {
         let marks = |limit| Marks::new(limit, 1 << 40);
         assert_eq!(marks(FreeLimit::Auto), Marks { limit: 2 << 30, enough: (2 << 30) + (2 << 30) / 10 });

@@ -109,6 +109,27 @@ def disk(directory):
     small.close()
 
 
+def test_the_disk_is_looked_at_before_anybody_can_publish(on, leveret):
+    """No disk has all of itself free."""
+    broker = on({"disk.free_limit": "1.0"})
+    messages = [record["message"] for record in broker.records()]
+    assert messages.index("disk alarm: publishers are blocked") < messages.index("listening")
+    alarm = next(record for record in broker.records() if record["message"].startswith("disk alarm"))
+    assert 0 < alarm["free"] < alarm["limit"]
+    publisher, taker = Publisher(broker), Taker(broker)
+    publisher.send()
+    assert publisher.note(publisher.link.next()[0]) == "connection.blocked"
+    publisher.settle()
+    assert taker.take(1), "who only consumes goes on"
+    assert broker.stop() == 0
+
+    in_memory = leveret({"disk.free_limit": "1.0"})
+    publisher = Publisher(in_memory)
+    publisher.send()
+    publisher.settle()
+    assert not in_memory.has_logged("disk alarm")
+
+
 def test_filled_and_drained_twenty_times(on, disk):
     broker = on(SETTINGS, disk.wrapper)
     publisher, taker = Publisher(broker), Taker(broker)
