@@ -101,11 +101,12 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         workers: usize::try_from(options.server.workers.0).unwrap_or(0),
         memory_watermark: watermark(options.memory.high_watermark, machine),
         memory_check_interval: options.memory.check_interval.0,
+        message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
     }
 }
 
-/// The watermark in bytes. A fraction of an unknown amount is never reached.
+/// A watermark in bytes. A fraction of an unknown amount is 0, which is never.
 fn watermark(watermark: Watermark, machine: &Machine) -> u64 {
     match watermark {
         Watermark::Absolute(bytes) => bytes,

@@ -85,13 +85,16 @@ options! {
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
     }
-    /// When publishers are held back for the sake of memory.
+    /// When publishers are held back and messages moved to disk for the sake of memory.
     memory: Memory {
         /// Resident memory above which publishers are blocked: a fraction of the machine's or container's memory,
         /// or a size. 0 is never.
         high_watermark: Watermark [Restart] = Watermark::Fraction(0.6);
         /// How often memory is looked at.
         check_interval: Span<100> [Restart] = Span(Duration::from_millis(2500));
+        /// Messages in memory above which the broker moves transient messages to disk, longest backlog first: a
+        /// fraction of the machine's or container's memory, or a size. 0 is never.
+        messages: Watermark [Restart] = Watermark::Fraction(0.4);
     }
     /// When publishers are held back for the sake of the disk.
     disk: Disk {

@@ -62,7 +62,11 @@ impl Run {
 fn defaults_are_those_of_the_layers() {
     let config = Run::default().config();
     assert_eq!(config.session, SessionLimits::default());
-    let server = ServerOptions { memory_watermark: 600_000_000, ..ServerOptions::default() };
+    let server = ServerOptions {
+        memory_watermark: 600_000_000,
+        message_budget: 400_000_000,
+        ..ServerOptions::default()
+    };
     assert_eq!(config.server, server);
     let broker = BrokerOptions { cluster_name: "hare".to_owned(), ..BrokerOptions::default() };
     assert_eq!(config.broker, broker);
@@ -111,6 +115,16 @@ fn the_watermark_is_a_fraction_a_size_or_never() {
     assert_eq!(bytes("131072"), 131_072);
     let unknown = Machine { memory: None, ..MACHINE() };
     assert_eq!(Sources::default().load(unknown).expect("defaults").config().server.memory_watermark, 0);
+}
+
+#[test]
+fn the_message_budget_is_a_fraction_a_size_or_never() {
+    let bytes = |text: &str| Run::default().set("memory.messages", text).config().server.message_budget;
+    assert_eq!(bytes("0.25"), 250_000_000);
+    assert_eq!(bytes("64 MiB"), 64 << 20);
+    assert_eq!(bytes("0"), 0);
+    let unknown = Machine { memory: None, ..MACHINE() };
+    assert_eq!(Sources::default().load(unknown).expect("defaults").config().server.message_budget, 0);
 }
 
 #[test]

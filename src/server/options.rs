@@ -27,6 +27,9 @@ pub struct ServerOptions {
     pub memory_watermark: u64,
     /// How often resident memory is looked at.
     pub memory_check_interval: Duration,
+    /// Bytes of messages in memory above which the broker moves transient ones to disk, longest backlog first; 0 is
+    /// never.
+    pub message_budget: u64,
     /// Free space of the data directory's disk below which publishers are blocked.
     pub free_limit: FreeLimit,
 }
@@ -89,6 +92,7 @@ impl Default for ServerOptions {
             workers: 0,
             memory_watermark: 0,
             memory_check_interval: Duration::from_millis(2500),
+            message_budget: 0,
             free_limit: FreeLimit::Auto,
         }
     }
