@@ -10,6 +10,7 @@ pub mod options;
 pub mod record;
 mod recovery;
 pub mod room;
+pub mod segment;
 pub mod simulated_disk;
 #[cfg(test)]
 mod tests;
