@@ -169,7 +169,7 @@ proptest! {
         let mut scratch = Vec::new();
         let mut reader = RunReader::new(&*file, &run, chunk, &mut scratch).unwrap();
         while let Some(found) = reader.read_next().unwrap() {
-            prop_assert!(matches!(found, Found::Damaged { .. }));
+            prop_assert!(matches!(found, Found::Damaged { .. }), "{found:?}");
         }
     }
 }
