@@ -106,11 +106,13 @@ fn items_of_other_segments_and_queues_are_not_sound() {
     let empty = Run { until: runs[0].from, ..runs[0] };
     assert_eq!(RunReader::new(&*file, &empty, 4096, &mut scratch).unwrap().read_next().unwrap(), None);
     // A run that begins too early, as one would after a message that is gone.
-    let early = Run { from: 0, ..runs[0] };
-    let mut reader = RunReader::new(&*file, &early, 4096, &mut scratch).unwrap();
-    let gap = Found::Damaged { from: 0, to: SEGMENT_HEADER };
-    assert_eq!(reader.read_next().unwrap(), Some(gap));
-    assert!(matches!(reader.read_next().unwrap(), Some(Found::Item(_))));
+    for from in [0, SEGMENT_HEADER - 8] {
+        let early = Run { from, ..runs[0] };
+        let mut reader = RunReader::new(&*file, &early, 4096, &mut scratch).unwrap();
+        let gap = Found::Damaged { from, to: SEGMENT_HEADER };
+        assert_eq!(reader.read_next().unwrap(), Some(gap));
+        assert!(matches!(reader.read_next().unwrap(), Some(Found::Item(_))));
+    }
 }
 
 #[test]

@@ -74,13 +74,29 @@ fn a_failed_read_is_an_error_and_no_damage() {
         disk.fail(When::Nth(Call::Read, 1), FaultKind::Io);
         assert!(reader.content(&item).is_err());
     }
-    // What was read before is not taken for what could not be read.
-    let Some(found) = message_of(&*file, &mut reader, &item) else { panic!("a message") };
-    same(&found, &written[0].message);
+    same(&message_of(&*file, &mut reader, &item).unwrap(), &written[0].message);
     disk.fail(When::Nth(Call::Read, 1), FaultKind::Io);
     assert!(reader.read_next().is_err());
     assert_eq!(reader.offset(), written[1].offset);
     assert!(matches!(reader.read_next().unwrap(), Some(Found::Item(item)) if item.position() == Position(3)));
+}
+
+#[test]
+fn half_a_read_leaves_nothing_behind() {
+    let disk = SimulatedDisk::new(1);
+    let (written, runs, _) = write(&disk, Kind::Durable, &vec![vec![Some(500), Some(500)]]).unwrap();
+    let file = open(&disk);
+    let mut scratch = Vec::new();
+    let mut reader = RunReader::new(&*file, &runs[0], 0, &mut scratch).unwrap();
+    let Some(Found::Item(first)) = reader.read_next().unwrap() else { panic!("an item") };
+    let Some(Found::Item(second)) = reader.read_next().unwrap() else { panic!("an item") };
+    same(&message_of(&*file, &mut reader, &second).unwrap(), &written[1].message);
+    disk.fail(When::Nth(Call::Read, 1), FaultKind::Short(100));
+    disk.fail(When::Nth(Call::Read, 2), FaultKind::Io);
+    assert!(reader.content(&first).is_err());
+    for (item, written) in [second, first].iter().zip(written.iter().rev()) {
+        same(&message_of(&*file, &mut reader, item).unwrap(), &written.message);
+    }
 }
 
 #[test]
