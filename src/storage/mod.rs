@@ -1,5 +1,6 @@
 //! What outlives the process: the journal on disk, and how it is read again.
 
+pub mod catalogue;
 mod codec;
 pub mod disk;
 mod file;
