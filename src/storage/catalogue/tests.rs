@@ -1,10 +1,14 @@
 //! Tests of the catalogue: what was committed is what is read, whatever happens to the disk.
 
+mod crashes;
+mod damage;
+mod faults;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use roaring::RoaringTreemap;
 
 use super::*;
@@ -47,7 +51,8 @@ fn random_queue(id: QueueId, random: &mut StdRng) -> StoredQueue {
         .map(|_| {
             let mut live = RoaringTreemap::new();
             for _ in 0..random.random_range(0..4) {
-                at += random.random_range(0..1_u64 << random.random_range(1..34));
+                let most = 1 << random.random_range(1..34);
+                at += random.random_range(0..most);
                 let until = at + random.random_range(0..200);
                 live.insert_range(at..until);
                 at = until;
@@ -66,7 +71,8 @@ fn random_change(random: &mut StdRng, queues: u64) -> Change {
     let definitions = count(random, 3)
         .map(|_| {
             let vhost = ["/", "a", "test", ""][random.random_range(0..4)].to_owned();
-            let len = random.random_range(0..1 << random.random_range(1..15));
+            let most = 1 << random.random_range(1..15);
+            let len = random.random_range(0..most);
             (vhost, random.random_bool(0.8).then(|| (0..len).map(|_| random.random()).collect()))
         })
         .collect();
