@@ -3,6 +3,7 @@
 mod crashes;
 mod damage;
 mod faults;
+mod figures;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,11 @@ use crate::storage::simulated_disk::SimulatedDisk;
 
 fn open(disk: &SimulatedDisk) -> io::Result<(Catalogue, Snapshot)> {
     Catalogue::open(Arc::new(disk.clone()))
+}
+
+/// How many seeds to run beyond what a test has time for: `LEVERET_SIM_SEEDS`.
+fn seeds() -> u64 {
+    std::env::var("LEVERET_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(0)
 }
 
 /// What a snapshot is after a change.

@@ -29,7 +29,7 @@ fn check(disk: &SimulatedDisk, states: &[Snapshot], made: usize, told: &str) -> 
         .unwrap_or_else(|| panic!("{told}: not the state after {made} changes or {}", made + 1))
 }
 
-/// Crashes at each call of a life with `changes`, then at some call of the next life, which makes the rest of them.
+/// Crashes at each call of a life with some changes; then, of some, at a call of the next life, which makes the rest.
 fn crash_everywhere(seed: u64, length: usize, queues: u64) {
     let (changes, states) = history(seed, length, queues);
     let whole = SimulatedDisk::new(seed);
@@ -43,6 +43,9 @@ fn crash_everywhere(seed: u64, length: usize, queues: u64) {
             let told = format!("seed {seed}, call {at}, {how:?}");
             let found = disk.after_crash(how);
             let first = check(&found.after_crash(Crash::KeepAll), &states, made, &told);
+            if seeds() == 0 && random.random_range(0..4) > 0 {
+                continue;
+            }
             // The second life may be killed before it has opened the file.
             let again = random.random_range(1..100);
             found.crash_at(again);
@@ -66,11 +69,9 @@ fn a_crash_leaves_the_state_before_a_change_or_after_it() {
     crash_everywhere(1, 2, 12);
 }
 
-/// More seeds than a test has time for: `LEVERET_SIM_SEEDS=n`.
 #[test]
 fn many_seeds() {
-    let seeds = std::env::var("LEVERET_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(0);
-    for seed in 0..seeds {
+    for seed in 0..seeds() {
         crash_everywhere(seed, 3, 300);
     }
 }
