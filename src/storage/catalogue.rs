@@ -3,7 +3,7 @@
 //! It is small beside what it tells of: where the messages of each queue lie in segment files, which of them are left,
 //! and the definitions. A checkpoint changes it in one transaction, a start reads all of it.
 //!
-//! Between commits the database is closed and takes no memory. A start does not write to it: what a crash left is
+//! Between commits the database is closed and takes no memory. A start does not change it: what a crash left is
 //! repaired in memory, and for good by the next commit.
 //!
 //! Damage is found by three means. A start has the database check all its pages; every value has a checksum of its
@@ -72,7 +72,7 @@ impl Catalogue {
         if disk.list()?.iter().any(|name| name == DRAFT) {
             disk.remove(DRAFT)?;
         }
-        let file = match disk.open(NAME, Open::Read) {
+        let file = match disk.open(NAME, Open::Write) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -85,11 +85,12 @@ impl Catalogue {
     /// Makes a change. It is durable, as a whole, when this returns; its cost is that of what it names, and about ten
     /// syncs. Commits wait for each other.
     ///
-    /// - [`ErrorKind::StorageFull`] and [`ErrorKind::QuotaExceeded`]: nothing has changed, and the same may be tried
-    ///   again.
-    /// - Any other error is final, whether it is the disk's or [`ErrorKind::InvalidData`] for damage: nobody knows
-    ///   whether the change is on disk, and all later commits fail. The next start finds the state before the change
-    ///   or after it.
+    /// - [`ErrorKind::StorageFull`] and [`ErrorKind::QuotaExceeded`]: the same may be tried again.
+    /// - Any other error is final, whether it is the disk's or [`ErrorKind::InvalidData`] for damage: all later commits
+    ///   fail.
+    ///
+    /// After an error of either kind nobody knows which state is on disk, the one before the change or the one after
+    /// it. What either refers to has to be kept until a commit succeeds, and that has to name all that this one named.
     pub fn commit(&self, change: &Change) -> io::Result<()> {
         let mut state = self.state.lock();
         if state.failed {
@@ -155,8 +156,7 @@ fn attempt<T>(failure: &Failure, work: impl FnOnce() -> Result<T, redb::Error>) 
 }
 
 fn read(disk: &dyn Disk, file: Arc<dyn DiskFile>) -> io::Result<Snapshot> {
-    // What is read from the operating system's memory is built upon: journal files are given up for it.
-    file.sync_all()?;
+    backend::make_durable(&*file)?;
     disk.sync_dir()?;
     let failure = Failure::default();
     let overlay = Overlay::new(file, failure.clone())?;

@@ -22,6 +22,28 @@ pub(super) fn of_sync(error: io::Error) -> io::Error {
     if is_full(&error) { io::Error::other(error) } else { error }
 }
 
+/// Where the database's header has its flags, and the one that is set while it is open for writing.
+const FLAGS: usize = 9;
+const OPEN: u8 = 2;
+
+/// Makes durable what is read from now on: journal files are given up for it, and it may be only in the operating
+/// system's memory if the process before was killed. If a sync of that process failed, the system thinks that it has
+/// written what is lost, and another sync does nothing. So the header of a database that was not closed is written
+/// again as it is. That is enough, because pages are synced before a header speaks of them.
+pub(super) fn make_durable(file: &dyn DiskFile) -> io::Result<()> {
+    let len = file.len()?;
+    let mut header = [0; BLOCK];
+    // What is shorter is no database.
+    if len >= BLOCK as u64 {
+        read_exact_at(file, &mut header, 0)?;
+        if header[FLAGS] & OPEN != 0 {
+            file.set_len(len)?;
+            write_all_at(file, &mut [IoSlice::new(&header)], 0)?;
+        }
+    }
+    file.sync_all()
+}
+
 /// The first error of the disk. The database tells of it only the first time, and of some not at all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<io::Error>>>);
