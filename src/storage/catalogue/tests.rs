@@ -155,7 +155,9 @@ fn the_first_commit_creates_it_and_a_start_writes_nothing() {
     for (change, state) in changes.iter().zip(&states[1..]) {
         catalogue.commit(change).unwrap();
         assert_eq!(disk.snapshot().keys().collect::<Vec<_>>(), [NAME]);
-        [Call::Write, Call::SetLen, Call::Remove].map(|call| disk.fail(When::Every(call), FaultKind::Io));
+        [Call::Write, Call::SetLen, Call::Remove]
+            .into_iter()
+            .for_each(|call| disk.fail(When::Every(call), FaultKind::Io));
         assert_eq!(&open(&disk).unwrap().1, state);
         disk.clear_faults();
     }
