@@ -82,7 +82,7 @@ impl Catalogue {
         Ok((Self { disk, state: Mutex::new(State { exists, failed: false }) }, snapshot))
     }
 
-    /// Makes a change. It is durable, as a whole, when this returns; its cost is that of what it names, and about ten
+    /// Makes a change. It is durable, as a whole, when this returns; its cost is that of what it names, and about eight
     /// syncs. Commits wait for each other.
     ///
     /// - [`ErrorKind::StorageFull`] and [`ErrorKind::QuotaExceeded`]: the same may be tried again.
