@@ -37,7 +37,7 @@ struct Meta {
     priority: u8,
     /// Of everything stored, computed before any lock; zero if the message is not to be kept.
     checksum: u32,
-    /// The journal position of the record that holds the message, once there is one.
+    /// The body address of the message in the journal, once it has one.
     stored_at: AtomicU64,
     /// The body, if it is larger than [`COPY_LIMIT`].
     large: Option<Bytes>,
@@ -157,16 +157,16 @@ impl Message {
         self.meta().checksum
     }
 
-    /// The journal position of the record that holds the message; zero before there is one. A message in several
-    /// queues is stored once; the others' records refer to it.
+    /// The body address of the message in the journal; zero before it has one. A message in several queues is stored
+    /// once, and the records of all but the first refer to it.
     #[must_use]
     pub fn stored_at(&self) -> u64 {
         self.meta().stored_at.load(Ordering::Relaxed)
     }
 
     /// Notes where the message is stored. Called under the journal's lock.
-    pub fn set_stored_at(&self, lsn: u64) {
-        self.meta().stored_at.store(lsn, Ordering::Relaxed);
+    pub fn set_stored_at(&self, address: u64) {
+        self.meta().stored_at.store(address, Ordering::Relaxed);
     }
 
     /// The message of what was [stored](Self::stored), if it is one.
@@ -180,6 +180,19 @@ impl Message {
         let Ok(Next::Frame(header)) = next_frame(contiguous.get(header_at..)?, u32::MAX) else { return None };
         let content = ContentHeader::parse(header.payload, MethodId::NONE).ok()?;
         let body_at = header_at + header.wire_len();
+        // The checksum is over both parts together, so it does not say where one ends.
+        let body_frame = if large.is_none() && content.body_size > 0 {
+            content.body_size.checked_add(FRAME_OVERHEAD as u64)?
+        } else {
+            0
+        };
+        let is_whole = contiguous.len() as u64 == (body_at as u64).checked_add(body_frame)?
+            && large
+                .as_ref()
+                .is_none_or(|large| !large.is_empty() && large.len() as u64 == content.body_size);
+        if !is_whole {
+            return None;
+        }
         let meta = Meta {
             body_len: content.body_size,
             routing_key_at: u16::try_from(routing_key_at).ok()?,

@@ -4,8 +4,9 @@
 //! A file is retired when the journal is over its budget, unless most of what it holds is needed: then it may grow to
 //! twice that, so that each message is copied a bounded number of times however long it stays.
 
-use crate::broker::Broker;
 use crate::broker::vhost::VHost;
+use crate::broker::{Broker, Storage, needed};
+use crate::storage::journal::Retiring;
 
 /// Messages of one queue that are stored again under one lock.
 const SLICE: usize = 256;
@@ -22,18 +23,19 @@ impl Broker {
         }
         let needed = self.durable_memory();
         let files = surplus(storage.options.budget.max(needed.saturating_mul(2)));
-        files > 0 && self.retire(files)
+        files > 0 && self.retire(storage, files)
     }
 
     /// Retires up to so many of the oldest files.
-    fn retire(&self, files: usize) -> bool {
-        let Some(bound) = self.journal.begin_retire(self.journal.end(), files) else { return false };
+    fn retire(&self, storage: &Storage, files: usize) -> bool {
+        let retiring = self.journal.begin_retire(self.journal.end(), files);
+        let Some(Retiring { below, oldest, .. }) = retiring else { return false };
         let queues = self.vhosts.values().flat_map(|vhost| vhost.queues());
         let queues: Vec<_> = queues.filter(|cell| cell.spec.durable).collect();
         // All are found before any is moved: a message in several queues is found by where it is stored.
         let found: Vec<_> = queues
             .iter()
-            .map(|cell| (cell, cell.stored_up_to(bound)))
+            .map(|cell| (cell, cell.stored_below(below)))
             .filter(|(_, positions)| !positions.is_empty())
             .collect();
         for vhost in self.vhosts.values() {
@@ -45,7 +47,12 @@ impl Broker {
                 cell.store_again(positions);
             }
         }
-        if !self.journal.wait_durable(self.journal.end()) {
+        if !self.journal.wait_synced(self.journal.end()) {
+            return false;
+        }
+        if let Err(error) = needed::write(&*storage.disk, oldest) {
+            tracing::warn!(%error, "journal files cannot be retired");
+            self.journal.abort_retire();
             return false;
         }
         self.journal.end_retire();

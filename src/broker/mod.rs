@@ -6,6 +6,7 @@
 pub mod alarms;
 mod checkpoint;
 pub mod names;
+mod needed;
 pub mod options;
 pub mod outlet;
 pub mod queue_cell;
@@ -27,10 +28,11 @@ use crate::broker::options::BrokerOptions;
 use crate::broker::registry::Registry;
 use crate::broker::users::{User, Users};
 use crate::broker::vhost::VHost;
+use crate::message::Message;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::storage::disk::Disk;
-use crate::storage::image::Image;
-use crate::storage::journal::Journal;
+use crate::storage::image::{Definitions, Image};
+use crate::storage::journal::{Base, Journal};
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
 
@@ -56,6 +58,7 @@ pub struct Broker {
 /// What a broker with a disk has.
 struct Storage {
     options: JournalOptions,
+    disk: Arc<dyn Disk>,
     /// Keeps other processes off the directory.
     _lock: Mutex<Box<dyn Send>>,
 }
@@ -63,6 +66,36 @@ struct Storage {
 impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Storage").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What a broker begins with.
+#[derive(Default)]
+struct Content {
+    vhosts: Vec<(String, Definitions)>,
+    last_queue: u64,
+    /// Messages in queues by their address, but those that are damaged.
+    messages: HashMap<u64, Message>,
+}
+
+impl Content {
+    /// Reads all messages of an image.
+    fn load(mut image: Image, configured: &[String], journal: &Journal) -> io::Result<Self> {
+        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
+        let kept = image.vhosts().map(str::to_owned).filter(|name| !configured.contains(name));
+        let names: Vec<String> =
+            kept.collect::<Vec<_>>().into_iter().chain(configured.iter().cloned()).collect();
+        let vhosts: Vec<_> = names.into_iter().map(|name| (name.clone(), image.take(&name))).collect();
+        let mut messages = HashMap::new();
+        let queues = vhosts.iter().flat_map(|(_, definitions)| &definitions.queues);
+        for stored in queues.flat_map(|queue| &queue.content.messages) {
+            if !messages.contains_key(&stored.address)
+                && let Some(message) = journal.read(stored.address, u64::from(stored.stored_len))?
+            {
+                messages.insert(stored.address, message);
+            }
+        }
+        Ok(Self { vhosts, last_queue: image.last_queue(), messages })
     }
 }
 
@@ -76,7 +109,9 @@ impl Broker {
     /// A broker on a given journal that keeps nothing; `seed` makes its generated names repeat.
     #[must_use]
     pub fn with_journal(options: BrokerOptions, journal: Journal, seed: Option<u64>) -> Arc<Self> {
-        Self::restored(options, journal, Image::default(), seed)
+        let vhosts = options.vhosts.iter().map(|name| (name.clone(), Definitions::default())).collect();
+        let content = Content { vhosts, ..Content::default() };
+        Self::restored(options, Arc::new(journal), content, seed, None)
     }
 
     /// A broker that keeps what is durable on `disk`, with what is there. `failed` is called once if storage cannot
@@ -91,25 +126,28 @@ impl Broker {
         failed: impl FnOnce(&io::Error) + Send + 'static,
     ) -> io::Result<Arc<Self>> {
         let lock = disk.lock()?;
-        let (opened, image) = Journal::open(disk, journal, failed)?;
-        let mut broker = Self::restored(options, opened, image, None);
-        if let Some(broker) = Arc::get_mut(&mut broker) {
-            broker.storage = Some(Storage { options: journal, _lock: Mutex::new(lock) });
-        }
-        Ok(broker)
+        let base = Base { image: Image::default(), oldest: needed::read(&*disk)? };
+        let (opened, image) = Journal::open(disk.clone(), journal, base, failed)?;
+        let content = Content::load(image, &options.vhosts, &opened)?;
+        let storage = Storage { options: journal, disk, _lock: Mutex::new(lock) };
+        Ok(Self::restored(options, Arc::new(opened), content, None, Some(storage)))
     }
 
-    fn restored(options: BrokerOptions, journal: Journal, mut image: Image, seed: Option<u64>) -> Arc<Self> {
-        let journal = Arc::new(journal);
-        let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
-        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
-        let kept = image.vhosts().map(str::to_owned).filter(|name| !options.vhosts.contains(name));
-        let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
-        let vhost = |name: String| {
-            let definitions = image.take(&name);
-            (name.clone(), VHost::restored(name, journal.clone(), last_queue.clone(), definitions))
+    fn restored(
+        options: BrokerOptions,
+        journal: Arc<Journal>,
+        content: Content,
+        seed: Option<u64>,
+        storage: Option<Storage>,
+    ) -> Arc<Self> {
+        let Content { vhosts, last_queue, messages } = content;
+        let last_queue = Arc::new(AtomicU64::new(last_queue));
+        let vhost = |(name, definitions): (String, Definitions)| {
+            let vhost =
+                VHost::restored(name.clone(), journal.clone(), last_queue.clone(), definitions, &messages);
+            (name, vhost)
         };
-        let vhosts = names.into_iter().map(vhost).collect();
+        let vhosts = vhosts.into_iter().map(vhost).collect();
         Arc::new(Self {
             users: Users::new(&options.users),
             registry: Registry::new(options.max_connections, options.max_handshakes),
@@ -118,7 +156,7 @@ impl Broker {
             vhosts,
             cluster_name: options.cluster_name,
             journal,
-            storage: None,
+            storage,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Journal records and deliveries are made inside the lock, so that both have the queue's order; wakes happen after
 //! it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::broker::outlet::OutletLink;
@@ -11,7 +12,7 @@ use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
 use crate::queue::{Closed, ConsumerSpec, Depth, ExclusiveUse, Got, Purged, Queue, Settle};
-use crate::storage::image::QueueImage;
+use crate::storage::image::{QueueImage, StoredMessage};
 use crate::storage::journal::{Append, Journal};
 use crate::storage::record::Record;
 
@@ -81,17 +82,27 @@ impl QueueCell {
         Self::with_queue(id, spec, journal, Queue::new(), Position::default())
     }
 
-    /// A queue with the content it had before a restart.
+    /// A queue with the content it had before a restart. `loaded` has its messages by address, but those that are
+    /// damaged.
     pub(super) fn restored(
         id: QueueId,
         spec: QueueSpec,
         journal: Arc<Journal>,
         content: QueueImage,
+        loaded: &HashMap<u64, Message>,
     ) -> Arc<Self> {
         let QueueImage { messages, delivered, next, .. } = content;
+        let messages = messages.into_iter().filter_map(|StoredMessage { position, address, .. }| {
+            let message = loaded.get(&address).cloned();
+            if message.is_none() {
+                let queue = &spec.name;
+                tracing::error!(queue, %position, "a stored message is damaged; it is left out");
+            }
+            Some((position, message?))
+        });
         // Past the mark, so that a new message is not taken for one that may have been delivered.
-        let next = next.max(delivered);
-        Self::with_queue(id, spec, journal, Queue::restored(messages, delivered, next), delivered)
+        let queue = Queue::restored(messages, delivered, next.max(delivered));
+        Self::with_queue(id, spec, journal, queue, delivered)
     }
 
     fn with_queue(
@@ -123,10 +134,11 @@ impl QueueCell {
         state.delivered_mark = position;
     }
 
-    /// The messages that are stored up to `lsn`, by position.
-    pub(super) fn stored_up_to(&self, lsn: Lsn) -> Vec<Position> {
+    /// The positions of the messages that are stored below a body address.
+    pub(super) fn stored_below(&self, address: u64) -> Vec<Position> {
         let state = self.state.lock();
-        let stored = state.queue.messages().filter(|(_, message)| (1..=lsn.0).contains(&message.stored_at()));
+        let stored =
+            state.queue.messages().filter(|(_, message)| (1..address).contains(&message.stored_at()));
         stored.map(|(position, _)| position).collect()
     }
 
@@ -285,7 +297,7 @@ impl QueueCell {
     ) {
         state.queue.settle(consumer, positions, how, |position, message| {
             if self.spec.durable && message.is_persistent() {
-                batch.record(&Record::Removed { queue: self.id, position });
+                batch.removed(self.id, position);
             }
         });
     }
@@ -361,7 +373,7 @@ impl QueueCell {
         let lsn = self.journal.append(|batch| {
             purged = state.queue.purge(|position, message| {
                 if message.is_persistent() {
-                    batch.record(&Record::Removed { queue: self.id, position });
+                    batch.removed(self.id, position);
                 }
             });
         });

@@ -50,12 +50,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        let (bytes, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*bytes))
-    }
-
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.int()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(len)?;
@@ -94,7 +88,7 @@ mod tests {
         fn anything_else_is_refused_without_a_panic(bytes in any::<Vec<u8>>()) {
             let mut reader = Reader(&bytes);
             while reader.int().is_some() {}
-            let _ = (reader.bytes(), reader.text(), reader.u32(), reader.flag());
+            let _ = (reader.bytes(), reader.text(), reader.flag());
         }
     }
 

@@ -8,6 +8,9 @@ pub(super) const FILE_HEADER: u64 = 4096;
 /// Bytes of the header that are used.
 const USED: usize = 64;
 
+/// No journal counts so far. What comes after a count below can be computed without a thought of overflow.
+const LIMIT: u64 = 1 << 62;
+
 const MAGIC: [u8; 8] = *b"LEVJRNL\x01";
 
 /// What a file continues.
@@ -23,6 +26,8 @@ pub(super) struct FileHeader {
     pub(super) chain: u32,
     /// The oldest file that was needed when this one was begun: from it on all have to be there.
     pub(super) oldest: u64,
+    /// The body address of its first item.
+    pub(super) address: u64,
 }
 
 impl FileHeader {
@@ -35,6 +40,7 @@ impl FileHeader {
         block[24..32].copy_from_slice(&self.base.to_le_bytes());
         block[32..36].copy_from_slice(&self.chain.to_le_bytes());
         block[40..48].copy_from_slice(&self.oldest.to_le_bytes());
+        block[48..56].copy_from_slice(&self.address.to_le_bytes());
         let checksum = crc32fast::hash(&block[..USED - 4]);
         block[USED - 4..USED].copy_from_slice(&checksum.to_le_bytes());
         block
@@ -48,13 +54,16 @@ impl FileHeader {
         {
             return None;
         }
-        Some(Self {
+        let header = Self {
             number: u64_at(block, 8),
             sequence: u64_at(block, 16),
             base: u64_at(block, 24),
             chain: u32_at(block, 32),
             oldest: u64_at(block, 40),
-        })
+            address: u64_at(block, 48),
+        };
+        let counts = [header.number, header.sequence, header.base, header.address];
+        (header.number > 0 && counts.iter().all(|count| *count < LIMIT)).then_some(header)
     }
 
     /// Whether the block is a journal header of another format version.

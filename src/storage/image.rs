@@ -1,19 +1,30 @@
-//! Durable state as the journal tells it: definitions, and the messages of each queue by position.
+//! Durable state as the catalogue and the journal tell it: definitions, and where each queue's messages are stored.
+//!
+//! It is put together before anything is served, from what the catalogue has and then the journal's records in order.
+//! Records may come twice, or after what they speak of is gone. No message is read for it.
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::FixedState;
+use roaring::RoaringTreemap;
+
 use crate::ids::{Position, QueueId};
-use crate::message::Message;
 use crate::protocol::field::Table;
 use crate::routing::{BindingSpec, ExchangeSpec, Router};
-use crate::storage::record::Entry;
+use crate::storage::codec::Reader;
+use crate::storage::record::{Definition, Enqueued, Entry, decode};
+
+/// Removals of a queue from which on it is asked whether its messages are worth sorting out.
+const COMPACT_FROM: u64 = 1024;
 
 /// What was durable.
 #[derive(Debug, Default)]
 pub struct Image {
     vhosts: BTreeMap<String, VHostImage>,
-    queues: HashMap<QueueId, QueueImage>,
-    next_queue: u64,
+    queues: HashMap<QueueId, Replayed, FixedState>,
+    last_queue: u64,
+    /// Messages at lower body addresses were moved: the records that refer to them are of no use.
+    first_address: u64,
 }
 
 #[derive(Debug)]
@@ -23,16 +34,20 @@ struct VHostImage {
     router: Router<QueueId>,
 }
 
-/// A durable queue.
+/// A durable queue while records are applied.
 #[derive(Debug, Default)]
-pub struct QueueImage {
+struct Replayed {
     declared: Option<Declared>,
-    /// Messages that were not removed.
-    pub messages: BTreeMap<Position, Message>,
-    /// Messages below it may have been delivered.
-    pub delivered: Position,
-    /// No message at or above it was ever seen.
-    pub next: Position,
+    /// Messages in the journal, in the order of their records. Those in `removed` do not count, and of several at a
+    /// position only the last.
+    log: Vec<StoredMessage>,
+    /// Positions whose messages were removed, here or in a segment. None of them is given again.
+    removed: RoaringTreemap,
+    /// How many of them since the log was sorted out.
+    dropped: u64,
+    runs: Vec<RunImage>,
+    delivered: Position,
+    next: Position,
 }
 
 #[derive(Debug)]
@@ -41,6 +56,47 @@ struct Declared {
     name: String,
     auto_delete: bool,
     arguments: Table,
+}
+
+/// A message in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its place in the queue.
+    pub position: Position,
+    /// Its body address.
+    pub address: u64,
+    /// Bytes of its item there.
+    pub stored_len: u32,
+    /// Bytes of its body.
+    pub body_len: u32,
+}
+
+/// Messages of one queue that lie one after the other in a segment file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunImage {
+    /// The file's number.
+    pub segment: u64,
+    /// Offset of the first message.
+    pub from: u64,
+    /// Offset behind the last one.
+    pub until: u64,
+    /// About how many bytes the bodies of those in `live` have.
+    pub bytes: u64,
+    /// The positions of the messages that were not removed.
+    pub live: RoaringTreemap,
+}
+
+/// What is in a durable queue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueImage {
+    /// Messages in the journal, by rising position.
+    pub messages: Vec<StoredMessage>,
+    /// Messages in segments; none of the runs is empty.
+    pub runs: Vec<RunImage>,
+    /// Messages below it may have been delivered.
+    pub delivered: Position,
+    /// No message at or above it was ever seen.
+    pub next: Position,
 }
 
 /// A durable queue with its name.
@@ -70,56 +126,91 @@ pub struct Definitions {
 }
 
 impl Image {
-    /// Applies the next record. `message` is that of an enqueue record, unless it is damaged.
-    pub(super) fn apply(&mut self, entry: Entry, message: Option<Message>) {
+    /// Applies definition records, encoded one after the other by [`Record::encode`]. `None` if the bytes are
+    /// anything else; what came before is applied then.
+    ///
+    /// [`Record::encode`]: crate::storage::record::Record::encode
+    pub fn define(&mut self, records: &[u8]) -> Option<()> {
+        let mut reader = Reader(records);
+        while !reader.0.is_empty() {
+            let Entry::Definition(definition) = decode(&mut reader)? else { return None };
+            self.apply_definition(*definition);
+        }
+        Some(())
+    }
+
+    /// Puts what is known of a queue's content: how far it may have been delivered, the first position that was never
+    /// given, and what it has in segments. Its definition comes by [`define`](Self::define), before or after.
+    pub fn put_queue(&mut self, id: QueueId, delivered: Position, next: Position, runs: Vec<RunImage>) {
+        let queue = self.queue(id);
+        queue.delivered = queue.delivered.max(delivered);
+        queue.next = queue.next.max(next);
+        queue.runs = runs;
+    }
+
+    /// Notes that queue numbers up to this one were given.
+    pub fn set_last_queue(&mut self, last: u64) {
+        self.last_queue = self.last_queue.max(last);
+    }
+
+    /// Says where the first file of the journal that is needed begins.
+    pub(super) fn set_first_address(&mut self, address: u64) {
+        self.first_address = address;
+    }
+
+    /// Applies the next record. `address` is that of the next item of its group.
+    pub(super) fn apply(&mut self, entry: Entry, address: u64) {
         match entry {
-            Entry::ExchangeDeclared(vhost, exchange) => {
+            Entry::Definition(definition) => self.apply_definition(*definition),
+            Entry::Enqueued(Enqueued { queue, position, address: reference, stored_len, body_len }) => {
+                let address = reference.unwrap_or(address);
+                let is_here = address >= self.first_address;
+                let queue = self.queue(queue);
+                queue.next = queue.next.max(position.next());
+                if is_here {
+                    queue.log.push(StoredMessage { position, address, stored_len, body_len });
+                }
+            }
+            Entry::Removed(queue, position, count) => self.queue(queue).remove(position.0, count),
+            Entry::DeliveredThrough(queue, position) => {
+                let queue = self.queue(queue);
+                queue.delivered = queue.delivered.max(position);
+            }
+        }
+    }
+
+    fn apply_definition(&mut self, definition: Definition) {
+        match definition {
+            Definition::ExchangeDeclared(vhost, exchange) => {
                 let vhost = self.vhost(vhost);
                 vhost.router.declare(ExchangeSpec { auto_delete: false, ..exchange.clone() });
                 vhost.exchanges.entry(exchange.name.clone()).or_insert(exchange);
             }
-            Entry::ExchangeDeleted(vhost, name) => {
+            Definition::ExchangeDeleted(vhost, name) => {
                 let vhost = self.vhost(vhost);
                 vhost.exchanges.remove(&name);
                 vhost.router.delete(&name);
             }
-            Entry::QueueDeclared(vhost, id, name, auto_delete, arguments) => {
+            Definition::QueueDeclared(vhost, id, name, auto_delete, arguments) => {
                 self.vhost(vhost.clone());
-                self.next_queue = self.next_queue.max(id.0);
                 let declared = Declared { vhost, name, auto_delete, arguments };
                 self.queue(id).declared.get_or_insert(declared);
             }
-            Entry::QueueDeleted(id) => {
-                self.next_queue = self.next_queue.max(id.0);
+            Definition::QueueDeleted(id) => {
+                self.set_last_queue(id.0);
                 self.queues.remove(&id);
                 for vhost in self.vhosts.values_mut() {
                     vhost.router.remove_queue(id);
                 }
             }
             // One end may be gone, or be told of by a later snapshot together with the binding.
-            Entry::Bound(vhost, binding) => {
+            Definition::Bound(vhost, binding) => {
                 let router = &mut self.vhost(vhost).router;
                 let _ = router.bind(&binding.source, &binding.destination, &binding.key, &binding.arguments);
             }
-            Entry::Unbound(vhost, binding) => {
+            Definition::Unbound(vhost, binding) => {
                 let router = &mut self.vhost(vhost).router;
                 router.unbind(&binding.source, &binding.destination, &binding.key, &binding.arguments);
-            }
-            Entry::Enqueued(id, position, _) => {
-                let queue = self.queue(id);
-                queue.next = queue.next.max(position.next());
-                if let Some(message) = message {
-                    queue.messages.insert(position, message);
-                }
-            }
-            Entry::Removed(id, position) => {
-                let queue = self.queue(id);
-                queue.next = queue.next.max(position.next());
-                queue.messages.remove(&position);
-            }
-            Entry::DeliveredThrough(id, position) => {
-                let queue = self.queue(id);
-                queue.delivered = position;
             }
         }
     }
@@ -131,15 +222,15 @@ impl Image {
     }
 
     /// A queue, perhaps one that a later record declares.
-    fn queue(&mut self, id: QueueId) -> &mut QueueImage {
-        self.next_queue = self.next_queue.max(id.0);
+    fn queue(&mut self, id: QueueId) -> &mut Replayed {
+        self.last_queue = self.last_queue.max(id.0);
         self.queues.entry(id).or_default()
     }
 
     /// The highest queue number that was ever seen.
     #[must_use]
     pub fn last_queue(&self) -> u64 {
-        self.next_queue
+        self.last_queue
     }
 
     /// The vhosts that something durable was in.
@@ -151,7 +242,7 @@ impl Image {
     #[must_use]
     pub fn take(&mut self, vhost: &str) -> Definitions {
         let Some(image) = self.vhosts.remove(vhost) else { return Definitions::default() };
-        let is_here = |_: &QueueId, queue: &mut QueueImage| {
+        let is_here = |_: &QueueId, queue: &mut Replayed| {
             queue.declared.as_ref().is_some_and(|declared| declared.vhost == vhost)
         };
         let mut queues: Vec<NamedQueue> = self
@@ -168,9 +259,168 @@ impl Image {
     }
 }
 
+impl Replayed {
+    fn remove(&mut self, from: u64, count: u64) {
+        let until = from.saturating_add(count);
+        // What was never there need not be remembered, however far the range goes.
+        let known = until.min(self.next.0);
+        self.dropped += match count {
+            1 if from < known => u64::from(self.removed.insert(from)),
+            _ => self.removed.insert_range(from..known.max(from)),
+        };
+        self.next = self.next.max(Position(until));
+        if self.dropped >= COMPACT_FROM && self.dropped > self.log.len() as u64 / 2 {
+            self.dropped = 0;
+            self.sort_out();
+        }
+    }
+
+    /// Drops what was removed.
+    fn sort_out(&mut self) {
+        let removed = &self.removed;
+        self.log.retain(|message| !removed.contains(message.position.0));
+    }
+
+    fn into_image(mut self) -> QueueImage {
+        self.sort_out();
+        let Self { log: mut messages, removed, mut runs, delivered, next, .. } = self;
+        // Stable, so that of those at one position the last stays the last.
+        messages.sort_by_key(|message| message.position);
+        messages.dedup_by(|later, kept| {
+            let same = later.position == kept.position;
+            if same {
+                *kept = *later;
+            }
+            same
+        });
+        for run in &mut runs {
+            run.remove(&removed);
+        }
+        runs.retain(|run| !run.live.is_empty());
+        messages.shrink_to_fit();
+        QueueImage { messages, runs, delivered, next }
+    }
+}
+
+impl RunImage {
+    fn remove(&mut self, removed: &RoaringTreemap) {
+        let before = self.live.len();
+        let gone = self.live.intersection_len(removed);
+        if gone > 0 {
+            self.bytes -= self.bytes / before * gone;
+            self.live -= removed;
+        }
+    }
+}
+
 impl NamedQueue {
-    fn new(id: QueueId, mut content: QueueImage) -> Option<Self> {
+    fn new(id: QueueId, mut content: Replayed) -> Option<Self> {
         let Declared { name, auto_delete, arguments, .. } = content.declared.take()?;
-        Some(Self { id, name, auto_delete, arguments, content })
+        Some(Self { id, name, auto_delete, arguments, content: content.into_image() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::record::Record;
+
+    const QUEUE: QueueId = QueueId(7);
+
+    fn definitions(name: &str) -> Vec<u8> {
+        let (vhost, id, arguments) = ("/", QUEUE, &Table::default());
+        let mut records = Vec::new();
+        Record::QueueDeclared { vhost, id, name, auto_delete: true, arguments }.encode(&mut records);
+        records
+    }
+
+    fn enqueued(position: u64, address: u64) -> Entry {
+        let (position, address) = (Position(position), Some(address));
+        Entry::Enqueued(Enqueued { queue: QUEUE, position, address, stored_len: 20, body_len: 10 })
+    }
+
+    fn run(segment: u64, positions: std::ops::Range<u64>, bytes: u64) -> RunImage {
+        RunImage { segment, from: 4096, until: 9000, bytes, live: positions.collect() }
+    }
+
+    fn taken(image: &mut Image) -> QueueImage {
+        let mut queues = image.take("/").queues;
+        assert_eq!((queues.len(), queues[0].id), (1, QUEUE));
+        queues.remove(0).content
+    }
+
+    #[test]
+    fn the_journal_goes_on_where_the_catalogue_ends() {
+        let mut image = Image::default();
+        image.put_queue(QUEUE, Position(40), Position(100), vec![run(1, 0..10, 1000), run(2, 10..20, 500)]);
+        image.set_last_queue(30);
+        image.define(&definitions("q")).unwrap();
+        // A later record that says less changes nothing.
+        image.apply(Entry::DeliveredThrough(QUEUE, Position(20)), 0);
+        image.apply(Entry::Removed(QUEUE, Position(3), 1), 0);
+        image.apply(Entry::Removed(QUEUE, Position(8), 12), 0);
+        image.apply(Entry::Removed(QUEUE, Position(3), 1), 0);
+        image.apply(enqueued(50, 999), 0);
+        assert_eq!(image.last_queue(), 30);
+        let queue = taken(&mut image);
+        assert_eq!((queue.delivered, queue.next), (Position(40), Position(100)));
+        let live = [0, 1, 2, 4, 5, 6, 7].into_iter().collect();
+        assert_eq!(queue.runs, [RunImage { bytes: 700, live, ..run(1, 0..0, 0) }]);
+        assert_eq!(queue.messages.len(), 1);
+    }
+
+    #[test]
+    fn of_several_records_at_a_position_the_last_counts() {
+        let mut image = Image::default();
+        image.set_first_address(100);
+        image.define(&definitions("q")).unwrap();
+        for (position, address) in [(5, 100), (1, 200), (3, 300), (1, 400), (2, 99), (3, 500), (4, 600)] {
+            image.apply(enqueued(position, address), 0);
+        }
+        image.apply(Entry::Removed(QUEUE, Position(3), 1), 0);
+        let queue = taken(&mut image);
+        let found: Vec<_> =
+            queue.messages.iter().map(|message| (message.position.0, message.address)).collect();
+        assert_eq!(found, [(1, 400), (4, 600), (5, 100)]);
+    }
+
+    #[test]
+    fn what_was_removed_is_sorted_out_on_the_way() {
+        let mut image = Image::default();
+        image.define(&definitions("q")).unwrap();
+        for position in 0..100_000 {
+            image.apply(enqueued(position, 1 + position), 0);
+            if position >= 100 {
+                image.apply(Entry::Removed(QUEUE, Position(position - 100), 1), 0);
+            }
+            assert!(image.queue(QUEUE).log.len() <= 2 * COPIES_AT_MOST, "at {position}");
+        }
+        let queue = taken(&mut image);
+        assert!(queue.messages.iter().map(|message| message.position.0).eq(99_900..100_000));
+    }
+
+    const COPIES_AT_MOST: usize = COMPACT_FROM as usize + 100;
+
+    #[test]
+    fn a_range_that_goes_anywhere_costs_nothing() {
+        let mut image = Image::default();
+        image.define(&definitions("q")).unwrap();
+        image.apply(enqueued(1, 1), 0);
+        image.apply(enqueued(2, 21), 0);
+        image.apply(Entry::Removed(QUEUE, Position(2), u64::MAX - 2), 0);
+        image.apply(Entry::Removed(QUEUE, Position(9), 0), 0);
+        let queue = taken(&mut image);
+        assert_eq!((queue.messages.len(), queue.next), (1, Position(u64::MAX)));
+    }
+
+    #[test]
+    fn only_definitions_define() {
+        let mut records = definitions("q");
+        let mut image = Image::default();
+        assert!(image.define(&[]).is_some());
+        assert!(image.define(&records[..records.len() - 1]).is_none());
+        Record::Removed { queue: QUEUE, position: Position(1), count: 1 }.encode(&mut records);
+        assert!(image.define(&records).is_none());
+        assert_eq!(taken(&mut image), QueueImage::default());
     }
 }

@@ -17,22 +17,21 @@ use std::thread::{JoinHandle, Thread};
 
 use parking_lot::Mutex;
 
-use crate::ids::{Lsn, Position, Progress, QueueId};
+use crate::ids::{Lsn, Progress};
 use crate::lock::{Rank, RankedMutex};
 use crate::message::Message;
-use crate::output::Output;
-use crate::storage::disk::Disk;
+pub use crate::storage::append::Append;
+use crate::storage::append::Buffer;
+use crate::storage::disk::{Disk, read_exact_at};
+pub use crate::storage::files::Located;
+use crate::storage::files::{Begun, FileState, Finder};
 use crate::storage::image::Image;
-use crate::storage::options::JournalOptions;
-use crate::storage::record::{Record, put_enqueued};
+use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::room::Room;
-use crate::storage::{recovery, writer};
+use crate::storage::{item, recovery, writer};
 
 /// Bytes that a group adds to its records and bodies at most.
 const GROUP_OVERHEAD: u64 = 128;
-
-/// Retired files that may wait for a newer file to be begun of itself.
-const RETIRED_LIMIT: usize = 3;
 
 /// Unwritten bytes from which on publishers should wait.
 const BACKLOG_LIMIT: u64 = 32 * 1024 * 1024;
@@ -51,6 +50,10 @@ pub(super) struct Shared {
     pub(super) inner: RankedMutex<Inner>,
     pub(super) written: AtomicU64,
     pub(super) durable: AtomicU64,
+    /// Items at lower body addresses are written.
+    written_address: AtomicU64,
+    /// Up to here a sync has returned. Without [`Sync::Always`] that is not what is called durable.
+    pub(super) synced: AtomicU64,
     /// Bytes in buffers that are not written.
     pub(super) backlog: AtomicU64,
     /// The disk has no room for more.
@@ -72,24 +75,48 @@ enum Keeps {
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    end: u64,
+    pub(super) end: u64,
+    /// The body address of the next item.
+    pub(super) next_address: u64,
     /// What is to be written, oldest first; each buffer becomes groups of one file.
     pub(super) buffers: VecDeque<Buffer>,
-    /// The files there are, oldest first. The last one is appended to.
+    /// The files that are needed, oldest first. The last one is appended to.
     pub(super) files: VecDeque<FileState>,
-    /// Files that are not needed any more, though no newer file on disk says so yet.
-    pub(super) retired: Vec<FileState>,
-    /// Names of files that may be written over.
-    pub(super) spare: Vec<String>,
+    /// Files that may be written over, unless somebody reads from them.
+    pub(super) spare: Vec<Begun>,
     /// How full the newest file is going to be, and how full it may get.
-    planned: u64,
-    file_size: u64,
-    /// Messages stored up to here are stored again instead of being referred to: their file is about to go.
-    retiring: u64,
+    pub(super) planned: u64,
+    pub(super) file_size: u64,
+    /// Messages at lower addresses are stored again instead of being referred to: their file is gone or about to go.
+    pub(super) retiring: u64,
+    /// Files with lower numbers are being retired.
+    retiring_files: u64,
     pub(super) waiters: Vec<(Progress, Waker)>,
+    /// Who waits for a sync, whatever the options say, and up to where.
+    pub(super) sync_waiters: Vec<(u64, Thread)>,
     pub(super) writer: Option<Thread>,
     pub(super) parked: Parked,
     pub(super) stop: bool,
+}
+
+/// What a start knows before it reads the journal: what the catalogue says.
+#[derive(Debug, Default)]
+pub struct Base {
+    /// The state that records are applied to.
+    pub image: Image,
+    /// The number of the first journal file that is needed; 0 without a catalogue.
+    pub oldest: u64,
+}
+
+/// Files that are being retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retiring {
+    /// What is stored at lower body addresses is in them.
+    pub below: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// The number of the first file that is kept.
+    pub oldest: u64,
 }
 
 /// What the writer thread does.
@@ -101,121 +128,6 @@ pub(super) enum Parked {
     Idle,
     /// It lets more gather, until somebody waits.
     Gathering,
-}
-
-/// A journal file as appenders see it.
-#[derive(Clone, Debug)]
-pub(super) struct FileState {
-    /// Its number, which is its epoch.
-    pub(super) number: u64,
-    /// The position before its first record.
-    pub(super) base: u64,
-    /// Its name; empty until the writer has opened it.
-    pub(super) name: String,
-    pub(super) bytes: u64,
-}
-
-/// Records on their way to one file.
-#[derive(Debug)]
-pub(super) struct Buffer {
-    pub(super) file: u64,
-    pub(super) base: u64,
-    pub(super) count: u32,
-    pub(super) records: Vec<u8>,
-    pub(super) bodies: Output,
-}
-
-impl Buffer {
-    fn new(file: u64, base: u64) -> Self {
-        Self { file, base, count: 0, records: Vec::new(), bodies: Output::new() }
-    }
-}
-
-/// A batch being appended, under the journal's lock. It is applied whole after a crash, or not at all.
-pub struct Append<'a> {
-    inner: &'a mut Inner,
-    keeps: bool,
-}
-
-impl Append<'_> {
-    /// Adds a record to the batch.
-    #[inline]
-    pub fn record(&mut self, record: &Record<'_>) {
-        if let Record::Enqueued { queue, position, message } = *record {
-            self.enqueue(queue, position, message, false);
-            return;
-        }
-        self.inner.end += 1;
-        if self.keeps
-            && let Some(buffer) = self.inner.buffers.back_mut()
-        {
-            buffer.count += 1;
-            record.encode(&mut buffer.records);
-        }
-    }
-
-    /// The message to put into a queue: a copy, if the file that holds it is being retired or is gone. By where a
-    /// message is stored all queues are found that it is in, so that it must not move for one that is not yet known.
-    #[must_use]
-    pub fn own(&self, message: Message) -> Message {
-        if !(1..=self.inner.retiring).contains(&message.stored_at()) {
-            return message;
-        }
-        let (contiguous, large) = message.stored();
-        Message::from_stored(contiguous, large.cloned(), message.checksum()).unwrap_or(message)
-    }
-
-    /// Adds the record of a message whose file is being retired: stored anew for the first queue it is in, and
-    /// referred to for the others.
-    pub fn store_again(&mut self, queue: QueueId, position: Position, message: &Message) {
-        self.enqueue(queue, position, message, true);
-    }
-
-    fn enqueue(&mut self, queue: QueueId, position: Position, message: &Message, moves: bool) {
-        self.inner.end += 1;
-        let Inner { buffers, end, retiring, .. } = &mut *self.inner;
-        let Some(buffer) = buffers.back_mut().filter(|_| self.keeps) else { return };
-        buffer.count += 1;
-        let stored_at = message.stored_at();
-        if stored_at > *retiring {
-            put_enqueued(&mut buffer.records, queue, position, message, Some(stored_at));
-            return;
-        }
-        put_enqueued(&mut buffer.records, queue, position, message, None);
-        let (contiguous, large) = message.stored();
-        buffer.bodies.append(|out| out.extend_from_slice(contiguous));
-        if let Some(large) = large {
-            buffer.bodies.refer(large.clone());
-        }
-        // A message in a file that is being retired keeps its old place until it is moved on purpose: by that the
-        // queues that refer to it are found.
-        if stored_at == 0 || moves {
-            message.set_stored_at(*end);
-        }
-    }
-}
-
-impl Inner {
-    /// Makes sure that the last buffer may take a batch: that there is one, and that its file is not full.
-    fn prepare(&mut self) {
-        let newest = self.files.back().map_or(0, |file| file.number);
-        // One that was planned and got no record yet is not passed over: files have no gaps.
-        let is_fresh = |file: &FileState| file.name.is_empty() && file.base == self.end;
-        let full = self.files.is_empty()
-            || (self.planned >= self.file_size && !self.files.back().is_some_and(is_fresh));
-        let file = if full { newest + 1 } else { newest };
-        if full {
-            self.planned = 0;
-            self.files.push_back(FileState { number: file, base: self.end, name: String::new(), bytes: 0 });
-        }
-        if self.buffers.back().is_none_or(|buffer| buffer.file != file) {
-            self.buffers.push_back(Buffer::new(file, self.end));
-        }
-    }
-
-    fn buffered(&self) -> u64 {
-        self.buffers.back().map_or(0, |buffer| buffer.records.len() as u64 + buffer.bodies.queued())
-    }
 }
 
 impl Journal {
@@ -232,27 +144,45 @@ impl Journal {
     }
 
     fn without_disk(keeps: Keeps) -> Self {
-        let shared = Arc::new(Shared::new(keeps, Inner::default(), 0));
+        let shared = Arc::new(Shared::new(keeps, Inner::default(), Progress::default()));
         Self { shared, room: None, thread: Mutex::new(None) }
     }
 
-    /// Opens the journal of a data directory: reads what is there, and starts the writer thread. `failed` is called
-    /// once if the journal cannot go on.
+    /// Opens the journal of a data directory: reads the headers of what is there, applies them to what `base` has, and
+    /// starts the writer thread. `failed` is called once if the journal cannot go on.
+    ///
+    /// What was read and is not proven to be on disk counts as written; the writer makes it durable first of all.
     ///
     /// # Errors
-    /// If the disk fails, or a part of the journal that was durable is damaged; the error names file and offset.
+    /// If the disk fails, a part of the journal that was durable is damaged, or `base` is not that of this journal; the
+    /// error names file and offset.
     pub fn open(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
+        base: Base,
         failed: impl FnOnce(&io::Error) + Send + 'static,
     ) -> io::Result<(Self, Image)> {
-        let recovered = recovery::recover(&*disk)?;
-        let recovery::Recovered { image, files, spare, tail } = recovered;
-        let inner = Inner { end: tail.end, files, spare, file_size: options.file_size, ..Inner::default() };
-        let inner = Inner { planned: options.file_size, ..inner };
-        let shared = Arc::new(Shared::new(Keeps::Disk, inner, tail.end));
+        let recovered = recovery::recover(&*disk, base)?;
+        let recovery::Recovered { image, files, spare, tail, proven, unproven } = recovered;
+        let first_address = files.front().map_or(tail.address, |file| file.address);
+        let inner = Inner {
+            end: tail.end,
+            next_address: tail.address,
+            files,
+            spare,
+            // The next record begins a file.
+            planned: options.file_size,
+            file_size: options.file_size,
+            retiring: first_address,
+            ..Inner::default()
+        };
+        let durable = if options.sync == Sync::Always { proven } else { tail.end };
+        let progress = Progress { written: Lsn(tail.end), durable: Lsn(durable) };
+        let shared = Arc::new(Shared::new(Keeps::Disk, inner, progress));
+        shared.written_address.store(tail.address, Ordering::Release);
+        shared.synced.store(proven, Ordering::Release);
         let room = Arc::new(Room::new(disk.clone(), &options));
-        let thread = writer::start(shared.clone(), disk, room.clone(), options, tail, failed)?;
+        let thread = writer::start(shared.clone(), disk, room.clone(), options, tail, unproven, failed)?;
         Ok((Self { shared, room: Some(room), thread: Mutex::new(Some(thread)) }, image))
     }
 
@@ -261,25 +191,27 @@ impl Journal {
     pub fn append(&self, batch: impl FnOnce(&mut Append<'_>)) -> Lsn {
         let mut inner = self.shared.inner.lock();
         let keeps = self.shared.keeps == Keeps::Disk;
-        if !keeps {
-            batch(&mut Append { inner: &mut inner, keeps });
-            let end = inner.end;
-            if self.shared.keeps == Keeps::Nothing {
-                self.shared.written.store(end, Ordering::Release);
-                self.shared.durable.store(end, Ordering::Release);
-            }
-            return Lsn(end);
+        if keeps {
+            inner.prepare();
         }
-        inner.prepare();
         let (before, from) = (inner.end, inner.buffered());
-        batch(&mut Append { inner: &mut inner, keeps });
-        if inner.end == before {
-            return Lsn(inner.end);
+        let mut append = Append::new(&mut inner, keeps);
+        batch(&mut append);
+        append.finish();
+        let end = Lsn(inner.end);
+        if !keeps {
+            if self.shared.keeps == Keeps::Nothing {
+                self.shared.written.store(end.0, Ordering::Release);
+                self.shared.durable.store(end.0, Ordering::Release);
+            }
+            return end;
+        }
+        if end.0 == before {
+            return end;
         }
         let added = inner.buffered() - from;
         inner.planned += added + GROUP_OVERHEAD;
         self.shared.backlog.fetch_add(added, Ordering::Relaxed);
-        let end = Lsn(inner.end);
         let writer = self.shared.wake_writer(&mut inner, Parked::Idle);
         drop(inner);
         if let Some(writer) = writer {
@@ -362,6 +294,32 @@ impl Journal {
         true
     }
 
+    /// As [`wait_durable`](Self::wait_durable), for what must survive a power cut whatever the options say: it is
+    /// synced, but not more than was appended. Returns whether it is: not if the journal has failed, or is closed.
+    #[must_use]
+    pub fn wait_synced(&self, lsn: Lsn) -> bool {
+        if self.shared.keeps != Keeps::Disk {
+            return true;
+        }
+        let mut inner = self.shared.inner.lock();
+        let lsn = lsn.0.min(inner.end);
+        let is_synced = || self.shared.synced.load(Ordering::Acquire) >= lsn;
+        inner.sync_waiters.push((lsn, std::thread::current()));
+        let asleep = inner.parked;
+        let writer = self.shared.wake_writer(&mut inner, asleep);
+        drop(inner);
+        if let Some(writer) = writer {
+            writer.unpark();
+        }
+        while !is_synced() {
+            if self.shared.failed.load(Ordering::Acquire) || self.shared.inner.lock().stop {
+                return is_synced();
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+        true
+    }
+
     /// Moves a stepped journal's positions, at most to its end, and wakes who waited for them.
     pub fn advance(&self, to: Progress) {
         let end = self.end().0;
@@ -384,30 +342,89 @@ impl Journal {
     }
 
     /// Begins to retire up to `files` of the oldest files, none that reaches further than `until`: from now on
-    /// messages stored in them are stored again when they are enqueued. What is in them and still needed is to be
-    /// appended anew; then [`end_retire`](Self::end_retire). Returns the position up to which they reach.
+    /// messages stored in them are stored again when they are enqueued. `None` if there is no such file. What is in
+    /// them and still needed is to be stored elsewhere; then [`end_retire`](Self::end_retire), or
+    /// [`abort_retire`](Self::abort_retire) if that cannot be done.
     #[must_use]
-    pub fn begin_retire(&self, until: Lsn, files: usize) -> Option<Lsn> {
+    pub fn begin_retire(&self, until: Lsn, files: usize) -> Option<Retiring> {
         let mut inner = self.shared.inner.lock();
-        let ends = inner.files.iter().skip(1).take(files).map(|next| next.base);
-        let bound = ends.take_while(|end| *end <= until.0).last()?;
-        inner.retiring = bound;
-        Some(Lsn(bound))
+        // The first file kept has to be there: a start would miss it.
+        let mut kept = inner.files.iter().skip(1).take(files);
+        let ends = kept.by_ref().take_while(|next| next.base <= until.0 && next.begun.is_some());
+        let (below, oldest) = ends.map(|next| (next.address, next.number)).last()?;
+        let bytes = inner.files.iter().take_while(|file| file.number < oldest).map(|file| file.bytes).sum();
+        inner.retiring = below;
+        inner.retiring_files = oldest;
+        Some(Retiring { below, bytes, oldest })
     }
 
-    /// Ends what [`begin_retire`](Self::begin_retire) began, when all that was appended since is durable: the files may
-    /// be written over as soon as a newer one on disk says so.
+    /// Ends what [`begin_retire`](Self::begin_retire) began, when the catalogue says durably that the files are not
+    /// needed: they may be written over at once, unless somebody reads from them.
     pub fn end_retire(&self) {
         let mut inner = self.shared.inner.lock();
-        while inner.files.get(1).is_some_and(|next| next.base <= inner.retiring)
+        let oldest = inner.retiring_files;
+        while inner.files.front().is_some_and(|file| file.number < oldest)
             && let Some(file) = inner.files.pop_front()
         {
-            inner.retired.push(file);
+            inner.spare.extend(file.begun);
         }
-        if inner.retired.len() >= RETIRED_LIMIT {
-            // Enough waits for a newer file to say so: the next record begins one.
-            inner.planned = inner.file_size;
+    }
+
+    /// Gives up what [`begin_retire`](Self::begin_retire) began: messages in these files may be referred to again.
+    pub fn abort_retire(&self) {
+        let mut inner = self.shared.inner.lock();
+        inner.retiring = inner.files.front().map_or(inner.next_address, |file| file.address);
+        inner.retiring_files = 0;
+    }
+
+    /// The number of the oldest file that is needed; that of the first file there will be if there is none.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.shared.inner.lock().files.front().map_or(1, |file| file.number)
+    }
+
+    /// Messages at lower body addresses are written, and can be [read](Self::read) unless they were retired.
+    #[must_use]
+    pub fn written_address(&self) -> u64 {
+        self.shared.written_address.load(Ordering::Acquire)
+    }
+
+    /// Where the message at a body address lies; `None` if it is not written yet or was retired. As long as what this
+    /// returns is held, the file is not written over.
+    #[must_use]
+    pub fn locate(&self, address: u64) -> Option<Located> {
+        Finder::new(&self.shared.inner.lock().files).find(address)
+    }
+
+    /// As [`locate`](Self::locate) for many addresses; fast if they rise.
+    #[must_use]
+    pub fn locate_all(&self, addresses: &[u64]) -> Vec<Option<Located>> {
+        let inner = self.shared.inner.lock();
+        let mut finder = Finder::new(&inner.files);
+        addresses.iter().map(|address| finder.find(*address)).collect()
+    }
+
+    /// Reads the message at a body address, of which `stored_len` bytes are stored. For threads that may block. `None`
+    /// if it is damaged, not written yet, or retired.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn read(&self, address: u64, stored_len: u64) -> io::Result<Option<Message>> {
+        let Some(Located { file, offset, seal, until }) = self.locate(address) else { return Ok(None) };
+        if stored_len > until.saturating_sub(offset) {
+            return Ok(None);
         }
+        let mut bytes = vec![0; usize::try_from(stored_len).map_err(io::Error::other)?];
+        match read_exact_at(&*file, &mut bytes, offset) {
+            // The file was cut.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let found = item::parse(&bytes, seal).filter(|(_, len)| *len == bytes.len());
+        Ok(found.map(|(message, _)| {
+            message.set_stored_at(address);
+            message
+        }))
     }
 
     /// Writes and syncs everything and ends the writer thread.
@@ -436,11 +453,13 @@ impl Drop for Journal {
 }
 
 impl Shared {
-    fn new(keeps: Keeps, inner: Inner, end: u64) -> Self {
+    fn new(keeps: Keeps, inner: Inner, progress: Progress) -> Self {
         Self {
             inner: RankedMutex::new(Rank::Journal, inner),
-            written: AtomicU64::new(end),
-            durable: AtomicU64::new(end),
+            written: AtomicU64::new(progress.written.0),
+            durable: AtomicU64::new(progress.durable.0),
+            written_address: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
             backlog: AtomicU64::new(0),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -461,6 +480,11 @@ impl Shared {
         }
         inner.parked = Parked::No;
         inner.writer.clone()
+    }
+
+    /// Publishes that items below `address` are written; then the positions by [`advance`](Self::advance).
+    pub(super) fn advance_address(&self, address: u64) {
+        self.written_address.store(address, Ordering::Release);
     }
 
     /// Publishes new positions and wakes who waited for them.
@@ -485,6 +509,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+    use crate::ids::{Position, QueueId};
 
     struct Counter(AtomicUsize);
 
@@ -495,7 +520,7 @@ mod tests {
     }
 
     fn append(journal: &Journal) -> Lsn {
-        journal.append(|batch| batch.record(&Record::Removed { queue: QueueId(1), position: Position(1) }))
+        journal.append(|batch| batch.removed(QueueId(1), Position(1)))
     }
 
     #[test]

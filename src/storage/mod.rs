@@ -1,13 +1,17 @@
 //! What outlives the process: the journal on disk, and how it is read again.
 
 pub mod catalogue;
+mod append;
 mod codec;
 pub mod disk;
 mod file;
+mod files;
 mod group;
 pub mod image;
+pub mod item;
 pub mod journal;
 pub mod options;
+mod progress;
 pub mod record;
 mod recovery;
 pub mod room;
@@ -15,4 +19,5 @@ pub mod segment;
 pub mod simulated_disk;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;

@@ -1,13 +1,14 @@
 //! The records of the journal: every change of durable state is one of these.
 //!
 //! On disk a record is a tag octet and its fields, see `docs/storage.md`. The message of an [`Record::Enqueued`] is
-//! not in the record but in the body block behind all records of its group; the record has its lengths and checksum.
+//! not in the record but an item in the body block behind all records of its group; the record has its lengths.
 
 use crate::ids::{Position, QueueId};
 use crate::message::Message;
 use crate::protocol::field::{Table, TableRef};
 use crate::routing::{BindingSpec, Destination, ExchangeKind, ExchangeSpec};
 use crate::storage::codec::{Reader, put_bytes, put_int};
+use crate::storage::item;
 
 /// One durable change. Borrowed, because appending copies it.
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +68,14 @@ pub enum Record<'a> {
         /// The message.
         message: &'a Message,
     },
-    /// A persistent message left a durable queue: acknowledged, rejected or purged.
+    /// Persistent messages left a durable queue: acknowledged, rejected or purged.
     Removed {
         /// The queue.
         queue: QueueId,
-        /// Its place there.
+        /// The place of the first.
         position: Position,
+        /// How many places from there on. Not all of them need to hold a message.
+        count: u64,
     },
     /// Messages below this position may have been delivered.
     DeliveredThrough {
@@ -83,25 +86,35 @@ pub enum Record<'a> {
     },
 }
 
-/// Where the message of an enqueue record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// In the body block of this group, after those of the records before.
-    Here {
-        /// Bytes of the contiguous part.
-        contiguous: usize,
-        /// Bytes of the body that is apart; `None` if there is none.
-        large: Option<usize>,
-        /// Of both.
-        checksum: u32,
-    },
-    /// With the enqueue record at this journal position.
-    At(u64),
+/// A record as it was read. Those that come for every message own nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Entry {
+    /// Of an exchange, a queue or a binding.
+    Definition(Box<Definition>),
+    /// See [`Record::Enqueued`].
+    Enqueued(Enqueued),
+    /// See [`Record::Removed`]: the queue, the first place, and how many.
+    Removed(QueueId, Position, u64),
+    /// See [`Record::DeliveredThrough`].
+    DeliveredThrough(QueueId, Position),
 }
 
-/// A record as it was read.
+/// An enqueue as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Enqueued {
+    pub(super) queue: QueueId,
+    pub(super) position: Position,
+    /// Where the message is stored; `None` if it is the next item of this group's body block.
+    pub(super) address: Option<u64>,
+    /// Bytes of the message's item.
+    pub(super) stored_len: u32,
+    /// Bytes of its body.
+    pub(super) body_len: u32,
+}
+
+/// A record about something that has a name.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
+pub(super) enum Definition {
     /// See [`Record::ExchangeDeclared`].
     ExchangeDeclared(String, ExchangeSpec),
     /// See [`Record::ExchangeDeleted`].
@@ -114,12 +127,6 @@ pub enum Entry {
     Bound(String, BindingSpec<QueueId>),
     /// See [`Record::Unbound`].
     Unbound(String, BindingSpec<QueueId>),
-    /// See [`Record::Enqueued`].
-    Enqueued(QueueId, Position, Stored),
-    /// See [`Record::Removed`].
-    Removed(QueueId, Position),
-    /// See [`Record::DeliveredThrough`].
-    DeliveredThrough(QueueId, Position),
 }
 
 const EXCHANGE_DECLARED: u8 = 1;
@@ -134,8 +141,8 @@ const REMOVED: u8 = 9;
 const DELIVERED_THROUGH: u8 = 10;
 
 impl Record<'_> {
-    /// Appends the record; that of an enqueue as one whose message is stored with it.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the record as it lies on disk; that of an enqueue as one whose message is stored with it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             Self::ExchangeDeclared { vhost, exchange } => {
                 out.push(EXCHANGE_DECLARED);
@@ -162,7 +169,10 @@ impl Record<'_> {
             Self::Bound { vhost, binding } => put_binding(out, BOUND, vhost, binding),
             Self::Unbound { vhost, binding } => put_binding(out, UNBOUND, vhost, binding),
             Self::Enqueued { queue, position, message } => put_enqueued(out, queue, position, message, None),
-            Self::Removed { queue, position } => put_place(out, REMOVED, queue, position),
+            Self::Removed { queue, position, count } => {
+                put_place(out, REMOVED, queue, position);
+                put_int(out, count);
+            }
             Self::DeliveredThrough { queue, position } => {
                 put_place(out, DELIVERED_THROUGH, queue, position);
             }
@@ -176,7 +186,7 @@ fn put_place(out: &mut Vec<u8>, tag: u8, queue: QueueId, position: Position) {
     put_int(out, position.0);
 }
 
-/// Appends the record of an enqueue, whose message is stored with it or at the position `reference`.
+/// Appends the record of an enqueue, whose message is stored with it or at the body address `reference`.
 pub(super) fn put_enqueued(
     out: &mut Vec<u8>,
     queue: QueueId,
@@ -184,17 +194,12 @@ pub(super) fn put_enqueued(
     message: &Message,
     reference: Option<u64>,
 ) {
-    if let Some(stored_at) = reference {
-        put_place(out, ENQUEUED_REFERENCE, queue, position);
-        put_int(out, stored_at);
-        return;
+    put_place(out, if reference.is_some() { ENQUEUED_REFERENCE } else { ENQUEUED }, queue, position);
+    if let Some(address) = reference {
+        put_int(out, address);
     }
-    put_place(out, ENQUEUED, queue, position);
-    let (contiguous, large) = message.stored();
-    put_int(out, contiguous.len() as u64);
-    // One more than the length, so that zero is none.
-    put_int(out, large.map_or(0, |large| large.len() as u64 + 1));
-    out.extend_from_slice(&message.checksum().to_le_bytes());
+    put_int(out, item::stored_len(message));
+    put_int(out, message.body_len());
 }
 
 fn put_exchange(out: &mut Vec<u8>, exchange: &ExchangeSpec) {
@@ -228,39 +233,56 @@ fn put_binding(out: &mut Vec<u8>, tag: u8, vhost: &str, binding: &BindingSpec<Qu
 /// Reads the next record; `None` if the bytes are none.
 pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
     Some(match reader.octet()? {
-        EXCHANGE_DECLARED => Entry::ExchangeDeclared(owned(reader)?, exchange(reader)?),
-        EXCHANGE_DELETED => Entry::ExchangeDeleted(owned(reader)?, owned(reader)?),
-        QUEUE_DECLARED => Entry::QueueDeclared(
+        ENQUEUED => {
+            let (queue, position) = place(reader)?;
+            Entry::Enqueued(enqueued(reader, queue, position, None)?)
+        }
+        ENQUEUED_REFERENCE => {
+            let (queue, position) = place(reader)?;
+            let address = reader.int()?;
+            Entry::Enqueued(enqueued(reader, queue, position, Some(address))?)
+        }
+        REMOVED => {
+            let (queue, position) = place(reader)?;
+            let count = reader.int()?;
+            position.0.checked_add(count)?;
+            Entry::Removed(queue, position, count)
+        }
+        DELIVERED_THROUGH => {
+            let (queue, position) = place(reader)?;
+            Entry::DeliveredThrough(queue, position)
+        }
+        tag => Entry::Definition(Box::new(definition(tag, reader)?)),
+    })
+}
+
+fn enqueued(
+    reader: &mut Reader<'_>,
+    queue: QueueId,
+    position: Position,
+    address: Option<u64>,
+) -> Option<Enqueued> {
+    // There is a position after it.
+    position.0.checked_add(1)?;
+    let stored_len = u32::try_from(reader.int()?).ok()?;
+    let body_len = u32::try_from(reader.int()?).ok()?;
+    Some(Enqueued { queue, position, address, stored_len, body_len })
+}
+
+fn definition(tag: u8, reader: &mut Reader<'_>) -> Option<Definition> {
+    Some(match tag {
+        EXCHANGE_DECLARED => Definition::ExchangeDeclared(owned(reader)?, exchange(reader)?),
+        EXCHANGE_DELETED => Definition::ExchangeDeleted(owned(reader)?, owned(reader)?),
+        QUEUE_DECLARED => Definition::QueueDeclared(
             owned(reader)?,
             QueueId(reader.int()?),
             owned(reader)?,
             reader.flag()?,
             table(reader)?,
         ),
-        QUEUE_DELETED => Entry::QueueDeleted(QueueId(reader.int()?)),
-        BOUND => Entry::Bound(owned(reader)?, binding(reader)?),
-        UNBOUND => Entry::Unbound(owned(reader)?, binding(reader)?),
-        ENQUEUED => {
-            let (queue, position) = place(reader)?;
-            let contiguous = usize::try_from(reader.int()?).ok()?;
-            let large = match reader.int()? {
-                0 => None,
-                more => Some(usize::try_from(more - 1).ok()?),
-            };
-            Entry::Enqueued(queue, position, Stored::Here { contiguous, large, checksum: reader.u32()? })
-        }
-        ENQUEUED_REFERENCE => {
-            let (queue, position) = place(reader)?;
-            Entry::Enqueued(queue, position, Stored::At(reader.int()?))
-        }
-        REMOVED => {
-            let (queue, position) = place(reader)?;
-            Entry::Removed(queue, position)
-        }
-        DELIVERED_THROUGH => {
-            let (queue, position) = place(reader)?;
-            Entry::DeliveredThrough(queue, position)
-        }
+        QUEUE_DELETED => Definition::QueueDeleted(QueueId(reader.int()?)),
+        BOUND => Definition::Bound(owned(reader)?, binding(reader)?),
+        UNBOUND => Definition::Unbound(owned(reader)?, binding(reader)?),
         _ => return None,
     })
 }

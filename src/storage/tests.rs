@@ -2,10 +2,13 @@
 
 mod damage;
 mod faults;
+mod reading;
+mod replay;
 mod retiring;
+mod starting;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use crate::ids::{Lsn, Position, QueueId};
@@ -13,11 +16,11 @@ use crate::message::{Body, Message, MessageBuilder};
 use crate::protocol::field::Table;
 use crate::protocol::properties::{Properties, PropertiesBuilder};
 use crate::routing::{BindingSpec, Destination, ExchangeKind, ExchangeSpec};
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Open, write_all_at};
 use crate::storage::file::FILE_HEADER;
 use crate::storage::group::{FIXED, GroupHeader, MAGIC, align};
-use crate::storage::image::{Definitions, Image};
-use crate::storage::journal::Journal;
+use crate::storage::image::{Definitions, Image, NamedQueue};
+use crate::storage::journal::{Base, Journal};
 use crate::storage::options::JournalOptions;
 use crate::storage::record::Record;
 use crate::storage::simulated_disk::{Crash, SimulatedDisk};
@@ -35,27 +38,74 @@ fn large() -> JournalOptions {
     JournalOptions { file_size: 64 * 1024, ..JournalOptions::default() }
 }
 
+/// Says durably which journal file is the first that is needed, as the catalogue does.
+fn say_needed(disk: &SimulatedDisk, oldest: u64) -> io::Result<()> {
+    let file = match disk.open("catalogue.new", Open::Create) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.open("catalogue.new", Open::Write)?
+        }
+        file => file?,
+    };
+    write_all_at(&*file, &mut [IoSlice::new(&oldest.to_le_bytes())], 0)?;
+    file.sync_all()?;
+    disk.rename("catalogue.new", "catalogue")?;
+    disk.sync_dir()
+}
+
+fn base(disk: &SimulatedDisk) -> Base {
+    let content = disk.snapshot().remove("catalogue");
+    let oldest = content.map_or(0, |content| u64::from_le_bytes(content.try_into().unwrap()));
+    Base { image: Image::default(), oldest }
+}
+
 fn open_with(disk: &SimulatedDisk, options: JournalOptions) -> io::Result<(Journal, Image)> {
-    Journal::open(Arc::new(disk.clone()), options, |_| {})
+    Journal::open(Arc::new(disk.clone()), options, base(disk), |_| {})
 }
 
 fn open(disk: &SimulatedDisk) -> io::Result<(Journal, Image)> {
     open_with(disk, large())
 }
 
-/// What is in the journal of `disk`, and the position to which it goes.
-fn found(disk: &SimulatedDisk) -> io::Result<(Definitions, u64)> {
+/// What is in the journal of a disk.
+struct Found {
+    definitions: Definitions,
+    /// Messages by queue and position, but those that are damaged.
+    messages: BTreeMap<(QueueId, u64), Message>,
+    /// The position to which it goes.
+    end: u64,
+}
+
+fn found(disk: &SimulatedDisk) -> io::Result<Found> {
     let copy = disk.after_crash(Crash::KeepAll);
     let (journal, mut image) = open(&copy)?;
-    Ok((image.take(VHOST), journal.end().0))
+    let definitions = image.take(VHOST);
+    let messages = load(&journal, &definitions)?;
+    Ok(Found { definitions, messages, end: journal.end().0 })
+}
+
+fn load(journal: &Journal, definitions: &Definitions) -> io::Result<BTreeMap<(QueueId, u64), Message>> {
+    let mut messages = BTreeMap::new();
+    for queue in &definitions.queues {
+        for stored in &queue.content.messages {
+            if let Some(message) = journal.read(stored.address, u64::from(stored.stored_len))? {
+                assert_eq!(message.body_len(), u64::from(stored.body_len));
+                assert_eq!(message.stored_at(), stored.address);
+                messages.insert((queue.id, stored.position.0), message);
+            }
+        }
+    }
+    Ok(messages)
+}
+
+/// The positions that a queue has.
+fn positions(queue: &NamedQueue) -> Vec<u64> {
+    queue.content.messages.iter().map(|message| message.position.0).collect()
 }
 
 /// The messages of the first queue by position.
 fn messages(disk: &SimulatedDisk) -> io::Result<BTreeMap<u64, Message>> {
-    let (definitions, _) = found(disk)?;
-    let queue = definitions.queues.into_iter().find(|queue| queue.id == QUEUE);
-    let messages = queue.map(|queue| queue.content.messages).unwrap_or_default();
-    Ok(messages.into_iter().map(|(position, message)| (position.0, message)).collect())
+    let messages = found(disk)?.messages.into_iter();
+    Ok(messages.filter(|((queue, _), _)| *queue == QUEUE).map(|((_, at), message)| (at, message)).collect())
 }
 
 /// How many messages there are, if they are the first ones and as they were.
@@ -103,8 +153,7 @@ fn enqueue(journal: &Journal, queue: QueueId, position: u64, message: &Message) 
 }
 
 fn remove(journal: &Journal, queue: QueueId, position: u64) -> Lsn {
-    let position = Position(position);
-    journal.append(|batch| batch.record(&Record::Removed { queue, position }))
+    journal.append(|batch| batch.removed(queue, Position(position)))
 }
 
 /// A disk with a queue of `count` durable messages of `size`, each in a group of its own.
@@ -210,15 +259,16 @@ fn definitions_references_removals_and_marks_come_back() {
     });
     journal.close();
 
-    let (definitions, end) = found(&disk.after_crash(Crash::DropUnsynced)).unwrap();
+    let found = found(&disk.after_crash(Crash::DropUnsynced)).unwrap();
+    let Found { definitions, messages, end } = found;
     assert_eq!(end, journal.end().0);
     assert_eq!(definitions.exchanges, exchanges[..2]);
     assert_eq!(definitions.bindings, bindings[..2]);
     let [first, second] = &definitions.queues[..] else { panic!("two queues: {definitions:?}") };
     assert_eq!((&*first.name, first.id, first.content.delivered), ("queue 1", QUEUE, Position(4099)));
-    assert_eq!(first.content.messages.keys().collect::<Vec<_>>(), [&Position(5)]);
-    check(&first.content.messages[&Position(5)], 8, 10);
-    check(&second.content.messages[&Position(4)], 7, 20_000);
+    assert_eq!((positions(first), positions(second)), (vec![5], vec![4]));
+    check(&messages[&(QUEUE, 5)], 8, 10);
+    check(&messages[&(QueueId(2), 4)], 7, 20_000);
     assert_eq!(second.content.next, Position(5));
     // Stored once, though it went to three queues.
     let written: usize =

@@ -4,17 +4,21 @@
 //! without a timer. What nobody waits for is written within a few milliseconds and synced within the window.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::output::MAX_SLICES;
-use crate::storage::disk::{Disk, DiskFile, Open, write_all_at};
+use crate::storage::append::Buffer;
+use crate::storage::disk::{Disk, DiskFile, Open, read_exact_at, write_all_at};
 use crate::storage::file::{FILE_HEADER, FileHeader};
+use crate::storage::files::Begun;
 use crate::storage::group::{FIXED, GroupHeader, align};
-use crate::storage::journal::{Buffer, Parked, Shared};
+use crate::storage::journal::{Parked, Shared};
 use crate::storage::options::{JournalOptions, Sync};
+use crate::storage::recovery::Unproven;
 use crate::storage::room::{Room, is_full};
 
 /// How long records wait for more if nobody waits for them.
@@ -32,14 +36,19 @@ const AHEAD: u64 = 4 * 1024 * 1024;
 /// Between tries when the disk is full.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How much is written again at once.
+const AGAIN_CHUNK: usize = 1024 * 1024;
+
 /// Spare files kept for the next ones; more are removed.
 const SPARE_FILES: usize = 2;
 
 /// Where the journal ends, and what the next group continues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tail {
     /// The position behind the last record.
     pub(super) end: u64,
+    /// The body address behind the last item.
+    pub(super) address: u64,
     /// The next group's number.
     pub(super) sequence: u64,
     /// The last group's checksum.
@@ -67,13 +76,14 @@ struct Current {
     allocated: u64,
 }
 
-/// Starts the thread.
+/// Starts the thread. Before anything else it makes what is `unproven` durable.
 pub(super) fn start(
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
     room: Arc<Room>,
     options: JournalOptions,
     tail: Tail,
+    unproven: Option<Unproven>,
     failed: impl FnOnce(&io::Error) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let synced = tail.end;
@@ -88,8 +98,9 @@ pub(super) fn start(
         synced,
     };
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+        let _abort = AbortOnPanic;
         shared.inner.lock().writer = Some(std::thread::current());
-        if let Err(error) = writer.run() {
+        if let Err(error) = writer.prove(unproven).and_then(|()| writer.run()) {
             // Never tried again: after a failed sync nobody knows what is on disk.
             tracing::error!(%error, "the journal failed; nothing is confirmed any more");
             shared.failed.store(true, Ordering::Release);
@@ -98,7 +109,50 @@ pub(super) fn start(
     })
 }
 
+/// Nobody would write any more, and everybody would wait for it.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 impl Writer {
+    /// Makes durable what a start has read and built upon. It may be in the operating system's memory only; and after
+    /// a sync that failed it may be there, not on the disk, and not be written for another sync. So it is written again
+    /// as it was read, before all files and their names are synced.
+    fn prove(&mut self, unproven: Option<Unproven>) -> io::Result<()> {
+        let Some(Unproven { file, from, until, broken }) = unproven else { return Ok(()) };
+        let mut chunk = Vec::new();
+        self.write_again(&*file, 0..FILE_HEADER, &mut chunk)?;
+        self.write_again(&*file, from..until, &mut chunk)?;
+        if let Some(at) = broken {
+            // Or the group would still stand there when the next file has gone on without it.
+            self.write_or_wait(&*file, &[IoSlice::new(&[0; FIXED])], at)?;
+        }
+        let files: Vec<_> = {
+            let inner = self.shared.inner.lock();
+            inner.files.iter().filter_map(|file| Some(file.begun.as_ref()?.file.clone())).collect()
+        };
+        files.iter().try_for_each(|file| file.sync_all())?;
+        self.disk.sync_dir()?;
+        self.synced();
+        Ok(())
+    }
+
+    fn write_again(&self, file: &dyn DiskFile, range: Range<u64>, chunk: &mut Vec<u8>) -> io::Result<()> {
+        for at in range.clone().step_by(AGAIN_CHUNK) {
+            let len = usize::try_from(range.end - at).unwrap_or(AGAIN_CHUNK).min(AGAIN_CHUNK);
+            chunk.resize(len, 0);
+            read_exact_at(file, chunk, at)?;
+            self.write_or_wait(file, &[IoSlice::new(chunk)], at)?;
+        }
+        Ok(())
+    }
+
     fn run(&mut self) -> io::Result<()> {
         loop {
             let (buffer, stop) = self.next_buffer();
@@ -111,7 +165,7 @@ impl Writer {
                     }
                 }
                 None => {
-                    if self.unsynced_since.is_some() {
+                    if self.unsynced_since.is_some() || self.is_sync_wanted() {
                         self.sync()?;
                     }
                     if stop {
@@ -140,7 +194,8 @@ impl Writer {
             let unsynced = self.unsynced_since.is_some();
             let wait = {
                 let mut inner = self.shared.inner.lock();
-                let waited_for = !inner.waiters.is_empty();
+                let sync_wanted = inner.sync_waiters.iter().any(|(lsn, _)| *lsn > self.synced);
+                let waited_for = sync_wanted || !inner.waiters.is_empty();
                 inner.parked = Parked::No;
                 match inner.buffers.front() {
                     Some(_) if inner.stop || waited_for || gathered => {
@@ -154,7 +209,7 @@ impl Writer {
                     }
                     None if inner.stop => return (None, true),
                     None if until_sync.is_some_and(|left| left.is_zero()) => return (None, false),
-                    None if unsynced && waited_for => return (None, false),
+                    None if sync_wanted || unsynced && waited_for => return (None, false),
                     None => {
                         inner.parked = Parked::Idle;
                         until_sync.unwrap_or(IDLE)
@@ -166,19 +221,21 @@ impl Writer {
     }
 
     fn is_sync_wanted(&self) -> bool {
-        if self.options.sync != Sync::Always {
-            return false;
+        let inner = self.shared.inner.lock();
+        if inner.sync_waiters.iter().any(|(lsn, _)| *lsn > self.synced) {
+            return true;
         }
         let durable = self.shared.durable.load(Ordering::Acquire);
-        self.shared.inner.lock().waiters.iter().any(|(at, _)| at.durable.0 > durable)
+        self.options.sync == Sync::Always && inner.waiters.iter().any(|(at, _)| at.durable.0 > durable)
     }
 
     fn write(&mut self, mut buffer: Buffer) -> io::Result<()> {
-        self.open_file(buffer.file, buffer.base)?;
+        self.open_file(buffer.file)?;
+        let (bodies, bodies_len) = (buffer.address, buffer.bodies.queued());
         let bytes = buffer.records.len() as u64 + buffer.bodies.queued();
         let header = GroupHeader {
             records_len: u32::try_from(buffer.records.len()).map_err(io::Error::other)?,
-            bodies_len: buffer.bodies.len() as u64,
+            bodies_len,
             records: buffer.count,
             epoch: buffer.file,
             sequence: self.tail.sequence,
@@ -194,6 +251,7 @@ impl Writer {
         self.put(start, &fixed, &mut buffer)?;
         self.tail = Tail {
             end: buffer.base + u64::from(buffer.count),
+            address: bodies + bodies_len,
             sequence: self.tail.sequence + 1,
             chain: checksum,
         };
@@ -203,8 +261,10 @@ impl Writer {
             let mut inner = self.shared.inner.lock();
             if let Some(file) = inner.files.iter_mut().rev().find(|file| file.number == buffer.file) {
                 file.bytes = current.at.max(current.allocated);
+                file.bodies.push(bodies, start + header.len() - bodies_len, bodies_len);
             }
         }
+        self.shared.advance_address(self.tail.address);
         self.room.check_limit();
         self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
         let written = self.tail.end;
@@ -291,7 +351,7 @@ impl Writer {
     }
 
     /// Makes the file with `number` the current one.
-    fn open_file(&mut self, number: u64, base: u64) -> io::Result<()> {
+    fn open_file(&mut self, number: u64) -> io::Result<()> {
         if self.current.as_ref().is_some_and(|current| current.number == number) {
             return Ok(());
         }
@@ -301,9 +361,9 @@ impl Writer {
             self.synced();
         }
         let oldest = self.shared.inner.lock().files.front().map_or(number, |file| file.number);
-        let Tail { sequence, chain, .. } = self.tail;
-        let header = FileHeader { number, sequence, base, chain, oldest };
-        let (name, file) = loop {
+        let Tail { end: base, address, sequence, chain } = self.tail;
+        let header = FileHeader { number, sequence, base, chain, oldest, address };
+        let Begun { name, file } = loop {
             match self.begin_file(&header) {
                 Ok(begun) => break begun,
                 Err(error) => self.wait_for_room(error)?,
@@ -314,11 +374,9 @@ impl Writer {
         self.disk.sync_dir()?;
         let allocated = file.len()?;
         let mut inner = self.shared.inner.lock();
-        inner.spare.retain(|spare| *spare != name);
-        let unneeded: Vec<_> = inner.retired.extract_if(.., |file| file.number < oldest).collect();
-        inner.spare.extend(unneeded.into_iter().map(|file| file.name));
+        inner.spare.retain(|spare| spare.name != name);
         if let Some(state) = inner.files.iter_mut().find(|state| state.number == number) {
-            state.name = name;
+            state.begun = Some(Begun { name, file: file.clone() });
             state.bytes = allocated;
         }
         drop(inner);
@@ -326,23 +384,27 @@ impl Writer {
         self.remove_surplus()
     }
 
+    /// Removes spare files that are too many. Those that somebody reads from are looked at again with the next file.
     fn remove_surplus(&self) -> io::Result<()> {
-        let surplus: Vec<String> = {
+        let surplus: Vec<Begun> = {
             let mut inner = self.shared.inner.lock();
             let surplus = inner.spare.len().saturating_sub(SPARE_FILES);
-            inner.spare.drain(..surplus).collect()
+            let mut left = surplus;
+            let removed = inner.spare.extract_if(.., |spare| {
+                let goes = left > 0 && !spare.is_pinned();
+                left -= usize::from(goes);
+                goes
+            });
+            removed.collect()
         };
-        surplus.iter().try_for_each(|name| self.disk.remove(name))
+        surplus.iter().try_for_each(|spare| self.disk.remove(&spare.name))
     }
 
     /// Writes a header into a spare file, or a new one.
-    fn begin_file(&self, header: &FileHeader) -> io::Result<(String, Arc<dyn DiskFile>)> {
-        let spare = self.shared.inner.lock().spare.last().cloned();
-        let (name, file) = match spare {
-            Some(name) => {
-                let file = self.disk.open(&name, Open::Write)?;
-                (name, file)
-            }
+    fn begin_file(&self, header: &FileHeader) -> io::Result<Begun> {
+        let spare = self.shared.inner.lock().spare.iter().rev().find(|spare| !spare.is_pinned()).cloned();
+        let begun = match spare {
+            Some(spare) => spare,
             None => {
                 let name = format!("journal-{:08}", header.number);
                 let file = match self.disk.open(&name, Open::Create) {
@@ -352,16 +414,16 @@ impl Writer {
                     }
                     other => other?,
                 };
-                (name, file)
+                Begun { name, file }
             }
         };
-        write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0)?;
-        Ok((name, file))
+        write_all_at(&*begun.file, &mut [IoSlice::new(&header.encode())], 0)?;
+        Ok(begun)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         if let Some(current) = &self.current
-            && self.options.sync != Sync::Never
+            && (self.options.sync != Sync::Never || self.is_sync_wanted())
         {
             current.file.sync_data()?;
             self.synced();
@@ -375,7 +437,11 @@ impl Writer {
     fn synced(&mut self) {
         self.unsynced_since = None;
         self.synced = self.tail.end;
+        self.shared.synced.store(self.synced, Ordering::Release);
         self.shared.advance(self.tail.end, self.tail.end);
+        let mut inner = self.shared.inner.lock();
+        let reached = inner.sync_waiters.extract_if(.., |(lsn, _)| *lsn <= self.synced);
+        reached.for_each(|(_, waiting)| waiting.unpark());
     }
 }
 

@@ -123,7 +123,9 @@ impl Watch {
         let disk = self.disk.after_crash(how);
         let bounds = match (journal, progress) {
             (Some(journal), Some(progress)) => {
-                let durable = if self.synced { progress.durable.0 } else { self.opening.durable };
+                // What a start found may be durable without the journal's knowing it yet.
+                let told = if self.synced { progress.durable.0 } else { 0 };
+                let durable = told.max(self.opening.durable);
                 Bounds { durable, written: progress.written.0, end: journal.end().0 }
             }
             _ => self.opening,

@@ -21,6 +21,7 @@ use crate::broker::queue_cell::{QueueCell, QueueSpec};
 use crate::channel::gates::Gate;
 use crate::ids::QueueId;
 use crate::lock::{Rank, RankedRwLock};
+use crate::message::Message;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::routing::{BindingSpec, Destination, Removed, Router};
 use crate::storage::image::{Definitions, NamedQueue};
@@ -65,12 +66,13 @@ impl Topology {
 }
 
 impl VHost {
-    /// A vhost with what was durable in it before a restart.
+    /// A vhost with what was durable in it before a restart. `loaded` has the messages by address.
     pub(super) fn restored(
         name: String,
         journal: Arc<Journal>,
         last_queue: Arc<AtomicU64>,
         definitions: Definitions,
+        loaded: &HashMap<u64, Message>,
     ) -> Arc<Self> {
         let mut topology = Topology { router: Router::with_predeclared(), ..Topology::default() };
         for exchange in definitions.exchanges {
@@ -78,7 +80,7 @@ impl VHost {
         }
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
             let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
-            topology.add(QueueCell::restored(id, spec, journal.clone(), content));
+            topology.add(QueueCell::restored(id, spec, journal.clone(), content, loaded));
         }
         for BindingSpec { source, destination, key, arguments } in definitions.bindings {
             if let Err(error) = topology.router.bind(&source, &destination, &key, &arguments) {
@@ -92,7 +94,7 @@ impl VHost {
     /// A vhost with nothing in it, alone on its journal.
     #[cfg(test)]
     fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
-        Self::restored(name.to_owned(), journal, Arc::default(), Definitions::default())
+        Self::restored(name.to_owned(), journal, Arc::default(), Definitions::default(), &HashMap::new())
     }
 
     /// Appends all durable definitions to the journal again, in one batch.

@@ -88,9 +88,11 @@ fn a_message_that_went_bad_is_missing_in_all_its_queues() {
     let (name, content) = the_file(&disk);
     let (start, header, _) = groups(&content)[0];
     let in_first = start + FIXED as u64 + u64::from(header.records_len) + 100;
-    let (definitions, _) = found(&flipped(&disk, &name, in_first, 0)).unwrap();
+    let Found { definitions, messages, .. } = found(&flipped(&disk, &name, in_first, 0)).unwrap();
+    assert!(messages.keys().eq(&[(QueueId(1), 1), (QueueId(2), 1)]));
     for queue in &definitions.queues[..2] {
-        assert_eq!(queue.content.messages.keys().collect::<Vec<_>>(), [&Position(1)]);
+        // Known to be there, and damaged.
+        assert_eq!(positions(queue), [0, 1]);
         assert_eq!(queue.content.next, Position(2));
     }
 }

@@ -4,9 +4,16 @@ use super::*;
 use crate::storage::simulated_disk::{Call, FaultKind, When};
 
 /// What a checkpoint does, for queues as `live` has them.
-fn retire(journal: &Journal, live: &BTreeMap<(QueueId, u64), Message>, between: impl FnOnce()) -> bool {
-    let Some(bound) = journal.begin_retire(journal.end(), 1) else { return false };
-    let stored = |message: &Message| (1..=bound.0).contains(&message.stored_at());
+fn retire(
+    disk: &SimulatedDisk,
+    journal: &Journal,
+    live: &BTreeMap<(QueueId, u64), Message>,
+    between: impl FnOnce(),
+) -> bool {
+    // A file is retired only when the next one is on disk.
+    assert!(journal.wait_durable(journal.end()));
+    let Some(retiring) = journal.begin_retire(journal.end(), 1) else { return false };
+    let stored = |message: &Message| (1..retiring.below).contains(&message.stored_at());
     let needed: Vec<_> = live.iter().filter(|(_, message)| stored(message)).collect();
     between();
     (1..=3).map(QueueId).for_each(|id| {
@@ -16,19 +23,14 @@ fn retire(journal: &Journal, live: &BTreeMap<(QueueId, u64), Message>, between: 
         journal.append(|batch| batch.store_again(*queue, Position(*position), message));
     }
     assert!(journal.wait_durable(journal.end()));
+    say_needed(disk, retiring.oldest).unwrap();
     journal.end_retire();
     true
 }
 
 #[track_caller]
 fn is_there(disk: &SimulatedDisk, live: &BTreeMap<(QueueId, u64), Message>) {
-    let (definitions, _) = found(disk).unwrap();
-    let mut found = BTreeMap::new();
-    for queue in definitions.queues {
-        for (position, message) in queue.content.messages {
-            found.insert((queue.id, position.0), message);
-        }
-    }
+    let found = found(disk).unwrap().messages;
     assert_eq!(found.keys().collect::<Vec<_>>(), live.keys().collect::<Vec<_>>());
     for (place, message) in live {
         assert!(found[place].body() == message.body(), "{place:?}");
@@ -55,7 +57,7 @@ fn a_message_published_to_another_queue_while_its_file_is_retired_stays_there() 
     fill(0);
     // The publisher has put it into the first queue and comes to the second only now.
     let mut second = None;
-    assert!(retire(&journal, &live, || {
+    assert!(retire(&disk, &journal, &live, || {
         let position = Position(0);
         journal.append(|batch| {
             let message = batch.own(fanned_out.clone());
@@ -69,7 +71,7 @@ fn a_message_published_to_another_queue_while_its_file_is_retired_stays_there() 
     is_there(&disk, &live);
     for round in 2..8 {
         fill(100 * round);
-        assert!(retire(&journal, &live, || {}));
+        assert!(retire(&disk, &journal, &live, || {}));
         is_there(&disk, &live);
     }
 }
@@ -82,18 +84,15 @@ fn a_crash_at_any_call_while_files_are_retired_and_used_again_loses_nothing() {
         let mut live = BTreeMap::new();
         let mut ended = false;
         if let Ok((journal, _)) = open_with(&disk, small()) {
-            ended = rounds(&journal, &mut live);
+            ended = rounds(&disk, &journal, &mut live);
         }
         for how in Crash::EACH.into_iter().chain([0, 20, 60].map(|bytes| Crash::TearLast { bytes })) {
-            let (definitions, _) = found(&disk.after_crash(how)).unwrap_or_else(|error| {
+            let kept = found(&disk.after_crash(how)).unwrap_or_else(|error| {
                 panic!("{how:?} at {operation}: {error}\n{:?}", disk.snapshot().keys());
             });
-            let kept: Vec<_> = definitions.queues.iter().flat_map(|queue| &queue.content.messages).collect();
-            let kept: BTreeMap<u64, &Message> =
-                kept.into_iter().map(|(at, message)| (at.0, message)).collect();
-            for ((_, position), message) in &live {
-                let found =
-                    kept.get(position).unwrap_or_else(|| panic!("{position}: {how:?} at {operation}"));
+            for (place, message) in &live {
+                let found = kept.messages.get(place);
+                let found = found.unwrap_or_else(|| panic!("{place:?}: {how:?} at {operation}"));
                 assert!(found.body() == message.body());
             }
         }
@@ -112,7 +111,7 @@ fn a_file_whose_name_was_not_synced_is_not_lost_by_the_next_process() {
         let (journal, _) = open_with(&disk, small()).unwrap();
         disk.fail(When::Nth(Call::SyncDir, nth), FaultKind::Io);
         let mut live = BTreeMap::new();
-        let ended = rounds(&journal, &mut live);
+        let ended = rounds(&disk, &journal, &mut live);
         drop(journal);
         if ended {
             assert!(nth > 5, "{nth}");
@@ -126,13 +125,10 @@ fn a_file_whose_name_was_not_synced_is_not_lost_by_the_next_process() {
                 journal.wait_durable(enqueue(&journal, QUEUE, 99, &message(99, 10)))
             });
             for how in [Crash::DropUnsynced, Crash::KeepContents] {
-                let (definitions, _) = found(&next.after_crash(how))
+                let found = found(&next.after_crash(how))
                     .unwrap_or_else(|error| panic!("{how:?} at {operation} after {nth}: {error}"));
-                let queue = definitions.queues.iter().find(|queue| queue.id == QUEUE);
-                let there =
-                    |position| queue.is_some_and(|queue| queue.content.messages.contains_key(&position));
-                assert!(live.keys().all(|(_, position)| there(Position(*position))));
-                assert!(!appended || there(Position(99)));
+                assert!(live.keys().all(|place| found.messages.contains_key(place)));
+                assert!(!appended || found.messages.contains_key(&(QUEUE, 99)));
             }
             if appended {
                 break;
@@ -143,7 +139,7 @@ fn a_file_whose_name_was_not_synced_is_not_lost_by_the_next_process() {
 
 /// Publishes, consumes and retires several files at a time. `live` holds what is durable and not removed. Returns
 /// whether it came to its end.
-fn rounds(journal: &Journal, live: &mut BTreeMap<(QueueId, u64), Message>) -> bool {
+fn rounds(disk: &SimulatedDisk, journal: &Journal, live: &mut BTreeMap<(QueueId, u64), Message>) -> bool {
     declare(journal, QUEUE);
     for n in 0..60 {
         let made = message(n, 700);
@@ -157,14 +153,17 @@ fn rounds(journal: &Journal, live: &mut BTreeMap<(QueueId, u64), Message>) -> bo
         }
         if n % 20 == 19 {
             for _ in 0..4 {
-                let Some(bound) = journal.begin_retire(journal.end(), 1) else { break };
+                let Some(retiring) = journal.begin_retire(journal.end(), 1) else { break };
                 declare(journal, QUEUE);
                 for ((queue, position), message) in live.iter() {
-                    if (1..=bound.0).contains(&message.stored_at()) {
+                    if (1..retiring.below).contains(&message.stored_at()) {
                         journal.append(|batch| batch.store_again(*queue, Position(*position), message));
                     }
                 }
                 if !journal.wait_durable(journal.end()) {
+                    return false;
+                }
+                if say_needed(disk, retiring.oldest).is_err() {
                     return false;
                 }
                 journal.end_retire();
@@ -179,12 +178,12 @@ fn retired_files_are_used_again_and_surplus_ones_removed() {
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open_with(&disk, small()).unwrap();
     let mut live = BTreeMap::new();
-    assert!(rounds(&journal, &mut live));
+    assert!(rounds(&disk, &journal, &mut live));
     for n in 100..400 {
         assert!(journal.wait_durable(enqueue(&journal, QUEUE, n, &message(n, 700))));
         remove(&journal, QUEUE, n);
         while journal.surplus(60_000, u64::MAX) > 0 {
-            retire(&journal, &live, || {});
+            retire(&disk, &journal, &live, || {});
         }
     }
     let files = disk.snapshot().len();
@@ -201,8 +200,10 @@ fn a_batch_without_records_never_leaves_a_gap_between_files() {
         assert!(journal.wait_durable(enqueue(&journal, QUEUE, n, &message(n, 2000))));
         // It begins a file if the last one is full, and puts nothing into it.
         journal.append(|_| {});
-        if n % 10 == 9 && journal.begin_retire(journal.end(), 5).is_some() {
-            // So many retired files make the next record begin one, though one is planned already.
+        if n % 10 == 9
+            && let Some(retiring) = journal.begin_retire(journal.end(), 5)
+        {
+            say_needed(&disk, retiring.oldest).unwrap();
             journal.end_retire();
             journal.append(|_| {});
         }

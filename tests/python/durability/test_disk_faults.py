@@ -1,6 +1,5 @@
 """A disk that fails: nothing is confirmed that is not on it, and nothing that was confirmed is lost."""
 
-import signal
 import time
 
 import pika
@@ -179,6 +178,29 @@ def test_a_full_disk_does_not_keep_the_broker_from_ending(broken, on):
     assert broker.wait(15) != 0, "it has lost unconfirmed messages and says that all is well"
 
 
+@pytest.mark.parametrize("fault", ["pwritev:error=ENOSPC:when=1..25", "pwritev:error=EDQUOT:when=1..25"])
+def test_it_starts_on_a_full_disk(on, broken, fault):
+    """What a killed process left in the operating system's memory is served at once, and durable when there is room."""
+    broker = on()
+    confirmed = []
+    assert publish_until_it_fails(broker, 5, confirmed) is None
+    broker.kill()
+    broker, strace = broken(fault)
+    eventually(lambda: broker.has_logged("the disk is full"), "the disk is full")
+    connection = pika.BlockingConnection(broker.parameters())
+    reader = Consumer(connection.channel(), "q")
+    assert [int(delivery.body) for delivery in reader.take(5)] == confirmed
+    # The retries go on for five seconds.
+    assert not broker.has_logged("has room again")
+    publisher = connection.channel()
+    publisher.confirm_delivery()
+    publish(publisher, "", "q", "5", properties=PERSISTENT)
+    assert broker.has_logged("has room again")
+    assert strace.injected() == 25
+    broker.kill()
+    assert numbers(on()) == [*confirmed, 5]
+
+
 def test_a_limit_of_the_file_size_is_an_error_and_not_a_signal(on):
     """SIGXFSZ would kill the process without a word."""
     broker = on(wrapper=["prlimit", "--fsize=3000000", "--"])
@@ -210,10 +232,10 @@ def test_killed_between_two_removals_of_journal_files(broken, on):
             publish(channel, "", "q", "x" * 60_000, properties=PERSISTENT)
             time.sleep(0.1)
     except pika.exceptions.AMQPError:
-        assert broker.wait() == -signal.SIGKILL
-    if broker.running():
-        # How many files are removed depends on how fast it was; fewer than two do not end it.
-        assert sum("unlinkat(" in line for line in strace.lines()) < 2
+        pass
+    # How many files are removed depends on how fast it was; fewer than two do not end it.
+    if sum("unlinkat(" in line for line in strace.lines()) < 2:
         broker.kill()
+    eventually(lambda: not broker.running(), "the second removal kills it")
     again = on(settings)
     assert drain(pika.BlockingConnection(again.parameters()).channel(), "keep") == ["kept"]
