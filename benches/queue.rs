@@ -12,7 +12,7 @@ use leveret::message::{Body, Message, MessageBuilder};
 use leveret::output::Output;
 use leveret::protocol::frame::{FrameKind, begin_frame, end_frame};
 use leveret::protocol::properties::{Properties, PropertiesBuilder};
-use leveret::queue::{ConsumerSpec, Link, Push, Queue, Settle};
+use leveret::queue::{ConsumerSpec, Get, Link, Push, Queue, Settle};
 
 /// What RabbitMQ's clients agree on.
 const FRAME_MAX: u32 = 131_072;
@@ -68,7 +68,7 @@ fn queue(consumers: usize, prefetch: u16, no_ack: bool) -> (Queue<Sink>, Vec<Con
 fn round(queue: &mut Queue<Sink>, consumer: ConsumerId, message: &Message, count: u64, how: Settle) {
     let first = queue.next_position().0;
     for _ in 0..count {
-        queue.publish(message.clone());
+        queue.publish(message.clone(), false);
     }
     queue.deliver(&mut Vec::new());
     queue.settle(Some(consumer), (first..first + count).map(Position), how, |position, message| {
@@ -103,7 +103,7 @@ fn push_and_ack_through_many_consumers(bencher: Bencher<'_, '_>, consumers: usiz
     bencher.counter(ItemsCount::new(consumers)).bench_local(|| {
         let first = queue.next_position().0;
         for _ in &ids {
-            queue.publish(message.clone());
+            queue.publish(message.clone(), false);
         }
         queue.deliver(&mut Vec::new());
         for (&id, position) in ids.iter().zip(first..) {
@@ -118,7 +118,7 @@ fn requeue_1000(bencher: Bencher<'_, '_>, every: usize) {
     let (mut queue, ids) = queue(1, 0, false);
     let message = message(16);
     for _ in 0..1000 {
-        queue.publish(message.clone());
+        queue.publish(message.clone(), false);
     }
     queue.deliver(&mut Vec::new());
     bencher.counter(ItemsCount::new(1000 / every)).bench_local(|| {
@@ -134,12 +134,12 @@ fn drain_10000_ready_by_get(bencher: Bencher<'_, '_>) {
     let filled = || {
         let (mut queue, _) = queue(0, 0, false);
         for _ in 0..10_000 {
-            queue.publish(message.clone());
+            queue.publish(message.clone(), false);
         }
         queue
     };
     bencher.counter(ItemsCount::new(10_000u64)).with_inputs(filled).bench_local_values(|mut queue| {
-        while let Some(got) = queue.get(true) {
+        while let Get::Got(got) = queue.get(true) {
             queue.settle(None, std::iter::once(got.position), Settle::Ack, |_, _| {});
         }
         queue

@@ -21,6 +21,9 @@ use crate::protocol::reply::MethodId;
 /// Content class, weight and body size before the property flags in a header payload.
 const HEADER_FIXED: usize = 12;
 
+/// Bytes that storage puts before a message: two lengths and a checksum.
+pub const ITEM_HEADER: usize = 12;
+
 /// Stands in a message's frames until a delivery puts its channel there. Zero would not be a content frame's.
 const ANY_CHANNEL: u16 = 1;
 
@@ -149,6 +152,12 @@ impl Message {
     #[must_use]
     pub fn stored(&self) -> (&[u8], Option<&Bytes>) {
         (self.bytes(), self.meta().large.as_ref())
+    }
+
+    /// How many bytes it takes where it is stored, the header of its item included.
+    #[must_use]
+    pub fn stored_len(&self) -> u64 {
+        (ITEM_HEADER + self.wire_size()) as u64
     }
 
     /// The checksum of what is stored.

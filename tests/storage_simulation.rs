@@ -8,6 +8,7 @@
 //!
 //! The writer is a real thread, so that a run is not exactly repeatable; the seed and the place are told all the
 //! same. `LEVERET_SIM_SEEDS=n` runs n seeds with every kind of crash at every call, from `LEVERET_SIM_FIRST` on.
+//! `LEVERET_SIM_KEEP=dir` keeps the files of a disk on which something was missing, and what was done on it.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
@@ -36,7 +37,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use check::Expected;
-use life::{Life, ME, queue_declare, vhost};
+use life::{Life, ME, get, queue_declare, vhost};
 use messages::Messages;
 use model::History;
 use watched::{Bounds, Density, Photograph, Watch};
@@ -114,7 +115,9 @@ impl World {
         broker.journal.close();
         if photographs.is_empty() {
             let disk = disk.after_crash(Crash::KeepAll);
-            let bounds = Bounds::exactly(broker.journal.end().0);
+            // All of it, unless the disk has failed.
+            let written = broker.journal.progress().written.0;
+            let bounds = Bounds { durable: written, written, end: broker.journal.end().0 };
             return vec![Photograph { disk, how: Crash::KeepAll, bounds, before: "nothing".to_owned() }];
         }
         photographs
@@ -144,13 +147,27 @@ impl World {
         let copy = Arc::new(disk.after_crash(Crash::KeepAll));
         match self.expected().check(copy, bounds.least(*how), bounds.end) {
             Ok(end) => end,
-            Err(error) => panic!(
-                "seed {}, {place}, {:?}: after {how:?} before {before} ({bounds:?}): {error}\n{:?}",
-                self.seed,
-                self.options,
-                listing(disk)
-            ),
+            Err(error) => {
+                self.keep(disk);
+                panic!(
+                    "seed {}, {place}, {:?}: after {how:?} before {before} ({bounds:?}): {error}\n{:?}",
+                    self.seed,
+                    self.options,
+                    listing(disk)
+                )
+            }
         }
+    }
+
+    /// Keeps what is on a disk that failed, and the history, for whoever looks into it.
+    fn keep(&self, disk: &SimulatedDisk) {
+        let Ok(directory) = std::env::var("LEVERET_SIM_KEEP") else { return };
+        let directory = std::path::Path::new(&directory).join(format!("seed-{}", self.seed));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        for (name, content) in disk.snapshot() {
+            std::fs::write(directory.join(name), content).expect("a file");
+        }
+        std::fs::write(directory.join("history"), format!("{:#?}", self.history)).expect("a file");
     }
 
     /// Crashes while a broker starts on what another crash left, at `end`.
@@ -226,7 +243,7 @@ fn flags_after(
     let looking = open(&after.after_crash(Crash::KeepAll));
     let cell = vhost(&looking).find_queue("q0", ME).expect("a queue");
     let mut flags = Vec::new();
-    while let GetResult::Got(got) = cell.get(false) {
+    while let GetResult::Got(got) = get(&cell) {
         messages.check(&got.message).expect("as it was sent");
         flags.push(got.redelivered);
     }
@@ -253,7 +270,7 @@ fn what_came_after_a_restart_and_was_not_delivered_is_not_flagged() {
     assert_eq!(flags, [false; 0]);
     let (flags, disk) = flags_after(&disk, &mut messages, |cell, messages| {
         publish(cell, messages);
-        assert!(matches!(cell.get(false), GetResult::Got(_)));
+        assert!(matches!(get(cell), GetResult::Got(_)));
     });
     assert_eq!(flags, [true]);
     let (flags, _) = flags_after(&disk, &mut messages, publish);

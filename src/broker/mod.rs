@@ -4,13 +4,14 @@
 //! [`Rank`](crate::lock::Rank); nothing here waits or knows a socket.
 
 pub mod alarms;
-mod checkpoint;
+pub mod checkpoint;
 pub mod names;
-mod needed;
 pub mod options;
 pub mod outlet;
 pub mod queue_cell;
 pub mod registry;
+mod spill;
+mod storage;
 pub mod transaction;
 pub mod users;
 pub mod vhost;
@@ -18,21 +19,20 @@ pub mod vhost;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::alarms::Alarms;
 use crate::broker::names::Names;
 use crate::broker::options::BrokerOptions;
 use crate::broker::registry::Registry;
+use crate::broker::storage::Storage;
 use crate::broker::users::{User, Users};
 use crate::broker::vhost::VHost;
-use crate::message::Message;
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::storage::bodies::Bodies;
 use crate::storage::disk::Disk;
-use crate::storage::image::{Definitions, Image};
-use crate::storage::journal::{Base, Journal};
+use crate::storage::image::Image;
+use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
 
@@ -51,52 +51,11 @@ pub struct Broker {
     pub names: Names,
     /// Where durable changes go.
     pub journal: Arc<Journal>,
+    bodies: Arc<Bodies>,
     vhosts: HashMap<String, Arc<VHost>>,
+    /// The last number given to a queue.
+    last_queue: Arc<AtomicU64>,
     storage: Option<Storage>,
-}
-
-/// What a broker with a disk has.
-struct Storage {
-    options: JournalOptions,
-    disk: Arc<dyn Disk>,
-    /// Keeps other processes off the directory.
-    _lock: Mutex<Box<dyn Send>>,
-}
-
-impl std::fmt::Debug for Storage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Storage").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// What a broker begins with.
-#[derive(Default)]
-struct Content {
-    vhosts: Vec<(String, Definitions)>,
-    last_queue: u64,
-    /// Messages in queues by their address, but those that are damaged.
-    messages: HashMap<u64, Message>,
-}
-
-impl Content {
-    /// Reads all messages of an image.
-    fn load(mut image: Image, configured: &[String], journal: &Journal) -> io::Result<Self> {
-        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
-        let kept = image.vhosts().map(str::to_owned).filter(|name| !configured.contains(name));
-        let names: Vec<String> =
-            kept.collect::<Vec<_>>().into_iter().chain(configured.iter().cloned()).collect();
-        let vhosts: Vec<_> = names.into_iter().map(|name| (name.clone(), image.take(&name))).collect();
-        let mut messages = HashMap::new();
-        let queues = vhosts.iter().flat_map(|(_, definitions)| &definitions.queues);
-        for stored in queues.flat_map(|queue| &queue.content.messages) {
-            if !messages.contains_key(&stored.address)
-                && let Some(message) = journal.read(stored.address, u64::from(stored.stored_len))?
-            {
-                messages.insert(stored.address, message);
-            }
-        }
-        Ok(Self { vhosts, last_queue: image.last_queue(), messages })
-    }
 }
 
 impl Broker {
@@ -109,9 +68,8 @@ impl Broker {
     /// A broker on a given journal that keeps nothing; `seed` makes its generated names repeat.
     #[must_use]
     pub fn with_journal(options: BrokerOptions, journal: Journal, seed: Option<u64>) -> Arc<Self> {
-        let vhosts = options.vhosts.iter().map(|name| (name.clone(), Definitions::default())).collect();
-        let content = Content { vhosts, ..Content::default() };
-        Self::restored(options, Arc::new(journal), content, seed, None)
+        let bodies = Bodies::in_memory(Arc::new(journal));
+        Self::restored(options, bodies, Image::default(), seed, None)
     }
 
     /// A broker that keeps what is durable on `disk`, with what is there. `failed` is called once if storage cannot
@@ -125,39 +83,50 @@ impl Broker {
         journal: JournalOptions,
         failed: impl FnOnce(&io::Error) + Send + 'static,
     ) -> io::Result<Arc<Self>> {
-        let lock = disk.lock()?;
-        let base = Base { image: Image::default(), oldest: needed::read(&*disk)? };
-        let (opened, image) = Journal::open(disk.clone(), journal, base, failed)?;
-        let content = Content::load(image, &options.vhosts, &opened)?;
-        let storage = Storage { options: journal, disk, _lock: Mutex::new(lock) };
-        Ok(Self::restored(options, Arc::new(opened), content, None, Some(storage)))
+        let (storage, journal, image) = Storage::open(disk, journal, failed)?;
+        let bodies = Bodies::on_disk(Arc::new(journal), storage.segments.clone())?;
+        Ok(Self::restored(options, bodies, image, None, Some(storage)))
     }
 
     fn restored(
         options: BrokerOptions,
-        journal: Arc<Journal>,
-        content: Content,
+        bodies: Bodies,
+        mut image: Image,
         seed: Option<u64>,
         storage: Option<Storage>,
     ) -> Arc<Self> {
-        let Content { vhosts, last_queue, messages } = content;
-        let last_queue = Arc::new(AtomicU64::new(last_queue));
-        let vhost = |(name, definitions): (String, Definitions)| {
-            let vhost =
-                VHost::restored(name.clone(), journal.clone(), last_queue.clone(), definitions, &messages);
-            (name, vhost)
+        let bodies = Arc::new(bodies);
+        let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
+        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
+        let kept = image.vhosts().map(str::to_owned).filter(|name| !options.vhosts.contains(name));
+        let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
+        let vhost = |name: String| {
+            let definitions = image.take(&name);
+            (name.clone(), VHost::restored(name, bodies.clone(), last_queue.clone(), definitions))
         };
-        let vhosts = vhosts.into_iter().map(vhost).collect();
+        let vhosts = names.into_iter().map(vhost).collect();
         Arc::new(Self {
             users: Users::new(&options.users),
             registry: Registry::new(options.max_connections, options.max_handshakes),
-            alarms: Alarms::new(journal.room().map(Room::alarm).unwrap_or_default()),
+            alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             names: Names::new(seed),
             vhosts,
+            last_queue,
             cluster_name: options.cluster_name,
-            journal,
+            journal: bodies.journal.clone(),
+            bodies,
             storage,
         })
+    }
+
+    fn last_queue(&self) -> u64 {
+        self.last_queue.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no room on the disk: the journal waits, or the last checkpoint was given up.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.journal.is_full() || self.storage.as_ref().is_some_and(Storage::is_full)
     }
 
     /// The vhost that `user` wants to open.

@@ -3,17 +3,20 @@
 //! Journal records and deliveries are made inside the lock, so that both have the queue's order; wakes happen after
 //! it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod folding;
 
-use crate::broker::outlet::OutletLink;
+use std::sync::{Arc, Weak};
+
+use crate::broker::outlet::{Outlet, OutletLink};
 use crate::ids::{ConnectionId, ConsumerId, Lsn, Position, QueueId};
 use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
-use crate::queue::{Closed, ConsumerSpec, Depth, ExclusiveUse, Got, Purged, Queue, Settle};
-use crate::storage::image::{QueueImage, StoredMessage};
-use crate::storage::journal::{Append, Journal};
+use crate::queue::{
+    Closed, ConsumerSpec, Depth, ExclusiveUse, Get, Got, Load, Purged, Queue, Restored, Settle,
+};
+use crate::storage::bodies::{Bodies, Outcome, Problem, Read};
+use crate::storage::journal::Append;
 use crate::storage::record::Record;
 
 /// What a queue was declared as.
@@ -38,8 +41,9 @@ pub struct QueueCell {
     pub id: QueueId,
     /// What it was declared as.
     pub spec: QueueSpec,
-    journal: Arc<Journal>,
+    bodies: Arc<Bodies>,
     state: RankedMutex<State>,
+    me: Weak<Self>,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,10 @@ pub(super) struct State {
     pub(super) gone: bool,
     /// The journal says that messages below may have been delivered.
     delivered_mark: Position,
+    /// Something changed that the catalogue has to say.
+    changed: bool,
+    /// Connections whose basic.get found that the next message has to be read first.
+    getters: Vec<Arc<Outlet>>,
 }
 
 /// How far ahead of the deliveries a queue marks them in the journal: one record for so many messages.
@@ -73,53 +81,87 @@ pub enum GetResult {
     Got(Got),
     /// Nothing is ready.
     Empty,
+    /// The next message is being read. The connection is woken when it is there, or somebody else has it.
+    Absent,
     /// The queue was deleted meanwhile.
     Gone,
 }
 
 impl QueueCell {
-    pub(super) fn new(id: QueueId, spec: QueueSpec, journal: Arc<Journal>) -> Arc<Self> {
-        Self::with_queue(id, spec, journal, Queue::new(), Position::default())
+    pub(super) fn new(id: QueueId, spec: QueueSpec, bodies: Arc<Bodies>) -> Arc<Self> {
+        Self::with_queue(id, spec, bodies, Queue::new(), Position::default())
     }
 
-    /// A queue with the content it had before a restart. `loaded` has its messages by address, but those that are
-    /// damaged.
+    /// A queue with the content it had before a restart.
     pub(super) fn restored(
         id: QueueId,
         spec: QueueSpec,
-        journal: Arc<Journal>,
-        content: QueueImage,
-        loaded: &HashMap<u64, Message>,
+        bodies: Arc<Bodies>,
+        mut content: Restored,
     ) -> Arc<Self> {
-        let QueueImage { messages, delivered, next, .. } = content;
-        let messages = messages.into_iter().filter_map(|StoredMessage { position, address, .. }| {
-            let message = loaded.get(&address).cloned();
-            if message.is_none() {
-                let queue = &spec.name;
-                tracing::error!(queue, %position, "a stored message is damaged; it is left out");
-            }
-            Some((position, message?))
-        });
+        let delivered = content.delivered;
         // Past the mark, so that a new message is not taken for one that may have been delivered.
-        let queue = Queue::restored(messages, delivered, next.max(delivered));
-        Self::with_queue(id, spec, journal, queue, delivered)
+        content.next = content.next.max(delivered);
+        Self::with_queue(id, spec, bodies, Queue::restored(content), delivered)
     }
 
     fn with_queue(
         id: QueueId,
         spec: QueueSpec,
-        journal: Arc<Journal>,
+        bodies: Arc<Bodies>,
         queue: Queue<OutletLink>,
         delivered_mark: Position,
     ) -> Arc<Self> {
-        let state = State { queue, gone: false, delivered_mark };
-        Arc::new(Self { id, spec, journal, state: RankedMutex::new(Rank::Queue, state) })
+        let state = State { queue, gone: false, delivered_mark, changed: true, getters: Vec::new() };
+        let state = RankedMutex::new(Rank::Queue, state);
+        Arc::new_cyclic(|me| Self { id, spec, bodies, state, me: me.clone() })
     }
 
-    /// Delivers from a queue that is locked, and marks in the journal how far.
+    /// Delivers from a queue that is locked, marks in the journal how far, and sees to what is in memory.
     pub(super) fn deliver(&self, state: &mut State, wakes: &mut Vec<OutletLink>) {
+        let paging = state.queue.is_paging();
+        if paging {
+            state.queue.note_written(self.bodies.journal.written_address());
+        }
         state.queue.deliver(wakes);
         self.mark_delivered(state);
+        self.note_freed(state);
+        if paging {
+            state.queue.relieve();
+            self.load(state);
+        }
+    }
+
+    /// Has read what a queue that is locked needs next.
+    fn load(&self, state: &mut State) {
+        let Some(load) = state.queue.plan_load() else { return };
+        let Some(cell) = self.me.upgrade() else { return };
+        self.bodies.submit(Box::new(move || cell.carry_out(load)));
+    }
+
+    /// Reads, and delivers what was read.
+    fn carry_out(&self, load: Load) {
+        let Outcome { read, problems } = self.bodies.read(self.id, load);
+        let mut wakes = Vec::new();
+        let (damaged, getters) = {
+            // Of a queue that was deleted meanwhile nothing is wanted, but who waits for it is to be told.
+            let mut state = self.state.lock();
+            let damaged = match read {
+                Read::Places(found) => state.queue.loaded(found),
+                Read::Run { unread, next, found, gaps } => state.queue.loaded_run(&unread, next, found, gaps),
+            };
+            self.deliver(&mut state, &mut wakes);
+            (damaged, std::mem::take(&mut state.getters))
+        };
+        wake(wakes);
+        getters.iter().for_each(|outlet| outlet.wake());
+        // Otherwise they were moved or removed while they were read.
+        if damaged > 0 {
+            tracing::error!(queue = ?self.spec.name, messages = damaged, "stored messages are left out of the queue");
+            for Problem { file, offset, why } in problems {
+                tracing::error!(queue = ?self.spec.name, file, offset, "{why}");
+            }
+        }
     }
 
     fn mark_delivered(&self, state: &mut State) {
@@ -130,41 +172,10 @@ impl QueueCell {
             return;
         }
         let position = Position(delivered.0 + MARK_AHEAD);
-        self.journal.append(|batch| batch.record(&Record::DeliveredThrough { queue: self.id, position }));
+        let record = Record::DeliveredThrough { queue: self.id, position };
+        self.bodies.journal.append(|batch| batch.record(&record));
         state.delivered_mark = position;
-    }
-
-    /// The positions of the messages that are stored below a body address.
-    pub(super) fn stored_below(&self, address: u64) -> Vec<Position> {
-        let state = self.state.lock();
-        let stored =
-            state.queue.messages().filter(|(_, message)| (1..address).contains(&message.stored_at()));
-        stored.map(|(position, _)| position).collect()
-    }
-
-    /// Stores those of these messages again that are still there.
-    pub(super) fn store_again(&self, positions: &[Position]) {
-        let mut state = self.state.lock();
-        if state.gone {
-            return;
-        }
-        let queue = &mut state.queue;
-        self.journal.append(|batch| {
-            for &position in positions {
-                if let Some(message) = queue.message(position) {
-                    batch.store_again(self.id, position, message);
-                }
-            }
-        });
-    }
-
-    /// Marks again how far messages may have been delivered.
-    pub(super) fn store_mark(&self) {
-        let state = self.state.lock();
-        let position = state.delivered_mark;
-        if !state.gone && position > Position::default() {
-            self.journal.append(|batch| batch.record(&Record::DeliveredThrough { queue: self.id, position }));
-        }
+        state.changed = true;
     }
 
     pub(super) fn lock_also(&self) -> RankedMutexGuard<'_, State> {
@@ -209,12 +220,12 @@ impl QueueCell {
     fn enqueue(&self, state: &mut State, messages: impl Iterator<Item = Message>) -> Lsn {
         if !self.spec.durable {
             for message in messages {
-                state.queue.publish(message);
+                state.queue.publish(message, false);
             }
             return Lsn::ZERO;
         }
         let mut kept = false;
-        let end = self.journal.append(|batch| {
+        let end = self.bodies.journal.append(|batch| {
             for message in messages {
                 kept |= self.enqueue_one(state, message, batch);
             }
@@ -227,10 +238,11 @@ impl QueueCell {
         let kept = self.spec.durable && message.is_persistent();
         let message = if kept { batch.own(message) } else { message };
         if kept {
+            state.changed = true;
             let position = state.queue.next_position();
             batch.record(&Record::Enqueued { queue: self.id, position, message: &message });
         }
-        state.queue.publish(message);
+        state.queue.publish(message, kept);
         kept
     }
 
@@ -264,7 +276,7 @@ impl QueueCell {
             state.queue.settle(consumer, positions, how, |_, _| {});
             return Lsn::ZERO;
         }
-        self.journal.append(|batch| self.settle_in(state, consumer, positions, how, batch))
+        self.bodies.journal.append(|batch| self.settle_in(state, consumer, positions, how, batch))
     }
 
     /// Settles deliveries of several consumers, and in several ways, before any of them is delivered again.
@@ -295,22 +307,35 @@ impl QueueCell {
         how: Settle,
         batch: &mut Append<'_>,
     ) {
-        state.queue.settle(consumer, positions, how, |position, message| {
-            if self.spec.durable && message.is_persistent() {
+        let State { queue, changed, .. } = state;
+        queue.settle(consumer, positions, how, |position, stored| {
+            if stored {
+                *changed = true;
                 batch.removed(self.id, position);
             }
         });
     }
 
-    /// Takes the next ready message.
-    pub fn get(&self, no_ack: bool) -> GetResult {
+    /// Takes the next ready message. `outlet` is woken when it is to be asked for again.
+    pub fn get(&self, no_ack: bool, outlet: &Arc<Outlet>) -> GetResult {
         let mut state = self.state.lock();
         if state.gone {
             return GetResult::Gone;
         }
-        let got = state.queue.get(no_ack);
-        self.mark_delivered(&mut state);
-        got.map_or(GetResult::Empty, GetResult::Got)
+        match state.queue.get(no_ack) {
+            Get::Got(got) => {
+                self.mark_delivered(&mut state);
+                GetResult::Got(got)
+            }
+            Get::Empty => GetResult::Empty,
+            Get::Absent => {
+                if !state.getters.iter().any(|getter| Arc::ptr_eq(getter, outlet)) {
+                    state.getters.push(outlet.clone());
+                }
+                self.load(&mut state);
+                GetResult::Absent
+            }
+        }
     }
 
     /// Adds a consumer, which takes nothing before [`set_active`](Self::set_active).
@@ -358,26 +383,33 @@ impl QueueCell {
     pub fn purge(&self) -> (u64, Lsn) {
         let (purged, lsn) = {
             let mut state = self.state.lock();
-            if self.spec.durable {
-                self.purge_journaled(&mut state)
-            } else {
-                (state.queue.purge(|_, _| {}), Lsn::ZERO)
-            }
+            let purged = self.purge_locked(&mut state);
+            self.note_freed(&mut state);
+            purged
         };
         // What it holds is freed here, after the lock.
         (purged.count, lsn)
     }
 
-    fn purge_journaled(&self, state: &mut State) -> (Purged, Lsn) {
+    fn purge_locked(&self, state: &mut State) -> (Purged, Lsn) {
+        if !self.spec.durable {
+            return (state.queue.purge(|_| {}), Lsn::ZERO);
+        }
         let mut purged = Purged::default();
-        let lsn = self.journal.append(|batch| {
-            purged = state.queue.purge(|position, message| {
-                if message.is_persistent() {
-                    batch.removed(self.id, position);
-                }
-            });
+        state.changed = true;
+        let lsn = self.bodies.journal.append(|batch| {
+            purged = state
+                .queue
+                .purge(|range| batch.removed_range(self.id, range.start, range.end.0 - range.start.0));
         });
         (purged, lsn)
+    }
+
+    /// Has segments looked at by the next checkpoint, if the queue has let go of one.
+    fn note_freed(&self, state: &mut State) {
+        if state.queue.take_freed() {
+            self.bodies.note_freed();
+        }
     }
 
     /// Messages and consumers.
@@ -401,7 +433,11 @@ impl QueueCell {
         let mut state = self.state.lock();
         keep(&state.queue)?;
         state.gone = true;
-        Ok(state.queue.close(wakes))
+        let closed = state.queue.close(wakes);
+        if closed.frees_segments {
+            self.bodies.note_freed();
+        }
+        Ok(closed)
     }
 }
 

@@ -1,11 +1,12 @@
 //! A queue's messages in a chunked table indexed by position.
 //!
 //! A position is a message's address for life, so finding one is arithmetic, and a chunk is freed when all it held
-//! is gone, however long its neighbours stay.
+//! is gone, however long its neighbours stay. Messages of which only a segment knows have no entry.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use crate::ids::Position;
+use crate::ids::{Location, Place, Position};
 use crate::message::Message;
 
 /// Slots of one chunk; a power of two.
@@ -22,182 +23,337 @@ pub(super) enum State {
     Held,
 }
 
-/// One message in the queue.
-#[derive(Debug)]
+/// One message in the queue: 24 bytes, for there may be millions.
+#[derive(Debug, Default)]
 pub(super) struct Entry {
-    pub(super) message: Message,
-    pub(super) state: State,
-    /// It was delivered before and came back.
-    pub(super) redelivered: bool,
+    /// The message, unless it has left memory.
+    pub(super) message: Option<Message>,
+    /// Where it is stored; unknown while only the message itself knows, or if it is not stored.
+    pub(super) place: Place,
+    body_len: u32,
+    /// State and flags in the low bits, above them how much longer than its body it is where it is stored.
+    packed: u32,
+}
+
+/// The state of a slot that holds nothing is 0.
+const STATE: u32 = 0b11;
+const REDELIVERED: u32 = 1 << 2;
+const STORED: u32 = 1 << 3;
+const OVERHEAD_SHIFT: u32 = 4;
+
+impl Entry {
+    /// A ready message. `stored` says whether storage keeps it for this queue.
+    pub(super) fn new(message: Message, stored: bool) -> Self {
+        let (body_len, stored_len) = (message.body_len(), message.stored_len());
+        Self { message: Some(message), ..Self::absent(Place::UNKNOWN, body_len, stored_len, stored) }
+    }
+
+    /// A ready message that is not in memory.
+    pub(super) fn absent(place: Place, body_len: u64, stored_len: u64, stored: bool) -> Self {
+        let mut entry = Self {
+            message: None,
+            place,
+            body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
+            packed: if stored { STORED } else { 0 },
+        };
+        // What does not fit is a hint that is too short: whoever reads the message finds its true length.
+        let overhead = u32::try_from(stored_len.saturating_sub(body_len)).unwrap_or(u32::MAX);
+        entry.packed |= overhead.min(u32::MAX >> OVERHEAD_SHIFT) << OVERHEAD_SHIFT;
+        entry.set_state(State::Ready);
+        entry
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.packed & STATE == 0
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> State {
+        match self.packed & STATE {
+            2 => State::Unacked,
+            3 => State::Held,
+            _ => State::Ready,
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_state(&mut self, state: State) {
+        let bits = match state {
+            State::Ready => 1,
+            State::Unacked => 2,
+            State::Held => 3,
+        };
+        self.packed = self.packed & !STATE | bits;
+    }
+
+    /// Whether it was delivered before and came back.
+    #[inline]
+    pub(super) fn redelivered(&self) -> bool {
+        self.packed & REDELIVERED != 0
+    }
+
+    pub(super) fn set_redelivered(&mut self) {
+        self.packed |= REDELIVERED;
+    }
+
+    /// Whether storage keeps it for this queue.
+    #[inline]
+    pub(super) fn is_stored(&self) -> bool {
+        self.packed & STORED != 0
+    }
+
+    #[inline]
+    pub(super) fn body_len(&self) -> u64 {
+        u64::from(self.body_len)
+    }
+
+    /// About how many bytes it takes where it is stored.
+    pub(super) fn stored_len(&self) -> u64 {
+        self.body_len() + u64::from(self.packed >> OVERHEAD_SHIFT)
+    }
+
+    /// The body address of its message, if that lies in the journal.
+    pub(super) fn address(&self) -> Option<u64> {
+        match (self.place.location(), &self.message) {
+            (Location::Journal { address }, _) => Some(address),
+            (Location::Unknown, Some(message)) => Some(message.stored_at()).filter(|&address| address > 0),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Chunk {
-    slots: [Option<Entry>; CHUNK as usize],
+    slots: [Entry; CHUNK as usize],
     used: u8,
 }
 
 impl Chunk {
     fn new() -> Box<Self> {
-        Box::new(Self { slots: [const { None }; CHUNK as usize], used: 0 })
+        Box::new(Self { slots: [const { VACANT }; CHUNK as usize], used: 0 })
     }
 }
+
+const VACANT: Entry = Entry { message: None, place: Place::UNKNOWN, body_len: 0, packed: 0 };
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// Chunks in order; `None` where all are gone but an older chunk still stands.
+    /// Chunks in order; `None` where nothing is but there is something on both sides.
     chunks: VecDeque<Option<Box<Chunk>>>,
     /// Number of the first chunk.
     first: u64,
     /// The position that the next message gets.
     next: Position,
+    /// How many chunks there are.
+    count: usize,
     /// A freed chunk kept for the next one, so that a short queue does not allocate per chunk.
     spare: Option<Box<Chunk>>,
 }
 
+/// What a range of the table held.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "chunks are moved as they are, not copied")]
+pub(super) struct Taken {
+    chunks: Vec<Box<Chunk>>,
+    entries: Vec<(Position, Entry)>,
+}
+
+impl Taken {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let whole = self.chunks.iter().flat_map(|chunk| &chunk.slots).filter(|entry| !entry.is_vacant());
+        whole.chain(self.entries.iter().map(|(_, entry)| entry))
+    }
+}
+
 impl Entries {
     /// The position that the next [`push`](Self::push) gives.
+    #[inline]
     pub(super) fn next(&self) -> Position {
         self.next
     }
 
-    /// Appends a ready message.
+    /// About how many bytes the table takes.
+    pub(super) fn memory(&self) -> u64 {
+        (self.count * size_of::<Chunk>()) as u64
+    }
+
+    /// Appends an entry.
     #[inline]
-    pub(super) fn push(&mut self, message: Message) -> Position {
+    pub(super) fn push(&mut self, entry: Entry) -> Position {
         let position = self.next;
-        let index = position.0 / CHUNK;
-        if self.chunks.is_empty() {
-            self.first = index;
-        }
-        if index - self.first == self.chunks.len() as u64 {
-            let chunk = self.spare.take().unwrap_or_else(Chunk::new);
-            self.chunks.push_back(Some(chunk));
-        }
-        if let Some(Some(chunk)) = self.chunks.back_mut() {
-            chunk.slots[(position.0 % CHUNK) as usize] =
-                Some(Entry { message, state: State::Ready, redelivered: false });
-            chunk.used += 1;
-        }
         self.next = position.next();
+        let last = self.first + self.chunks.len() as u64;
+        match self.chunks.back_mut() {
+            Some(Some(chunk)) if position.0 / CHUNK + 1 == last => {
+                chunk.slots[(position.0 % CHUNK) as usize] = entry;
+                chunk.used += 1;
+            }
+            _ => self.insert(position, entry),
+        }
         position
     }
 
-    /// Puts a message back to the position it had before a restart. Positions come in rising order.
-    pub(super) fn restore(&mut self, position: Position, message: Message, redelivered: bool) {
-        let index = position.0 / CHUNK;
+    /// Puts an entry at a position that has none.
+    pub(super) fn insert(&mut self, position: Position, entry: Entry) {
+        self.next = self.next.max(position.next());
+        let chunk = self.chunk_for(position.0 / CHUNK);
+        let slot = &mut chunk.slots[(position.0 % CHUNK) as usize];
+        debug_assert!(slot.is_vacant(), "{position:?} has an entry");
+        *slot = entry;
+        chunk.used += 1;
+    }
+
+    /// The chunk with this number.
+    fn chunk_for(&mut self, number: u64) -> &mut Chunk {
         if self.chunks.is_empty() {
-            self.first = index;
+            self.first = number;
         }
-        while self.first + (self.chunks.len() as u64) < index {
+        while number < self.first {
+            self.chunks.push_front(None);
+            self.first -= 1;
+        }
+        while number - self.first >= self.chunks.len() as u64 {
             self.chunks.push_back(None);
         }
-        if self.first + (self.chunks.len() as u64) == index {
-            self.chunks.push_back(Some(Chunk::new()));
-        }
-        if let Some(Some(chunk)) = self.chunks.back_mut() {
-            chunk.slots[(position.0 % CHUNK) as usize] =
-                Some(Entry { message, state: State::Ready, redelivered });
-            chunk.used += 1;
-        }
-        self.next = position.next();
+        let Self { chunks, first, count, spare, .. } = self;
+        chunks[(number - *first) as usize].get_or_insert_with(|| {
+            *count += 1;
+            spare.take().unwrap_or_else(Chunk::new)
+        })
     }
 
     /// The next message gets `position`, or a later one.
     pub(super) fn skip_to(&mut self, position: Position) {
-        let index = position.0 / CHUNK;
         self.next = position.max(self.next);
-        // A push goes to the last chunk, or to the one after it.
-        if !self.chunks.is_empty() && self.first + (self.chunks.len() as u64) < index {
-            while self.first + (self.chunks.len() as u64) < index {
-                self.chunks.push_back(None);
-            }
-        }
     }
 
-    fn slot(&mut self, position: Position) -> Option<(usize, usize)> {
+    fn slot(&self, position: Position) -> Option<(usize, usize)> {
         let index = (position.0 / CHUNK).checked_sub(self.first)?;
         let index = usize::try_from(index).ok()?;
         (index < self.chunks.len()).then_some((index, (position.0 % CHUNK) as usize))
     }
 
-    /// The message at `position`, if it is still there.
+    /// The entry at `position`, if there is one.
     #[inline]
     pub(super) fn entry(&mut self, position: Position) -> Option<&mut Entry> {
         let (index, slot) = self.slot(position)?;
-        self.chunks[index].as_mut()?.slots[slot].as_mut()
+        let entry = &mut self.chunks[index].as_mut()?.slots[slot];
+        (!entry.is_vacant()).then_some(entry)
     }
 
-    /// Takes the message at `position` out.
+    /// As [`entry`](Self::entry), to look at.
+    #[inline]
+    pub(super) fn get(&self, position: Position) -> Option<&Entry> {
+        let (index, slot) = self.slot(position)?;
+        let entry = &self.chunks[index].as_ref()?.slots[slot];
+        (!entry.is_vacant()).then_some(entry)
+    }
+
+    /// Takes the entry at `position` out.
     #[inline]
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
         let (index, slot) = self.slot(position)?;
         let chunk = self.chunks[index].as_mut()?;
-        let entry = chunk.slots[slot].take()?;
+        if chunk.slots[slot].is_vacant() {
+            return None;
+        }
+        let entry = std::mem::take(&mut chunk.slots[slot]);
         chunk.used -= 1;
         // The newest chunk stays while it has room: the next push goes there.
         let has_room = self.next.0 / CHUNK == self.first + index as u64;
         if chunk.used == 0 && !has_room {
             self.spare = self.chunks[index].take();
-            while let Some(None) = self.chunks.front() {
-                self.chunks.pop_front();
-                self.first += 1;
-            }
+            self.count -= 1;
+            self.trim();
         }
         Some(entry)
     }
 
-    /// Takes all messages from `from` on out, as a table of their own. Positions go on from where they were.
-    ///
-    /// Whole chunks are moved, not looked at: the cost is that of a pointer for 64 messages.
-    pub(super) fn split_off(&mut self, from: Position) -> Self {
-        let Some((index, slot)) = self.slot(from) else { return Self::default() };
-        let mut tail = self.chunks.split_off(index + 1);
-        let mut first = Chunk::new();
-        if let Some(last) = self.chunks.back_mut()
-            && let Some(chunk) = last
-        {
-            for (kept, moved) in chunk.slots.iter_mut().zip(&mut first.slots).skip(slot) {
-                *moved = kept.take();
-                first.used += u8::from(moved.is_some());
-            }
-            chunk.used -= first.used;
-            if chunk.used == 0 {
-                *last = None;
-            }
+    /// Lets go of places for chunks at both ends.
+    fn trim(&mut self) {
+        while let Some(None) = self.chunks.front() {
+            self.chunks.pop_front();
+            self.first += 1;
         }
-        tail.push_front(Some(first));
-        let tail = Self { chunks: tail, first: self.first + index as u64, next: self.next, spare: None };
-        self.close_gap();
-        tail
-    }
-
-    /// Makes the last chunk the one of the next position again, after chunks were taken from the end.
-    fn close_gap(&mut self) {
-        if self.chunks.iter().flatten().all(|chunk| chunk.used == 0) {
-            self.chunks = VecDeque::new();
-            return;
-        }
-        let Ok(chunks) = usize::try_from(self.next.0.div_ceil(CHUNK) - self.first) else { return };
-        if self.chunks.len() < chunks {
-            self.chunks.resize_with(chunks, || None);
-        }
-        let has_room = !self.next.0.is_multiple_of(CHUNK);
-        if let Some(last) = self.chunks.back_mut()
-            && has_room
-            && last.is_none()
-        {
-            *last = Some(self.spare.take().unwrap_or_else(Chunk::new));
+        while let Some(None) = self.chunks.back() {
+            self.chunks.pop_back();
         }
     }
 
-    /// All messages with their positions, lowest first.
+    /// Takes all entries of a range out. Whole chunks are moved, not looked at: the cost is that of a pointer for 64
+    /// messages.
+    pub(super) fn take_range(&mut self, range: Range<Position>) -> Taken {
+        let mut taken = Taken::default();
+        let (start, end) = (range.start.0.max(self.first * CHUNK), range.end.0);
+        let mut at = start;
+        while at < end && at / CHUNK - self.first < self.chunks.len() as u64 {
+            let chunk_end = (at / CHUNK + 1) * CHUNK;
+            let index = (at / CHUNK - self.first) as usize;
+            if at.is_multiple_of(CHUNK) && chunk_end <= end {
+                if let Some(chunk) = self.chunks[index].take() {
+                    self.count -= 1;
+                    taken.chunks.push(chunk);
+                }
+            } else {
+                let all = (at..chunk_end.min(end)).map(Position);
+                taken
+                    .entries
+                    .extend(all.filter_map(|position| Some((position, self.remove_only(position)?))));
+            }
+            at = chunk_end;
+        }
+        self.drop_if_empty(start);
+        self.drop_if_empty(end);
+        self.trim();
+        taken
+    }
+
+    /// Takes an entry out and leaves its chunk.
+    fn remove_only(&mut self, position: Position) -> Option<Entry> {
+        let (index, slot) = self.slot(position)?;
+        let chunk = self.chunks[index].as_mut()?;
+        if chunk.slots[slot].is_vacant() {
+            return None;
+        }
+        chunk.used -= 1;
+        Some(std::mem::take(&mut chunk.slots[slot]))
+    }
+
+    /// Drops the chunk around a position if it holds nothing.
+    fn drop_if_empty(&mut self, position: u64) {
+        if let Some((index, _)) = self.slot(Position(position))
+            && self.chunks[index].as_ref().is_some_and(|chunk| chunk.used == 0)
+        {
+            self.chunks[index] = None;
+            self.count -= 1;
+        }
+    }
+
+    /// All entries with their positions, lowest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> {
-        let chunks = (self.first..).zip(&self.chunks);
-        chunks.filter_map(|(number, chunk)| Some((number, chunk.as_ref()?))).flat_map(|(number, chunk)| {
-            let positions = (number * CHUNK..).map(Position);
-            positions.zip(&chunk.slots).filter_map(|(position, slot)| Some((position, slot.as_ref()?)))
-        })
+        self.iter_from(Position(0))
+    }
+
+    /// The entries from `from` on with their positions, lowest first.
+    pub(super) fn iter_from(&self, from: Position) -> impl Iterator<Item = (Position, &Entry)> {
+        let skipped = (from.0 / CHUNK).saturating_sub(self.first);
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.chunks.len());
+        let chunks = (self.first + skipped as u64..).zip(self.chunks.range(skipped..));
+        chunks
+            .filter_map(|(number, chunk)| Some((number, chunk.as_ref()?)))
+            .flat_map(|(number, chunk)| (number * CHUNK..).map(Position).zip(&chunk.slots))
+            .filter(move |(position, entry)| *position >= from && !entry.is_vacant())
+    }
+
+    /// The first position from `from` on at which there is a chunk: between them there are no entries.
+    pub(super) fn next_chunk(&self, from: Position) -> Option<Position> {
+        let skipped = (from.0 / CHUNK).saturating_sub(self.first);
+        let mut index = usize::try_from(skipped).ok()?;
+        while self.chunks.get(index)?.is_none() {
+            index += 1;
+        }
+        Some(from.max(Position((self.first + index as u64) * CHUNK)))
     }
 
     /// Whether it holds no memory for messages.
@@ -211,6 +367,7 @@ impl Entries {
         if self.chunks.iter().flatten().all(|chunk| chunk.used == 0) {
             self.chunks = VecDeque::new();
             self.spare = None;
+            self.count = 0;
         }
     }
 }
@@ -221,32 +378,62 @@ mod tests {
     use crate::message::{Body, MessageBuilder};
     use crate::protocol::properties::Properties;
 
-    fn message(n: u64) -> Message {
+    fn entry(n: u64) -> Entry {
         let properties = Properties::parse(&[0, 0]).unwrap();
-        MessageBuilder::default().build("", "q", properties, Body::Borrowed(&n.to_be_bytes()))
+        let message = MessageBuilder::default().build("", "q", properties, Body::Borrowed(&n.to_be_bytes()));
+        Entry::new(message, false)
+    }
+
+    fn number_of(entry: &Entry) -> u64 {
+        u64::from_be_bytes(entry.message.as_ref().unwrap().body().try_into().unwrap())
+    }
+
+    fn numbers(entries: &Entries) -> Vec<u64> {
+        let told = |(position, entry): (Position, &Entry)| {
+            assert_eq!(number_of(entry), position.0);
+            position.0
+        };
+        entries.iter().map(told).collect()
     }
 
     fn filled(n: u64) -> Entries {
         let mut entries = Entries::default();
         for i in 0..n {
-            assert_eq!(entries.push(message(i)), Position(i));
+            assert_eq!(entries.push(entry(i)), Position(i));
         }
         entries
+    }
+
+    #[test]
+    fn an_entry_is_small_and_says_what_it_was_made_of() {
+        assert_eq!(size_of::<Entry>(), 24);
+        for (body, stored) in [(0, 30), (128, 200), (1 << 30, (1 << 30) + 140_000)] {
+            let mut entry = Entry::absent(Place::journal(7), body, stored, true);
+            assert_eq!((entry.body_len(), entry.stored_len(), entry.address()), (body, stored, Some(7)));
+            for state in [State::Ready, State::Unacked, State::Held] {
+                entry.set_state(state);
+                assert_eq!(entry.state(), state);
+            }
+            assert!(!entry.redelivered() && entry.is_stored() && !entry.is_vacant());
+            entry.set_redelivered();
+            assert!(entry.redelivered() && entry.state() == State::Held);
+        }
+        assert!(Entry::absent(Place::UNKNOWN, 1, u64::MAX, false).stored_len() > 1 << 27);
     }
 
     #[test]
     fn chunks_go_when_all_in_them_is_gone() {
         let mut entries = filled(1000);
         for i in 1..1000 {
-            assert_eq!(entries.remove(Position(i)).unwrap().message.body(), i.to_be_bytes());
+            assert_eq!(number_of(&entries.remove(Position(i)).unwrap()), i);
         }
         // Position 0 and the newest chunk are left.
-        assert_eq!(entries.chunks.iter().flatten().count(), 2);
+        assert_eq!((entries.chunks.iter().flatten().count(), entries.count), (2, 2));
         assert!(entries.entry(Position(0)).is_some());
         entries.remove(Position(0));
         assert_eq!(entries.chunks.len(), 1);
         assert!(entries.remove(Position(500)).is_none());
-        assert_eq!(entries.push(message(1000)), Position(1000));
+        assert_eq!(entries.push(entry(1000)), Position(1000));
         assert!(entries.entry(Position(1000)).is_some());
     }
 
@@ -258,29 +445,37 @@ mod tests {
         }
         entries.release_if_empty();
         assert!(entries.is_released());
-        assert_eq!(entries.push(message(70)), Position(70));
-        assert_eq!(entries.entry(Position(70)).unwrap().message.body(), 70u64.to_be_bytes());
+        assert_eq!(entries.push(entry(70)), Position(70));
+        assert_eq!(numbers(&entries), [70]);
         assert!(entries.entry(Position(69)).is_none());
     }
 
     #[test]
-    fn restored_messages_are_where_they_were_and_new_ones_come_after() {
-        for (positions, next) in
-            [(vec![], 0), (vec![], 200), (vec![3, 64, 1000], 1001), (vec![5], 700), (vec![63], 64)]
-        {
+    fn entries_may_come_in_any_order_and_new_ones_come_after() {
+        for (positions, next) in [
+            (vec![], 0),
+            (vec![], 200),
+            (vec![64, 3, 1000], 1001),
+            (vec![5], 700),
+            (vec![63], 64),
+            (vec![900, 5, 600], 901),
+        ] {
             let mut entries = Entries::default();
             for &position in &positions {
-                entries.restore(Position(position), message(position), true);
+                entries.insert(Position(position), entry(position));
             }
             entries.skip_to(Position(next));
             for new in next..next + 130 {
-                assert_eq!(entries.push(message(new)), Position(new));
+                assert_eq!(entries.push(entry(new)), Position(new));
             }
-            let all: Vec<u64> = positions.iter().copied().chain(next..next + 130).collect();
-            assert_eq!(entries.iter().map(|(position, _)| position.0).collect::<Vec<_>>(), all);
+            let mut all: Vec<u64> = positions.iter().copied().chain(next..next + 130).collect();
+            all.sort_unstable();
+            assert_eq!(numbers(&entries), all);
+            let late: Vec<u64> = all.iter().copied().filter(|&position| position >= 600).collect();
+            let from = entries.iter_from(Position(600)).map(|(position, _)| position.0);
+            assert_eq!(from.collect::<Vec<_>>(), late);
             for position in all {
-                let entry = entries.remove(Position(position)).unwrap();
-                assert_eq!(entry.message.body(), position.to_be_bytes());
+                assert_eq!(number_of(&entries.remove(Position(position)).unwrap()), position);
             }
         }
     }
@@ -291,54 +486,59 @@ mod tests {
         for i in 0..64 {
             entries.remove(Position(i));
         }
-        assert_eq!(entries.chunks.len(), 0);
-        assert_eq!(entries.push(message(64)), Position(64));
+        assert_eq!((entries.chunks.len(), entries.count), (0, 0));
+        assert_eq!(entries.push(entry(64)), Position(64));
     }
 
     #[test]
-    fn a_split_keeps_every_message_at_its_position() {
-        for (count, from, gone) in [
-            (200, 0, 0),
-            (200, 70, 0),
-            (200, 70, 70),
-            (200, 128, 65),
-            (192, 70, 1),
-            (130, 128, 0),
-            (60, 30, 2),
+    fn a_range_is_taken_and_the_rest_stays_where_it_was() {
+        for (count, range, gone) in [
+            (200, 0..200, 0),
+            (200, 70..200, 0),
+            (200, 70..200, 70),
+            (200, 128..200, 65),
+            (192, 70..192, 1),
+            (130, 128..130, 0),
+            (60, 30..60, 2),
+            (500, 64..128, 0),
+            (500, 63..129, 0),
+            (500, 0..300, 300),
+            (500, 100..101, 0),
+            (500, 400..400, 0),
         ] {
             let mut entries = filled(count);
             for n in 0..gone {
                 entries.remove(Position(n));
             }
-            let tail = entries.split_off(Position(from));
-            let numbers = |entries: &Entries| -> Vec<u64> {
-                let told = |(position, entry): (Position, &Entry)| {
-                    assert_eq!(entry.message.body(), position.0.to_be_bytes());
-                    position.0
-                };
-                entries.iter().map(told).collect()
-            };
-            assert_eq!(numbers(&tail), (from..count).collect::<Vec<_>>());
-            assert_eq!(numbers(&entries), (gone..from).collect::<Vec<_>>());
-            assert_eq!(entries.chunks.capacity() == 0, gone == from, "{count} {from} {gone}");
+            let taken = entries.take_range(Position(range.start)..Position(range.end));
+            let mut found: Vec<u64> = taken.iter().map(number_of).collect();
+            found.sort_unstable();
+            assert_eq!(found, (range.start.max(gone)..range.end.max(gone)).collect::<Vec<_>>());
+            let mut kept: Vec<u64> = (gone..count).filter(|n| !range.contains(n)).collect();
+            assert_eq!(numbers(&entries), kept, "{count} {range:?} {gone}");
+            assert_eq!(entries.count, entries.chunks.iter().flatten().count());
             for n in count..count + 200 {
-                assert_eq!(entries.push(message(n)), Position(n));
+                assert_eq!(entries.push(entry(n)), Position(n));
+                kept.push(n);
             }
-            let kept: Vec<u64> = (gone..from).chain(count..count + 200).collect();
             assert_eq!(numbers(&entries), kept);
-            assert!(entries.entry(Position(from)).is_none());
             for n in kept {
-                assert_eq!(entries.remove(Position(n)).unwrap().message.body(), n.to_be_bytes());
+                assert_eq!(number_of(&entries.remove(Position(n)).unwrap()), n);
             }
             assert!(entries.chunks.len() <= 1);
         }
+        assert_eq!(Entries::default().take_range(Position(0)..Position(9)).iter().count(), 0);
     }
 
     #[test]
-    fn nothing_is_split_off_an_end() {
-        let mut entries = filled(128);
-        assert_eq!(entries.split_off(Position(128)).iter().count(), 0);
-        assert_eq!(entries.iter().count(), 128);
-        assert_eq!(Entries::default().split_off(Position(0)).iter().count(), 0);
+    fn the_next_chunk_skips_what_is_not_there() {
+        let mut entries = Entries::default();
+        assert_eq!(entries.next_chunk(Position(0)), None);
+        for position in [5, 1000] {
+            entries.insert(Position(position), entry(position));
+        }
+        let next = |from| entries.next_chunk(Position(from)).map(|position| position.0);
+        assert_eq!([next(0), next(7), next(64), next(1023)], [Some(0), Some(7), Some(960), Some(1023)]);
+        assert_eq!(next(1024), None);
     }
 }

@@ -2,22 +2,33 @@
 //!
 //! It knows neither sockets, files, clocks nor locks. What it has to say to a consumer goes through that
 //! consumer's [`Link`]; what has to happen outside it returns. Messages are numbered densely on arrival and
-//! delivered by number, so a requeued message is back in its place.
+//! delivered by number, so a requeued message is back in its place. Their bodies may leave memory; then the queue
+//! says what has to be read before it can deliver.
 
 pub mod arguments;
 mod consumers;
 mod entries;
+mod folding;
+mod paging;
 mod positions;
+mod runs;
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use crate::ids::{ConsumerId, Position};
 use crate::message::Message;
 
 pub use consumers::ConsumerSpec;
 use consumers::Consumers;
-use entries::{Entries, Entry, State};
+use entries::{Entries, Entry, State, Taken};
+pub use folding::{Restored, RestoredMessage, StoredHere, Unstored};
+use paging::Paging;
+pub use paging::{Found, KEPT_BYTES, Load, Wanted};
 use positions::PositionSet;
+use runs::Runs;
+pub use runs::{Run, Unread};
 
 /// The way to one consumer. Called while the queue is locked, so that deliveries keep the queue's order: it only
 /// puts the message down for the consumer's connection.
@@ -61,6 +72,17 @@ pub enum Settle {
 #[error("the queue is in exclusive use")]
 pub struct ExclusiveUse;
 
+/// What basic.get finds.
+#[derive(Debug)]
+pub enum Get {
+    /// A message.
+    Got(Got),
+    /// Nothing is ready.
+    Empty,
+    /// The next message has to be read first: ask again when it is.
+    Absent,
+}
+
 /// A message taken by basic.get.
 #[derive(Debug)]
 pub struct Got {
@@ -94,8 +116,11 @@ pub struct Depth {
 pub struct Closed {
     /// How many messages were ready.
     pub ready: u64,
+    /// Some of its messages were in segment files.
+    pub frees_segments: bool,
     _entries: Entries,
     _returned: PositionSet,
+    _runs: Runs,
 }
 
 /// A purge. It holds the messages: dropping it frees them, which takes time where there are many and needs no lock.
@@ -104,15 +129,7 @@ pub struct Closed {
 pub struct Purged {
     /// How many messages were dropped.
     pub count: u64,
-    returned: Vec<Entry>,
-    never_delivered: Entries,
-}
-
-impl Purged {
-    fn memory(&self) -> u64 {
-        let entries = self.never_delivered.iter().map(|(_, entry)| entry).chain(&self.returned);
-        entries.map(|entry| memory_of(&entry.message)).sum()
-    }
+    taken: Vec<Taken>,
 }
 
 /// Bytes that a message takes beside what it sends: its counters, its place in the table, and what the allocator
@@ -134,6 +151,10 @@ pub struct Queue<L> {
     depth: Depth,
     /// Bytes that its messages take in memory.
     memory: u64,
+    runs: Runs,
+    paging: Paging,
+    /// Messages below it may have been delivered before the last restart.
+    flagged_below: Position,
     consumers: Consumers<L>,
     had_consumer: bool,
 }
@@ -146,6 +167,9 @@ impl<L> Default for Queue<L> {
             returned: PositionSet::default(),
             depth: Depth::default(),
             memory: 0,
+            runs: Runs::default(),
+            paging: Paging::default(),
+            flagged_below: Position::default(),
             consumers: Consumers::default(),
             had_consumer: false,
         }
@@ -159,72 +183,41 @@ impl<L: Link> Queue<L> {
         Self::default()
     }
 
-    /// A queue as it was before a restart. Messages come in rising order of their positions, those below `delivered`
-    /// may have been delivered; new ones get positions from `next` on.
-    #[must_use]
-    pub fn restored(
-        messages: impl IntoIterator<Item = (Position, Message)>,
-        delivered: Position,
-        next: Position,
-    ) -> Self {
-        let mut queue = Self::default();
-        for (position, message) in messages {
-            queue.depth.ready += 1;
-            queue.depth.ready_bytes += message.body_len();
-            queue.memory += memory_of(&message);
-            queue.entries.restore(position, message, position < delivered);
-            queue.returned.insert(position);
-        }
-        queue.entries.skip_to(next);
-        queue.head = queue.entries.next();
-        queue
-    }
-
     /// Messages from here on were never delivered.
     #[must_use]
     pub fn delivered_through(&self) -> Position {
         self.head
     }
 
-    /// All messages, delivered or not, in the order of their positions.
-    pub fn messages(&self) -> impl Iterator<Item = (Position, &Message)> {
-        self.entries.iter().map(|(position, entry)| (position, &entry.message))
-    }
-
-    /// The message at `position`, if it is still there.
-    pub fn message(&mut self, position: Position) -> Option<&Message> {
-        self.entries.entry(position).map(|entry| &entry.message)
-    }
-
-    /// Appends a message. Call [`deliver`](Self::deliver) after a batch of them.
+    /// Appends a message; `stored` says that it has a record of its own in the journal. Call
+    /// [`deliver`](Self::deliver) after a batch of them.
     #[inline]
-    pub fn publish(&mut self, message: Message) -> Position {
+    pub fn publish(&mut self, message: Message, stored: bool) -> Position {
         self.depth.ready += 1;
         self.depth.ready_bytes += message.body_len();
         self.memory += memory_of(&message);
-        self.entries.push(message)
+        self.entries.push(Entry::new(message, stored))
     }
 
-    /// Hands ready messages to consumers with credit, until one of both runs out. Connections to wake are added to
-    /// `wakes`.
+    /// Hands ready messages to consumers with credit, until one of both runs out or the next message is not in memory.
+    /// Connections to wake are added to `wakes`.
     pub fn deliver(&mut self, wakes: &mut Vec<L>) {
         while let Some(id) = self.consumers.turn() {
             let Some(position) = self.next_ready() else { return };
-            let (Some(consumer), Some(entry)) = (self.consumers.consumer(id), self.entries.entry(position))
-            else {
-                debug_assert!(false, "a ready position without an entry");
-                return;
-            };
-            match consumer.link.push(&entry.message, position, entry.redelivered) {
+            let Some(entry) = self.entries.entry(position) else { return self.paging.want() };
+            let Some(message) = &entry.message else { return self.paging.want() };
+            let Some(consumer) = self.consumers.consumer(id) else { return };
+            match consumer.link.push(message, position, entry.redelivered()) {
                 Push::Taken { wake } => {
                     if wake {
                         wakes.push(consumer.link.clone());
                     }
-                    let bytes = entry.message.body_len();
-                    entry.state = if consumer.spec.no_ack { State::Held } else { State::Unacked };
                     let no_ack = consumer.spec.no_ack;
+                    entry.set_state(if no_ack { State::Held } else { State::Unacked });
+                    let bytes = entry.body_len();
                     self.consumers.served(id);
                     self.took_ready(position, bytes, no_ack);
+                    self.let_go_delivered(position);
                 }
                 Push::Full => self.consumers.park(id),
                 Push::Closed => self.consumers.set_active(id, false),
@@ -250,7 +243,8 @@ impl<L: Link> Queue<L> {
             self.returned.pop_first();
         }
         self.depth.ready -= 1;
-        self.depth.ready_bytes -= bytes;
+        self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
+        self.paging.took(position, bytes);
         if no_ack {
             self.depth.held += 1;
         } else {
@@ -259,13 +253,18 @@ impl<L: Link> Queue<L> {
     }
 
     /// Takes the next ready message for basic.get. It is settled like a delivery, with no consumer.
-    pub fn get(&mut self, no_ack: bool) -> Option<Got> {
-        let position = self.next_ready()?;
-        let entry = self.entries.entry(position)?;
-        entry.state = if no_ack { State::Held } else { State::Unacked };
-        let (message, redelivered) = (entry.message.clone(), entry.redelivered);
+    pub fn get(&mut self, no_ack: bool) -> Get {
+        let Some(position) = self.next_ready() else { return Get::Empty };
+        let entry = self.entries.entry(position);
+        let Some((message, entry)) = entry.and_then(|entry| Some((entry.message.clone()?, entry))) else {
+            self.paging.want();
+            return Get::Absent;
+        };
+        entry.set_state(if no_ack { State::Held } else { State::Unacked });
+        let redelivered = entry.redelivered();
         self.took_ready(position, message.body_len(), no_ack);
-        Some(Got { message, position, redelivered, remaining: self.depth.ready })
+        self.let_go_delivered(position);
+        Get::Got(Got { message, position, redelivered, remaining: self.depth.ready })
     }
 
     /// Adds a consumer. It is given nothing before [`set_active`](Self::set_active), so that its consume-ok comes
@@ -306,18 +305,18 @@ impl<L: Link> Queue<L> {
     /// Settles deliveries at `positions`, given to `consumer` or taken by get or by a consumer that is gone. A
     /// position that is not outstanding is passed over, so settling twice does nothing the second time.
     ///
-    /// `removed` is called for each message that leaves the queue.
+    /// `removed` is called for each message that leaves the queue, with whether it is stored.
     pub fn settle(
         &mut self,
         consumer: Option<ConsumerId>,
         positions: impl Iterator<Item = Position>,
         how: Settle,
-        mut removed: impl FnMut(Position, &Message),
+        mut removed: impl FnMut(Position, bool),
     ) {
         let mut credit = 0;
         for position in positions {
             let Some(entry) = self.entries.entry(position) else { continue };
-            match entry.state {
+            match entry.state() {
                 State::Ready => continue,
                 State::Unacked => {
                     self.depth.unacked -= 1;
@@ -327,15 +326,17 @@ impl<L: Link> Queue<L> {
             }
             match how {
                 Settle::Ack | Settle::Reject => {
-                    removed(position, &entry.message);
-                    self.memory -= memory_of(&entry.message);
-                    self.entries.remove(position);
+                    removed(position, entry.is_stored());
+                    self.forget(position);
                 }
                 Settle::Requeue | Settle::Unsent => {
-                    entry.state = State::Ready;
-                    entry.redelivered |= how == Settle::Requeue;
+                    entry.set_state(State::Ready);
+                    if how == Settle::Requeue {
+                        entry.set_redelivered();
+                    }
                     self.depth.ready += 1;
-                    self.depth.ready_bytes += entry.message.body_len();
+                    self.depth.ready_bytes += entry.body_len();
+                    self.paging.came_back(position, entry);
                     self.returned.insert(position);
                 }
             }
@@ -343,32 +344,45 @@ impl<L: Link> Queue<L> {
         if let Some(consumer) = consumer.filter(|_| credit > 0) {
             self.consumers.give_credit(consumer, credit);
         }
+        self.lower_relief();
         self.release_if_empty();
     }
 
-    /// Drops all ready messages. Unacked ones stay. `removed` is called for each one that leaves the queue.
-    pub fn purge(&mut self, mut removed: impl FnMut(Position, &Message)) -> Purged {
-        let mut returned = Vec::new();
-        while let Some(position) = self.returned.pop_first() {
-            if let Some(entry) = self.entries.remove(position) {
-                removed(position, &entry.message);
-                returned.push(entry);
-            }
+    /// Takes the entry of a message that has left the queue.
+    #[inline]
+    fn forget(&mut self, position: Position) {
+        let Some(entry) = self.entries.remove(position) else { return };
+        if let Some(message) = &entry.message {
+            self.memory -= memory_of(message);
         }
-        let never_delivered = self.entries.split_off(self.head);
-        for (position, entry) in never_delivered.iter() {
-            removed(position, &entry.message);
+        if !self.runs.is_empty() {
+            self.runs.remove(entry.place, position, entry.body_len());
+        }
+    }
+
+    /// Drops all ready messages. Unacked ones stay. `removed` is called for each range of positions that was dropped.
+    pub fn purge(&mut self, mut removed: impl FnMut(Range<Position>)) -> Purged {
+        let returned = std::mem::take(&mut self.returned);
+        let mut purged = Purged { count: self.depth.ready, taken: Vec::new() };
+        for range in returned.ranges().chain(std::iter::once(self.head..self.entries.next())) {
+            if range.is_empty() {
+                continue;
+            }
+            removed(range.clone());
+            purged.taken.push(self.entries.take_range(range.clone()));
+            self.runs.remove_range(range);
         }
         self.head = self.entries.next();
-        let purged = Purged { count: self.depth.ready, returned, never_delivered };
         // The fewer messages are looked at; all of them may be many.
+        let memory = |entry: &Entry| entry.message.as_ref().map_or(0, memory_of);
         self.memory = if self.depth.unacked + self.depth.held < purged.count {
-            self.entries.iter().map(|(_, entry)| memory_of(&entry.message)).sum()
+            self.entries.iter().map(|(_, entry)| memory(entry)).sum()
         } else {
-            self.memory - purged.memory()
+            self.memory - purged.taken.iter().flat_map(Taken::iter).map(memory).sum::<u64>()
         };
         self.depth.ready = 0;
         self.depth.ready_bytes = 0;
+        self.paging.emptied();
         self.release_if_empty();
         purged
     }
@@ -389,9 +403,12 @@ impl<L: Link> Queue<L> {
         }
         let closed = Closed {
             ready: self.depth.ready,
+            frees_segments: !self.runs.is_empty(),
             _entries: std::mem::take(&mut self.entries),
             _returned: std::mem::take(&mut self.returned),
+            _runs: std::mem::take(&mut self.runs),
         };
+        self.paging.emptied();
         self.head = Position::default();
         self.depth = Depth::default();
         self.memory = 0;
@@ -407,7 +424,7 @@ impl<L: Link> Queue<L> {
     /// About how many bytes of memory its messages take. One that lies in several queues counts in each.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.memory
+        self.memory + self.entries.memory()
     }
 
     /// How many consumers there are.

@@ -2,6 +2,7 @@
 //! ranges, not a million numbers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::ids::Position;
 
@@ -19,12 +20,18 @@ impl PositionSet {
 
     /// Adds a position that is not in the set.
     pub(super) fn insert(&mut self, position: Position) {
-        let at = position.0;
-        let mut from = at;
-        let mut end = at + 1;
-        if let Some((&before, &before_end)) = self.ranges.range(..at).next_back() {
-            debug_assert!(before_end <= at, "position {at} is in the set already");
-            if before_end == at {
+        self.insert_range(position..position.next());
+    }
+
+    /// Adds a range of positions of which none is in the set. Ranges may come in any order.
+    pub(super) fn insert_range(&mut self, range: Range<Position>) {
+        let (mut from, mut end) = (range.start.0, range.end.0);
+        if from >= end {
+            return;
+        }
+        if let Some((&before, &before_end)) = self.ranges.range(..from).next_back() {
+            debug_assert!(before_end <= from, "positions from {from} are in the set already");
+            if before_end == from {
                 from = before;
             }
         }
@@ -32,6 +39,27 @@ impl PositionSet {
             end = after_end;
         }
         self.ranges.insert(from, end);
+    }
+
+    /// Takes a position out, wherever it is. Returns whether it was in the set.
+    pub(super) fn remove(&mut self, position: Position) -> bool {
+        let at = position.0;
+        let Some((&from, &end)) = self.ranges.range(..=at).next_back().filter(|(_, end)| **end > at) else {
+            return false;
+        };
+        self.ranges.remove(&from);
+        if from < at {
+            self.ranges.insert(from, at);
+        }
+        if at + 1 < end {
+            self.ranges.insert(at + 1, end);
+        }
+        true
+    }
+
+    /// The ranges of positions from the lowest on.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<Position>> {
+        self.ranges.iter().map(|(&from, &end)| Position(from)..Position(end))
     }
 
     /// Takes the lowest position out.
@@ -56,8 +84,13 @@ mod tests {
         #[test]
         fn behaves_as_a_plain_set(ops in prop::collection::vec(prop::option::weighted(0.7, 0u64..60), 1..300)) {
             let (mut set, mut model) = (PositionSet::default(), BTreeSet::new());
-            for op in ops {
+            for (step, op) in ops.into_iter().enumerate() {
                 match op {
+                    Some(at) if step % 7 == 0 => prop_assert_eq!(set.remove(Position(at)), model.remove(&at)),
+                    Some(at) if step % 5 == 0 && model.range(at..at + 4).next().is_none() => {
+                        set.insert_range(Position(at)..Position(at + 4));
+                        model.extend(at..at + 4);
+                    }
                     Some(at) if model.insert(at) => set.insert(Position(at)),
                     Some(_) => {}
                     None => prop_assert_eq!(set.pop_first().map(|p| p.0), model.pop_first()),

@@ -97,7 +97,7 @@ impl DiskWatch {
             Err(error) => tracing::warn!(%error, "the reserve on the disk cannot be made; it goes without"),
         }
         room.set_limit(marks.limit);
-        let full = self.broker.journal.is_full();
+        let full = self.broker.is_disk_full();
         self.set_alarm(full, free, marks);
     }
 

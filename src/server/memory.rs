@@ -67,7 +67,7 @@ impl Gauge {
 }
 
 /// Resident memory of this process.
-fn resident_bytes() -> io::Result<u64> {
+pub(super) fn resident_bytes() -> io::Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
     let pages = pages.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/statm"))?;

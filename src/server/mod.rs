@@ -8,6 +8,7 @@ mod listener;
 mod memory;
 pub mod options;
 mod stream;
+mod upkeep;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,9 +27,6 @@ use crate::server::disk::DiskWatch;
 use crate::server::listener::Acceptor;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
-
-/// How often the journal's size is looked at, which is cheap.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a shutdown asks again, for connections that opened meanwhile.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -85,7 +83,7 @@ impl Server {
         if let Some(disk) = disk {
             accepting.spawn(disk.run(stop.clone()));
         }
-        accepting.spawn(checkpoints(acceptor.broker.clone(), stop.clone()));
+        accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
         stop.cancelled().await;
         accepting.close();
         accepting.wait().await;
@@ -94,21 +92,6 @@ impl Server {
         if tokio::time::timeout(options.shutdown_grace, goodbye).await.is_err() {
             let left = acceptor.connections.len();
             tracing::warn!(left, "connections did not close within the grace period");
-        }
-    }
-}
-
-/// Keeps the journal within its budget, on a thread that may block.
-async fn checkpoints(broker: Arc<Broker>, stop: CancellationToken) {
-    loop {
-        let broker = broker.clone();
-        match tokio::task::spawn_blocking(move || broker.checkpoint()).await {
-            Ok(false) => {}
-            Ok(true) => tracing::debug!("journal files retired"),
-            Err(error) => tracing::error!(%error, "a checkpoint panicked"),
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(CHECKPOINT_EVERY)).await.is_none() {
-            return;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Class basic: dispatch, qos and get. Publishing, consuming and settling have files of their own.
 
-use crate::broker::queue_cell::GetResult;
+use std::sync::Arc;
+
+use crate::broker::queue_cell::{GetResult, QueueCell};
 use crate::channel::gates::Gate;
 use crate::channel::unacked::Unacked;
 use crate::protocol::frame::{FrameKind, begin_frame, end_frame};
@@ -15,6 +17,14 @@ use crate::session::wire::Wire;
 /// Whether a method only settles deliveries: those are collected until the end of the read.
 pub(super) fn is_settlement(method: &basic::Method<'_>) -> bool {
     matches!(method, basic::Method::Ack(_) | basic::Method::Nack(_) | basic::Method::Reject(_))
+}
+
+/// A basic.get whose message is being read. Until it is answered, the connection is not read.
+#[derive(Debug)]
+pub(super) struct PendingGet {
+    number: u16,
+    cell: Arc<QueueCell>,
+    no_ack: bool,
 }
 
 impl Open {
@@ -87,28 +97,46 @@ impl Open {
     fn on_get(&mut self, wire: &mut Wire, number: u16, get: basic::Get<'_>) -> Result<(), AmqpError> {
         let name = self.channel(number)?.queue_name(get.queue)?.to_owned();
         let cell = self.vhost.find_queue(&name, wire.id)?;
-        let got = match cell.get(get.no_ack) {
+        self.get(wire, PendingGet { number, cell, no_ack: get.no_ack })
+    }
+
+    /// Asks again for a message that had to be read first.
+    pub(super) fn retry_get(&mut self, wire: &mut Wire) -> Result<(), Stop> {
+        let Some(pending) = self.pending_get.take() else { return Ok(()) };
+        let number = pending.number;
+        let result = self.get(wire, pending).map_err(Stop::Error);
+        self.after_method(wire, number, <basic::Get<'_> as Args>::ID, result)
+    }
+
+    fn get(&mut self, wire: &mut Wire, get: PendingGet) -> Result<(), AmqpError> {
+        let PendingGet { number, cell, no_ack } = &get;
+        let (number, no_ack) = (*number, *no_ack);
+        let got = match cell.get(no_ack, &wire.outlet) {
             GetResult::Got(got) => got,
-            GetResult::Gone => return Err(self.vhost.no_queue(&name)),
+            GetResult::Gone => return Err(self.vhost.no_queue(&cell.spec.name)),
+            GetResult::Absent => {
+                self.pending_get = Some(get);
+                return Ok(());
+            }
             GetResult::Empty => {
                 self.reply(wire, number, Gate::OPEN, &basic::GetEmpty { cluster_id: "" }, Then::Nothing);
                 return Ok(());
             }
         };
         let Got { message, position, redelivered, remaining } = got;
-        if get.no_ack {
+        if no_ack {
             // Taken for good: its reply is on its way, and a connection that dies loses it as in RabbitMQ.
             let lsn = cell.settle(None, std::iter::once(position), Settle::Ack);
             let channel = self.channel(number)?;
             channel.acked_at = channel.acked_at.max(lsn);
         }
-        let key = if get.no_ack { None } else { Some(self.getter(number, &cell)) };
+        let key = if no_ack { None } else { Some(self.getter(number, cell)) };
         let channel = self.channel(number)?;
         let tag = match key {
             None => channel.unacked.skip(),
             Some(consumer) => channel.unacked.push(Unacked { consumer, position }),
         };
-        if channel.has_window && !get.no_ack {
+        if channel.has_window && !no_ack {
             wire.outlet.use_window(number);
         }
         let frame_max = wire.frame_max;
@@ -145,7 +173,7 @@ impl Open {
     }
 
     /// The key under which a channel holds what it got from a queue.
-    fn getter(&mut self, number: u16, cell: &std::sync::Arc<crate::broker::queue_cell::QueueCell>) -> u32 {
+    fn getter(&mut self, number: u16, cell: &Arc<QueueCell>) -> u32 {
         let known = self.channels.get(&number).and_then(|channel| {
             let is_it = |&&key: &&u32| self.consumers.get(key).is_some_and(|known| known.cell.id == cell.id);
             channel.getters.iter().find(is_it).copied()

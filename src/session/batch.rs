@@ -168,6 +168,7 @@ mod tests {
     use super::*;
     use crate::broker::Broker;
     use crate::broker::options::BrokerOptions;
+    use crate::broker::outlet::Outlet;
     use crate::broker::queue_cell::GetResult;
     use crate::broker::vhost::QueueDeclare;
     use crate::ids::ConnectionId;
@@ -231,10 +232,12 @@ mod tests {
         for (at, cell) in cells.iter().enumerate() {
             let step = if at < FEW_LINES { 2 } else { 1 };
             for number in (0..20_u8).step_by(step) {
-                let GetResult::Got(got) = cell.get(true) else { panic!("message {number} is missing") };
+                let GetResult::Got(got) = cell.get(true, &Outlet::new()) else {
+                    panic!("message {number} is missing")
+                };
                 assert_eq!(got.message.body(), [number]);
             }
-            assert!(matches!(cell.get(true), GetResult::Empty));
+            assert!(matches!(cell.get(true, &Outlet::new()), GetResult::Empty));
         }
     }
 }

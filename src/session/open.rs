@@ -14,7 +14,7 @@ use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::method::{Method, channel};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
 use crate::queue::Settle;
-use crate::session::basic::is_settlement;
+use crate::session::basic::{PendingGet, is_settlement};
 use crate::session::batch::PublishBatch;
 use crate::session::channel::{Channel, Closed, Mode, Then};
 use crate::session::consumers::Consumers;
@@ -72,6 +72,7 @@ pub(super) struct Open {
     held_back: bool,
     /// The journal has too much to write: this connection is not read until it has caught up.
     outruns_journal: bool,
+    pub(super) pending_get: Option<PendingGet>,
     ended: bool,
 }
 
@@ -98,12 +99,13 @@ impl Open {
             wake_asked: Progress::default(),
             held_back: false,
             outruns_journal: false,
+            pending_get: None,
             ended: false,
         }
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        !self.blocked && !self.held_back && !self.outruns_journal
+        !self.blocked && !self.held_back && !self.outruns_journal && self.pending_get.is_none()
     }
 
     /// The channel a method is for, which dispatch has found before.
@@ -248,14 +250,20 @@ impl Open {
         }
     }
 
-    /// Stops reading while the journal is behind; it wakes the connection when it has written what there is now.
+    /// Stops reading while the journal is behind, or too large; it wakes the connection when it has written what there
+    /// is now, or has become smaller.
     fn check_journal(&mut self, wire: &Wire) {
         let journal = &wire.broker.journal;
-        self.outruns_journal = journal.is_behind();
-        if self.outruns_journal
-            && let Some(waker) = wire.outlet.waker()
-        {
+        let (behind, oversized) = (journal.is_behind(), journal.is_oversized());
+        self.outruns_journal = behind || oversized;
+        if !self.outruns_journal {
+            return;
+        }
+        let Some(waker) = wire.outlet.waker() else { return };
+        if behind {
             journal.wake_at(Progress { written: journal.end(), ..Progress::default() }, &waker);
+        } else {
+            journal.wake_when_retired(&waker);
         }
     }
 
@@ -349,6 +357,9 @@ impl Open {
             self.on_queue_gone(wire, key);
         }
         self.check_alarm(wire);
+        if let Err(Stop::Error(error)) = self.retry_get(wire) {
+            self.taken.close.get_or_insert(error);
+        }
         self.taken.close.take()
     }
 

@@ -308,7 +308,7 @@ fn cell(broker: &Broker, queue: &str) -> Arc<crate::broker::queue_cell::QueueCel
 /// Everything ready in a queue: position and whether it was delivered before.
 fn ready(broker: &Broker, queue: &str) -> Vec<(u64, bool)> {
     let cell = cell(broker, queue);
-    std::iter::from_fn(|| match cell.get(false) {
+    std::iter::from_fn(|| match cell.get(false, &crate::broker::outlet::Outlet::new()) {
         crate::broker::queue_cell::GetResult::Got(got) => Some((got.position.0, got.redelivered)),
         _ => None,
     })

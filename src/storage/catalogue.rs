@@ -27,9 +27,9 @@ use redb::{
 };
 
 use crate::ids::QueueId;
-use crate::storage::disk::{Disk, DiskFile, Open};
+use crate::storage::disk::{Disk, DiskFile, Open, is_full};
 
-use backend::{Backend, Failure, Overlay, is_full, of_sync};
+use backend::{Backend, Failure, Overlay, of_sync};
 use format::{META_KEY, Meta, MetaRecord};
 pub use snapshot::{Change, Snapshot, StoredQueue, StoredRun, StoredSegment};
 

@@ -152,6 +152,12 @@ pub fn write_all_at(file: &dyn DiskFile, slices: &mut [IoSlice<'_>], at: u64) ->
     Ok(())
 }
 
+/// Whether an error says that the disk has no room: it may have some later.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// Refuses what is no plain file name.
 pub(crate) fn check_name(name: &str) -> io::Result<()> {
     let plain = !name.is_empty() && !name.contains(['/', '\0']) && !matches!(name, "." | ".." | LOCK_NAME);

@@ -24,7 +24,7 @@ pub(super) struct FileState {
 /// A file that exists: its header and its name are on disk.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) file: Arc<dyn DiskFile>,
 }
 
@@ -75,6 +75,8 @@ impl Bodies {
 pub struct Located {
     /// The file.
     pub file: Arc<dyn DiskFile>,
+    /// Its name.
+    pub name: Arc<str>,
     /// Where in it the message's item begins.
     pub offset: u64,
     /// The seal of items in this file.
@@ -107,7 +109,7 @@ impl<'a> Finder<'a> {
         }
         let state = self.files.get(self.file)?;
         let (offset, until) = state.bodies.find(address, &mut self.block)?;
-        let file = state.begun.as_ref()?.file.clone();
-        Some(Located { file, offset, seal: item::seal(state.number), until })
+        let Begun { name, file } = state.begun.clone()?;
+        Some(Located { file, name, offset, seal: item::seal(state.number), until })
     }
 }

@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 
-use crate::message::Message;
+use crate::message::{ITEM_HEADER, Message};
 
 /// Bytes of an item's header.
-pub const HEADER: usize = 12;
+pub const HEADER: usize = ITEM_HEADER;
 
 /// The seal of the file with this number.
 #[must_use]
@@ -37,20 +37,69 @@ pub fn encode_header(message: &Message, seal: u32) -> [u8; HEADER] {
     header
 }
 
+/// How long the item with this header says it is.
+#[must_use]
+pub fn len(header: &[u8; HEADER]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *header;
+    let large = u32::from_le_bytes([e, f, g, h]).saturating_sub(1);
+    HEADER as u64 + u64::from(u32::from_le_bytes([a, b, c, d])) + u64::from(large)
+}
+
+/// An item's parts as they lie there, their checksum not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawItem<'a> {
+    /// The contiguous part.
+    pub contiguous: &'a [u8],
+    /// The part that is apart.
+    pub large: Option<&'a [u8]>,
+    /// The checksum that both should have.
+    pub checksum: u32,
+}
+
+impl<'a> RawItem<'a> {
+    /// The parts of the item that `bytes` begins with, in a file with this seal; `None` if it is not whole.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8], seal: u32) -> Option<Self> {
+        let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+        let [a, b, c, d, e, f, g, h, checksum @ ..] = *header;
+        let contiguous = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        let large = u32::from_le_bytes([e, f, g, h]).checked_sub(1);
+        let large_len = usize::try_from(large.unwrap_or(0)).ok()?;
+        let (contiguous, rest) = rest.split_at_checked(contiguous)?;
+        let (second, _) = rest.split_at_checked(large_len)?;
+        let checksum = u32::from_le_bytes(checksum) ^ seal;
+        Some(Self { contiguous, large: large.map(|_| second), checksum })
+    }
+
+    /// Bytes of the whole item.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "an item has a header at least")]
+    pub fn len(&self) -> usize {
+        HEADER + self.contiguous.len() + self.large.map_or(0, <[u8]>::len)
+    }
+
+    /// Whether the parts have their checksum.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.contiguous);
+        hasher.update(self.large.unwrap_or_default());
+        hasher.finalize() == self.checksum
+    }
+
+    /// The message, if it is unchanged.
+    #[must_use]
+    pub fn message(&self) -> Option<Message> {
+        Message::from_stored(self.contiguous, self.large.map(Bytes::copy_from_slice), self.checksum)
+    }
+}
+
 /// The message whose item `bytes` begins with, and how many bytes the item takes. `None` if there is none that is
 /// whole, unchanged, and of a file with this seal.
 #[must_use]
 pub fn parse(bytes: &[u8], seal: u32) -> Option<(Message, usize)> {
-    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
-    let [a, b, c, d, e, f, g, h, checksum @ ..] = *header;
-    let contiguous = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
-    let large = u32::from_le_bytes([e, f, g, h]).checked_sub(1);
-    let large_len = usize::try_from(large.unwrap_or(0)).ok()?;
-    let (first, rest) = rest.split_at_checked(contiguous)?;
-    let (second, _) = rest.split_at_checked(large_len)?;
-    let large = large.map(|_| Bytes::copy_from_slice(second));
-    let message = Message::from_stored(first, large, u32::from_le_bytes(checksum) ^ seal)?;
-    Some((message, HEADER + contiguous + large_len))
+    let item = RawItem::parse(bytes, seal)?;
+    Some((item.message()?, item.len()))
 }
 
 #[cfg(test)]

@@ -30,6 +30,15 @@ use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::room::Room;
 use crate::storage::{item, recovery, writer};
 
+/// Spare files kept for the next ones, unless room is scarce; more are removed.
+const SPARE_FILES: usize = 2;
+
+/// Files begin so that were set aside because something in them cannot be read. Nothing of the broker touches them.
+pub const DAMAGED_PREFIX: &str = "damaged-";
+
+/// How many times the files that a checkpoint leaves there may be before publishers wait for one.
+const TOO_MANY: u64 = 2;
+
 /// Bytes that a group adds to its records and bodies at most.
 const GROUP_OVERHEAD: u64 = 128;
 
@@ -40,7 +49,8 @@ const BACKLOG_LIMIT: u64 = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    room: Option<Arc<Room>>,
+    /// Where its files are, and the room there.
+    disk: Option<(Arc<dyn Disk>, Arc<Room>)>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -56,6 +66,8 @@ pub(super) struct Shared {
     pub(super) synced: AtomicU64,
     /// Bytes in buffers that are not written.
     pub(super) backlog: AtomicU64,
+    /// There are more files than checkpoints should let there be.
+    oversized: AtomicBool,
     /// The disk has no room for more.
     pub(super) full: AtomicBool,
     /// Writing or syncing failed: nothing will be durable any more.
@@ -92,6 +104,10 @@ pub(super) struct Inner {
     /// Files with lower numbers are being retired.
     retiring_files: u64,
     pub(super) waiters: Vec<(Progress, Waker)>,
+    /// Those to wake when files were retired.
+    retire_waiters: Vec<Waker>,
+    /// So many files are too many for publishers to go on.
+    too_many_files: usize,
     /// Who waits for a sync, whatever the options say, and up to where.
     pub(super) sync_waiters: Vec<(u64, Thread)>,
     pub(super) writer: Option<Thread>,
@@ -145,7 +161,7 @@ impl Journal {
 
     fn without_disk(keeps: Keeps) -> Self {
         let shared = Arc::new(Shared::new(keeps, Inner::default(), Progress::default()));
-        Self { shared, room: None, thread: Mutex::new(None) }
+        Self { shared, disk: None, thread: Mutex::new(None) }
     }
 
     /// Opens the journal of a data directory: reads the headers of what is there, applies them to what `base` has, and
@@ -173,6 +189,7 @@ impl Journal {
             // The next record begins a file.
             planned: options.file_size,
             file_size: options.file_size,
+            too_many_files: usize::try_from(TOO_MANY * options.most_files()).unwrap_or(usize::MAX),
             retiring: first_address,
             ..Inner::default()
         };
@@ -182,8 +199,9 @@ impl Journal {
         shared.written_address.store(tail.address, Ordering::Release);
         shared.synced.store(proven, Ordering::Release);
         let room = Arc::new(Room::new(disk.clone(), &options));
-        let thread = writer::start(shared.clone(), disk, room.clone(), options, tail, unproven, failed)?;
-        Ok((Self { shared, room: Some(room), thread: Mutex::new(Some(thread)) }, image))
+        let thread =
+            writer::start(shared.clone(), disk.clone(), room.clone(), options, tail, unproven, failed)?;
+        Ok((Self { shared, disk: Some((disk, room)), thread: Mutex::new(Some(thread)) }, image))
     }
 
     /// Appends what `batch` records, in one piece, and returns the position behind it.
@@ -238,6 +256,26 @@ impl Journal {
         self.shared.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT
     }
 
+    /// Whether there are so many files that publishers should wait until a checkpoint has retired some: what a start
+    /// has to read is bounded.
+    #[must_use]
+    pub fn is_oversized(&self) -> bool {
+        self.shared.oversized.load(Ordering::Relaxed)
+    }
+
+    /// Wakes `waker` once when files were retired; at once if there are not too many.
+    pub fn wake_when_retired(&self, waker: &Waker) {
+        let mut inner = self.shared.inner.lock();
+        if self.is_oversized() {
+            if !inner.retire_waiters.iter().any(|waiting| waiting.will_wake(waker)) {
+                inner.retire_waiters.push(waker.clone());
+            }
+            return;
+        }
+        drop(inner);
+        waker.wake_by_ref();
+    }
+
     /// Whether the disk has no room for more, or none but what the reserve gave.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -247,13 +285,18 @@ impl Journal {
     /// The room on the journal's disk; `None` if it keeps nothing.
     #[must_use]
     pub fn room(&self) -> Option<&Room> {
-        self.room.as_deref()
+        self.disk.as_ref().map(|(_, room)| &**room)
     }
 
     /// Whether writing or syncing failed: nothing becomes durable any more.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.shared.failed.load(Ordering::Acquire)
+    }
+
+    /// Storage has failed elsewhere: nothing becomes durable any more.
+    pub fn fail(&self) {
+        self.shared.failed.store(true, Ordering::Release);
     }
 
     /// Wakes `waker` once when both positions of `at` are reached; at once if they are.
@@ -359,15 +402,58 @@ impl Journal {
     }
 
     /// Ends what [`begin_retire`](Self::begin_retire) began, when the catalogue says durably that the files are not
-    /// needed: they may be written over at once, unless somebody reads from them.
-    pub fn end_retire(&self) {
-        let mut inner = self.shared.inner.lock();
-        let oldest = inner.retiring_files;
-        while inner.files.front().is_some_and(|file| file.number < oldest)
-            && let Some(file) = inner.files.pop_front()
-        {
-            inner.spare.extend(file.begun);
+    /// needed: they may be written over at once, unless somebody reads from them. Those that are too many for that are
+    /// removed. If they are `damaged`, with messages that could not be read, they get other names instead, and are kept
+    /// for whoever looks after it.
+    ///
+    /// # Errors
+    /// If a file cannot be removed or renamed.
+    pub fn end_retire(&self, damaged: bool) -> io::Result<()> {
+        let mut aside = Vec::new();
+        let woken = {
+            let mut inner = self.shared.inner.lock();
+            let oldest = inner.retiring_files;
+            while inner.files.front().is_some_and(|file| file.number < oldest)
+                && let Some(file) = inner.files.pop_front()
+            {
+                if damaged {
+                    aside.extend(file.begun);
+                } else {
+                    inner.spare.extend(file.begun);
+                }
+            }
+            self.shared.note_files(&inner);
+            std::mem::take(&mut inner.retire_waiters)
+        };
+        woken.iter().for_each(Waker::wake_by_ref);
+        if let Some((disk, _)) = &self.disk {
+            for Begun { name, .. } in aside {
+                disk.rename(&name, &format!("{DAMAGED_PREFIX}{name}"))?;
+                tracing::error!(
+                    file = &*name,
+                    "a journal file with damaged messages is kept as {DAMAGED_PREFIX}{name}"
+                );
+            }
         }
+        self.remove_surplus()
+    }
+
+    /// Removes spare files that are too many. Those that somebody reads from are looked at again the next time.
+    fn remove_surplus(&self) -> io::Result<()> {
+        let Some((disk, room)) = &self.disk else { return Ok(()) };
+        let kept = if room.alarm().load(Ordering::Relaxed) { 0 } else { SPARE_FILES };
+        let surplus: Vec<Begun> = {
+            let mut inner = self.shared.inner.lock();
+            let mut left = inner.spare.len().saturating_sub(kept);
+            // The one that the writer is about to begin is held by it.
+            let removed = inner.spare.extract_if(.., |spare| {
+                let goes = left > 0 && !spare.is_pinned();
+                left -= usize::from(goes);
+                goes
+            });
+            removed.collect()
+        };
+        surplus.iter().try_for_each(|spare| disk.remove(&spare.name))
     }
 
     /// Gives up what [`begin_retire`](Self::begin_retire) began: messages in these files may be referred to again.
@@ -410,7 +496,7 @@ impl Journal {
     /// # Errors
     /// If the disk fails.
     pub fn read(&self, address: u64, stored_len: u64) -> io::Result<Option<Message>> {
-        let Some(Located { file, offset, seal, until }) = self.locate(address) else { return Ok(None) };
+        let Some(Located { file, offset, seal, until, .. }) = self.locate(address) else { return Ok(None) };
         if stored_len > until.saturating_sub(offset) {
             return Ok(None);
         }
@@ -461,10 +547,16 @@ impl Shared {
             written_address: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             backlog: AtomicU64::new(0),
+            oversized: AtomicBool::new(false),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             keeps,
         }
+    }
+
+    /// Looks whether there are too many files.
+    pub(super) fn note_files(&self, inner: &Inner) {
+        self.oversized.store(inner.files.len() > inner.too_many_files, Ordering::Relaxed);
     }
 
     fn progress(&self) -> Progress {

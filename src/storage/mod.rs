@@ -1,7 +1,8 @@
 //! What outlives the process: the journal on disk, and how it is read again.
 
-pub mod catalogue;
 mod append;
+pub mod bodies;
+pub mod catalogue;
 mod codec;
 pub mod disk;
 mod file;
@@ -12,10 +13,12 @@ pub mod item;
 pub mod journal;
 pub mod options;
 mod progress;
+mod readers;
 pub mod record;
 mod recovery;
 pub mod room;
 pub mod segment;
+pub mod segments;
 pub mod simulated_disk;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,14 @@ pub struct JournalOptions {
     pub budget: u64,
 }
 
+impl JournalOptions {
+    /// Files from which on the oldest are retired, however small they are.
+    #[must_use]
+    pub fn most_files(&self) -> u64 {
+        (self.budget / self.file_size.max(1)).max(2)
+    }
+}
+
 impl Default for JournalOptions {
     fn default() -> Self {
         Self { sync: Sync::Always, file_size: 64 * 1024 * 1024, budget: 256 * 1024 * 1024 }

@@ -136,10 +136,10 @@ fn open_files(disk: &dyn Disk, oldest: u64) -> io::Result<(Vec<Source>, Vec<Begu
         if is_needed {
             return Err(damaged(&name, 0, "the file's header is damaged"));
         }
-        spare.push(Begun { name, file });
+        spare.push(Begun { name: name.into(), file });
     }
     let needed = sources.partition_point(|source| source.header.number < oldest);
-    spare.extend(sources.drain(..needed).map(|Source { name, file, .. }| Begun { name, file }));
+    spare.extend(sources.drain(..needed).map(|Source { name, file, .. }| Begun { name: name.into(), file }));
     let mut numbers = sources.iter().map(|source| source.header.number);
     let newest = sources.last().map_or(oldest, |newest| newest.header.number);
     if let Some(missing) = (oldest.max(1)..=newest).find(|expected| numbers.next() != Some(*expected)) {
@@ -289,7 +289,14 @@ impl Source {
     fn into_state(self) -> FileState {
         let Self { name, file, header, len, end, bodies } = self;
         let FileHeader { number, base, address, .. } = header;
-        FileState { number, base, address, begun: Some(Begun { name, file }), bytes: len.max(end), bodies }
+        FileState {
+            number,
+            base,
+            address,
+            begun: Some(Begun { name: name.into(), file }),
+            bytes: len.max(end),
+            bodies,
+        }
     }
 }
 

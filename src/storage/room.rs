@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::storage::disk::{Disk, Open, Space};
+use crate::storage::disk::{Disk, Open, Space, is_full};
 use crate::storage::options::JournalOptions;
 
 /// The name of the reserve's file.
@@ -46,12 +46,6 @@ enum Reserve {
     Spent,
     /// It cannot be made, and not for want of room.
     Impossible,
-}
-
-/// Whether an error says that the disk has no room, or the user's quota has none.
-#[must_use]
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 impl Room {

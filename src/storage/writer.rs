@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use crate::output::MAX_SLICES;
 use crate::storage::append::Buffer;
-use crate::storage::disk::{Disk, DiskFile, Open, read_exact_at, write_all_at};
+use crate::storage::disk::{Disk, DiskFile, Open, is_full, read_exact_at, write_all_at};
 use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::files::Begun;
 use crate::storage::group::{FIXED, GroupHeader, align};
 use crate::storage::journal::{Parked, Shared};
 use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::recovery::Unproven;
-use crate::storage::room::{Room, is_full};
+use crate::storage::room::Room;
 
 /// How long records wait for more if nobody waits for them.
 const GATHER: Duration = Duration::from_millis(5);
@@ -38,9 +38,6 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// How much is written again at once.
 const AGAIN_CHUNK: usize = 1024 * 1024;
-
-/// Spare files kept for the next ones; more are removed.
-const SPARE_FILES: usize = 2;
 
 /// Where the journal ends, and what the next group continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,25 +376,10 @@ impl Writer {
             state.begun = Some(Begun { name, file: file.clone() });
             state.bytes = allocated;
         }
+        self.shared.note_files(&inner);
         drop(inner);
         self.current = Some(Current { file, number, at: FILE_HEADER, allocated });
-        self.remove_surplus()
-    }
-
-    /// Removes spare files that are too many. Those that somebody reads from are looked at again with the next file.
-    fn remove_surplus(&self) -> io::Result<()> {
-        let surplus: Vec<Begun> = {
-            let mut inner = self.shared.inner.lock();
-            let surplus = inner.spare.len().saturating_sub(SPARE_FILES);
-            let mut left = surplus;
-            let removed = inner.spare.extract_if(.., |spare| {
-                let goes = left > 0 && !spare.is_pinned();
-                left -= usize::from(goes);
-                goes
-            });
-            removed.collect()
-        };
-        surplus.iter().try_for_each(|spare| self.disk.remove(&spare.name))
+        Ok(())
     }
 
     /// Writes a header into a spare file, or a new one.
@@ -414,7 +396,7 @@ impl Writer {
                     }
                     other => other?,
                 };
-                Begun { name, file }
+                Begun { name: name.into(), file }
             }
         };
         write_all_at(&*begun.file, &mut [IoSlice::new(&header.encode())], 0)?;

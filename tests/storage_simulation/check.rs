@@ -10,7 +10,7 @@ use leveret::broker::vhost::{RouteScratch, VHost};
 use leveret::storage::disk::Disk;
 use leveret::storage::options::JournalOptions;
 
-use crate::life::{EXCHANGES, KEYS, ME, QUEUES, exchange_declare, vhost};
+use crate::life::{EXCHANGES, KEYS, ME, QUEUES, exchange_declare, get, vhost};
 use crate::messages::Messages;
 use crate::model::{History, Id, State};
 
@@ -51,7 +51,7 @@ impl Expected<'_> {
         for (name, messages) in &state.queues {
             let cell = vhost.find_queue(name, ME).map_err(|error| error.to_string())?;
             let mut ids: Vec<Id> = Vec::new();
-            while let GetResult::Got(got) = cell.get(false) {
+            while let GetResult::Got(got) = get(&cell) {
                 let id = self.messages.check(&got.message).map_err(|error| format!("in {name}: {error}"))?;
                 if got.redelivered && !self.touched.contains(name) {
                     return Err(format!("message {id} in {name} is flagged and never was delivered"));

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use leveret::broker::Broker;
-use leveret::broker::outlet::{Outlet, OutletLink, Taken};
+use leveret::broker::outlet::{Delivery, Outlet, OutletLink, Taken};
 use leveret::broker::queue_cell::{GetResult, QueueCell};
 use leveret::broker::transaction::Commit;
 use leveret::broker::vhost::{BindRequest, BindTarget, ExchangeDeclare, QueueDeclare, RouteScratch, VHost};
@@ -62,6 +62,17 @@ pub struct Life<'a> {
     consumers: Vec<(String, ConsumerId)>,
 }
 
+/// Takes the next message, once it is read.
+pub fn get(cell: &QueueCell) -> GetResult {
+    let outlet = Outlet::new();
+    loop {
+        match cell.get(false, &outlet) {
+            GetResult::Absent => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+}
+
 /// The vhost "/".
 pub fn vhost(broker: &Broker) -> Arc<VHost> {
     let user = broker.users.login("guest", b"guest", true).expect("a login");
@@ -90,7 +101,7 @@ impl<'a> Life<'a> {
             if beside {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
-                        broker.checkpoint();
+                        broker.checkpoint(true);
                         std::thread::sleep(Duration::from_micros(100));
                     }
                 });
@@ -141,10 +152,14 @@ impl<'a> Life<'a> {
             74..78 => self.take(),
             78..88 => self.settle(),
             88..90 => self.purge(),
-            90..97 => self.commit(),
+            90..96 => self.commit(),
+            96 => {
+                self.broker.relieve_memory(0);
+                self.broker.journal.end()
+            }
             _ => {
                 if !beside {
-                    self.broker.checkpoint();
+                    self.broker.checkpoint(true);
                 }
                 self.broker.journal.end()
             }
@@ -290,7 +305,7 @@ impl<'a> Life<'a> {
 
     fn get(&mut self) -> Lsn {
         let Some(cell) = self.cell() else { return Lsn::ZERO };
-        if let GetResult::Got(got) = cell.get(false) {
+        if let GetResult::Got(got) = get(&cell) {
             self.delivered(cell.spec.name.clone(), None, got.position, &got.message);
         }
         self.broker.journal.end()
@@ -311,16 +326,22 @@ impl<'a> Life<'a> {
     }
 
     fn take(&mut self) -> Lsn {
-        let mut taken = Taken::default();
-        self.outlet.take(&mut taken);
-        for delivery in taken.deliveries {
-            self.outlet.release(delivery.cost(), &mut Vec::new());
-            let (queue, consumer) = self.consumers[delivery.consumer as usize].clone();
-            if !queue.is_empty() {
-                self.delivered(queue, Some(consumer), delivery.position, &delivery.message);
-            }
+        for (queue, consumer, delivery) in self.taken() {
+            self.delivered(queue, Some(consumer), delivery.position, &delivery.message);
         }
         self.broker.journal.end()
+    }
+
+    /// What consumers were given, with the queue it is of.
+    fn taken(&mut self) -> Vec<(String, ConsumerId, Delivery)> {
+        let mut taken = Taken::default();
+        self.outlet.take(&mut taken);
+        let deliveries = taken.deliveries.into_iter().map(|delivery| {
+            self.outlet.release(delivery.cost(), &mut Vec::new());
+            let (queue, consumer) = self.consumers[delivery.consumer as usize].clone();
+            (queue, consumer, delivery)
+        });
+        deliveries.filter(|(queue, ..)| !queue.is_empty()).collect()
     }
 
     /// Deliveries to settle together, of one queue and consumer.
@@ -360,14 +381,21 @@ impl<'a> Life<'a> {
 
     fn purge(&mut self) -> Lsn {
         let Some(cell) = self.cell() else { return Lsn::ZERO };
-        self.take();
         let name = &cell.spec.name;
         let (_, lsn) = cell.purge();
-        let out: BTreeSet<Id> =
-            self.unsettled.iter().filter(|delivery| delivery.queue == *name).map(|d| d.id).collect();
+        // What was read meanwhile may have gone out until then: looked at after it, but noted behind it.
+        let taken = self.taken();
+        let given = taken.iter().filter(|(queue, ..)| queue == name);
+        let given = given.map(|(.., delivery)| id_of(&delivery.message).expect("a number"));
+        let unsettled = self.unsettled.iter().filter(|delivery| delivery.queue == *name).map(|d| d.id);
+        let out: BTreeSet<Id> = unsettled.chain(given).collect();
         let ready = self.history.now().queues[name].keys().filter(|id| !out.contains(id));
         let changes = ready.map(|id| Change::Remove(name.clone(), *id)).collect();
-        self.note(lsn, changes)
+        self.note(lsn, changes);
+        for (queue, consumer, delivery) in taken {
+            self.delivered(queue, Some(consumer), delivery.position, &delivery.message);
+        }
+        lsn
     }
 
     fn commit(&mut self) -> Lsn {

@@ -88,7 +88,7 @@ impl VHost {
         };
         let gate = if exchange.durable {
             let record = Record::ExchangeDeclared { vhost: &self.name, exchange: &exchange };
-            Gate::durable(self.journal.append(|batch| batch.record(&record)))
+            Gate::durable(self.redefine(|batch| batch.record(&record)))
         } else {
             Gate::OPEN
         };
@@ -180,7 +180,7 @@ impl VHost {
         }
         let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
         let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
-        let lsn = self.journal.append(|batch| self.record_removed(batch, &topology, &removed));
+        let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));
         self.changed();
         Ok(if durable { Gate::durable(lsn) } else { Gate::OPEN })
     }
@@ -225,7 +225,7 @@ impl VHost {
             return Ok(Gate::OPEN);
         }
         let record = Record::Bound { vhost: &self.name, binding: &binding };
-        Ok(Gate::durable(self.journal.append(|batch| batch.record(&record))))
+        Ok(Gate::durable(self.redefine(|batch| batch.record(&record))))
     }
 
     /// Removes a binding. A binding or an end that does not exist is fine.
@@ -252,7 +252,7 @@ impl VHost {
         }
         self.changed();
         let durable = durable || removed.exchanges.iter().any(|exchange| exchange.durable);
-        let lsn = self.journal.append(|batch| self.record_removed(batch, &topology, &removed));
+        let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));
         Ok(if durable { Gate::durable(lsn) } else { Gate::OPEN })
     }
 

@@ -19,13 +19,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
 use crate::channel::gates::Gate;
-use crate::ids::QueueId;
+use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
-use crate::message::Message;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::routing::{BindingSpec, Destination, Removed, Router};
+use crate::storage::bodies::Bodies;
 use crate::storage::image::{Definitions, NamedQueue};
-use crate::storage::journal::{Append, Journal};
+use crate::storage::journal::Append;
+#[cfg(test)]
+use crate::storage::journal::Journal;
 use crate::storage::record::Record;
 
 /// Names that begin so are the server's.
@@ -38,7 +40,9 @@ pub struct VHost {
     pub name: String,
     topology: RankedRwLock<Topology>,
     epoch: AtomicU64,
-    journal: Arc<Journal>,
+    /// Counts changes of durable definitions.
+    redefined: AtomicU64,
+    bodies: Arc<Bodies>,
     /// The last number given to a queue, in any vhost.
     last_queue: Arc<AtomicU64>,
 }
@@ -66,13 +70,12 @@ impl Topology {
 }
 
 impl VHost {
-    /// A vhost with what was durable in it before a restart. `loaded` has the messages by address.
+    /// A vhost with what was durable in it before a restart.
     pub(super) fn restored(
         name: String,
-        journal: Arc<Journal>,
+        bodies: Arc<Bodies>,
         last_queue: Arc<AtomicU64>,
         definitions: Definitions,
-        loaded: &HashMap<u64, Message>,
     ) -> Arc<Self> {
         let mut topology = Topology { router: Router::with_predeclared(), ..Topology::default() };
         for exchange in definitions.exchanges {
@@ -80,7 +83,7 @@ impl VHost {
         }
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
             let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
-            topology.add(QueueCell::restored(id, spec, journal.clone(), content, loaded));
+            topology.add(QueueCell::restored(id, spec, bodies.clone(), content.into()));
         }
         for BindingSpec { source, destination, key, arguments } in definitions.bindings {
             if let Err(error) = topology.router.bind(&source, &destination, &key, &arguments) {
@@ -88,37 +91,51 @@ impl VHost {
             }
         }
         let topology = RankedRwLock::new(Rank::Topology, topology);
-        Arc::new(Self { name, topology, epoch: AtomicU64::new(1), journal, last_queue })
+        let (epoch, redefined) = (AtomicU64::new(1), AtomicU64::new(0));
+        Arc::new(Self { name, topology, epoch, redefined, bodies, last_queue })
     }
 
     /// A vhost with nothing in it, alone on its journal.
     #[cfg(test)]
     fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
-        Self::restored(name.to_owned(), journal, Arc::default(), Definitions::default(), &HashMap::new())
+        let bodies = Arc::new(Bodies::in_memory(journal));
+        Self::restored(name.to_owned(), bodies, Arc::default(), Definitions::default())
     }
 
-    /// Appends all durable definitions to the journal again, in one batch.
-    pub(super) fn store_definitions(&self) {
+    /// Appends changes of definitions to the journal.
+    fn redefine(&self, batch: impl FnOnce(&mut Append<'_>)) -> Lsn {
+        // Counted first: whoever reads the count and then the definitions has at least those.
+        self.redefined.fetch_add(1, Ordering::AcqRel);
+        self.bodies.journal.append(batch)
+    }
+
+    /// How often durable definitions have changed, and all of them as records, unless that is `known`.
+    pub(super) fn definitions(&self, known: Option<u64>) -> (u64, Option<Vec<u8>>) {
+        let count = self.redefined.load(Ordering::Acquire);
+        if known == Some(count) {
+            return (count, None);
+        }
         let topology = self.topology.read();
+        let count = self.redefined.load(Ordering::Acquire);
         let vhost = &self.name;
-        self.journal.append(|batch| {
-            for exchange in topology.router.exchanges().filter(|exchange| exchange.durable) {
-                batch.record(&Record::ExchangeDeclared { vhost, exchange });
+        let mut records = Vec::new();
+        for exchange in topology.router.exchanges().filter(|exchange| exchange.durable) {
+            Record::ExchangeDeclared { vhost, exchange }.encode(&mut records);
+        }
+        let mut queues: Vec<_> = topology.by_id.values().filter(|cell| cell.spec.durable).collect();
+        queues.sort_unstable_by_key(|cell| cell.id);
+        for cell in queues {
+            let QueueSpec { name, auto_delete, arguments, .. } = &cell.spec;
+            let (id, auto_delete) = (cell.id, *auto_delete);
+            Record::QueueDeclared { vhost, id, name, auto_delete, arguments }.encode(&mut records);
+        }
+        for binding in topology.router.bindings() {
+            let source = topology.router.exchange(&binding.source);
+            if source.is_some_and(|source| source.durable) && topology.is_durable(&binding.destination) {
+                Record::Bound { vhost, binding: &binding }.encode(&mut records);
             }
-            let mut queues: Vec<_> = topology.by_id.values().filter(|cell| cell.spec.durable).collect();
-            queues.sort_unstable_by_key(|cell| cell.id);
-            for cell in queues {
-                let QueueSpec { name, auto_delete, arguments, .. } = &cell.spec;
-                let (id, auto_delete) = (cell.id, *auto_delete);
-                batch.record(&Record::QueueDeclared { vhost, id, name, auto_delete, arguments });
-            }
-            for binding in topology.router.bindings() {
-                let source = topology.router.exchange(&binding.source);
-                if source.is_some_and(|source| source.durable) && topology.is_durable(&binding.destination) {
-                    batch.record(&Record::Bound { vhost, binding: &binding });
-                }
-            }
-        });
+        }
+        (count, Some(records))
     }
 
     /// Changes with every change of exchanges, bindings and queues.
@@ -135,7 +152,7 @@ impl VHost {
     /// The gate of a reply about something that existed: another connection's change that made it may not be durable
     /// yet.
     fn unchanged(&self, durable: bool) -> Gate {
-        if durable { Gate::durable(self.journal.end()) } else { Gate::OPEN }
+        if durable { Gate::durable(self.bodies.journal.end()) } else { Gate::OPEN }
     }
 
     /// Journals what a removal took with it. Bindings of things that are gone need no record of their own: only

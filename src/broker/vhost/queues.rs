@@ -86,11 +86,11 @@ impl VHost {
                 auto_delete: spec.auto_delete,
                 arguments: &spec.arguments,
             };
-            Gate::durable(self.journal.append(|batch| batch.record(&record)))
+            Gate::durable(self.redefine(|batch| batch.record(&record)))
         } else {
             Gate::OPEN
         };
-        let cell = QueueCell::new(id, spec, self.journal.clone());
+        let cell = QueueCell::new(id, spec, self.bodies.clone());
         topology.add(cell.clone());
         self.changed();
         Declared { cell, created: true, gate }
@@ -238,7 +238,7 @@ impl VHost {
         if !durable {
             return Gate::OPEN;
         }
-        let lsn = self.journal.append(|batch| {
+        let lsn = self.redefine(|batch| {
             if cell.spec.durable {
                 batch.record(&Record::QueueDeleted { id });
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::model::{Kept, Model, Place};
+use super::store::Store;
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -43,6 +44,20 @@ enum Step {
     },
     Purge,
     Deliver,
+    /// The journal is written, and what can leave memory does.
+    Relieve {
+        all: bool,
+    },
+    /// A checkpoint moves what is in the journal to a segment.
+    Fold,
+    /// What is not stored is moved out of memory.
+    Spill {
+        bytes: u64,
+    },
+    /// A segment is written anew.
+    Rewrite,
+    /// What the queue wants to have read is read, and given to it only later.
+    Load,
 }
 
 /// Which of its deliveries somebody settles.
@@ -78,6 +93,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => who.prop_map(|who| Step::Hangup { who }),
         1 => Just(Step::Purge),
         30 => Just(Step::Deliver),
+        5 => prop::bool::weighted(0.3).prop_map(|all| Step::Relieve { all }),
+        2 => Just(Step::Fold),
+        2 => (0..3000u64).prop_map(|bytes| Step::Spill { bytes }),
+        1 => Just(Step::Rewrite),
+        5 => Just(Step::Load),
     ]
 }
 
@@ -94,12 +114,19 @@ struct Run {
     left: Vec<u64>,
     /// Nothing that calls for a delivery happened since the last one.
     quiet: bool,
+    store: Store,
+    /// What is being read.
+    pending: Option<Load>,
 }
 
 impl Run {
     fn new() -> Self {
+        let mut bench = Bench::with(0);
+        bench.queue.keep(2000);
         Self {
-            bench: Bench::with(0),
+            bench,
+            store: Store::default(),
+            pending: None,
             model: Model::default(),
             ids: Vec::new(),
             returned: BTreeSet::new(),
@@ -141,32 +168,97 @@ impl Run {
             }
             Step::Purge => {
                 let mut purged = Vec::new();
-                let whole = self.bench.queue.purge(|position, message| {
-                    assert_eq!(number_of(message), position.0);
-                    purged.push(position.0);
-                });
+                let whole = self.bench.queue.purge(|range| purged.extend(range.start.0..range.end.0));
                 assert_eq!(whole.count, purged.len() as u64);
                 assert_eq!(purged, self.model.purge());
                 self.left.extend(purged);
             }
             Step::Deliver => self.deliver(),
+            Step::Relieve { all } => {
+                self.bench.queue.note_written(self.store.end());
+                if all {
+                    self.bench.queue.relieve_all();
+                } else {
+                    self.bench.queue.relieve();
+                }
+            }
+            Step::Fold => self.fold(),
+            Step::Spill { bytes } => {
+                let mut unstored = Vec::new();
+                let _ = self.bench.queue.unstored(Position(0), bytes, 1000, &mut unstored);
+                let messages: Vec<_> = unstored.into_iter().map(|one| (one.position, one.message)).collect();
+                let (run, items) = self.store.segment(&messages, true);
+                self.bench.queue.moved(run, &items);
+            }
+            Step::Rewrite => self.rewrite(),
+            Step::Load => {
+                self.load();
+                self.pending = self.bench.queue.plan_load();
+            }
         }
         self.check();
     }
 
+    /// Moves all that is in the journal to a segment, settling some of it between its writing and its move.
+    fn fold(&mut self) {
+        let mut here = Vec::new();
+        let mut from = Some(Position(0));
+        while let Some(next) = from {
+            from = self.bench.queue.stored_below(u64::MAX, next, 3, &mut here);
+        }
+        let messages: Vec<_> = here.iter().map(|here| (here.position, self.store.at(here.address))).collect();
+        let (run, items) = self.store.segment(&messages, false);
+        self.settle(self.model.messages.len(), &Pick::Some(0x5555), Settle::Ack);
+        let (first, rest) = items.split_at(items.len() / 3);
+        self.bench.queue.moved(run.clone(), first);
+        self.load();
+        self.bench.queue.moved(run, rest);
+    }
+
+    fn rewrite(&mut self) {
+        let Some(run) = self.bench.queue.runs().next().cloned() else { return };
+        let messages: Vec<_> = run.live.iter().map(|n| (Position(n), self.numbered(n))).collect();
+        let (to, items) = self.store.segment(&messages, run.transient);
+        self.bench.queue.rewritten((run.segment, run.from), to, &items);
+    }
+
+    /// The message at a position, as it was published.
+    fn numbered(&self, position: u64) -> Message {
+        let kept = self.model.messages.iter().find(|kept| kept.position == position).unwrap();
+        numbered(position, kept.size as usize)
+    }
+
+    /// Gives the queue what was read. Returns whether there was anything.
+    fn load(&mut self) -> bool {
+        let Some(load) = self.pending.take().or_else(|| self.bench.queue.plan_load()) else { return false };
+        assert_eq!(self.store.carry_out(load, &mut self.bench.queue), 0);
+        true
+    }
+
     fn publish(&mut self, count: usize, size: usize) {
-        for _ in 0..count {
-            let position = self.bench.queue.publish(numbered(self.model.next, size));
+        for n in 0..count {
+            let message = numbered(self.model.next, size);
+            let stored = !(n + size).is_multiple_of(3);
+            if stored {
+                message.set_stored_at(self.store.append(Position(self.model.next), &message));
+            }
+            let position = self.bench.queue.publish(message, stored);
             assert_eq!(position.0, self.model.publish(size as u64));
         }
         self.quiet = false;
     }
 
     fn get(&mut self, no_ack: bool) {
-        let got = self.bench.queue.get(no_ack).map(|got| {
-            assert_eq!(number_of(&got.message), got.position.0);
-            (got.position.0, got.redelivered, got.remaining)
-        });
+        let got = loop {
+            match self.bench.queue.get(no_ack) {
+                Get::Got(got) => {
+                    assert_eq!(number_of(&got.message), got.position.0);
+                    break Some((got.position.0, got.redelivered, got.remaining));
+                }
+                Get::Empty => break None,
+                Get::Absent => assert!(self.load(), "nothing is read"),
+            }
+        };
         assert_eq!(got, self.model.get(no_ack));
     }
 
@@ -245,6 +337,9 @@ impl Run {
         let before: Vec<usize> = (0..self.ids.len()).filter(|&number| self.model.eligible(number)).collect();
         let mut wakes = Vec::new();
         self.bench.queue.deliver(&mut wakes);
+        while self.load() {
+            self.bench.queue.deliver(&mut wakes);
+        }
         let pushed: Vec<Pushed> = self.bench.log.borrow_mut().drain(..).collect();
         assert_eq!(pushed, self.model.deliver(), "who got what, in which order");
         let woken: Vec<usize> = wakes.iter().map(|link| link.0.borrow().number).collect();
@@ -289,16 +384,32 @@ impl Run {
             self.model.next as usize,
             "none lost, none twice"
         );
+        let (mut memory, mut absent) = (0, 0);
         for &Kept { position, size, place, redelivered } in &self.model.messages {
-            let entry = queue.entries.entry(Position(position)).unwrap();
+            let Some(entry) = queue.entries.entry(Position(position)) else {
+                assert!(queue.runs().any(|run| run.live.contains(position)), "{position} is nowhere");
+                assert_eq!((place, redelivered), (Place::Ready, false), "at {position}");
+                absent += 1;
+                continue;
+            };
             let state = match place {
                 Place::Ready => State::Ready,
                 Place::Out { no_ack: false, .. } => State::Unacked,
                 Place::Out { no_ack: true, .. } => State::Held,
             };
-            assert_eq!((entry.state, entry.redelivered), (state, redelivered), "at {position}");
-            assert_eq!((number_of(&entry.message), entry.message.body_len()), (position, size));
+            assert_eq!((entry.state(), entry.redelivered()), (state, redelivered), "at {position}");
+            assert_eq!(entry.body_len(), size);
+            match &entry.message {
+                Some(message) => {
+                    assert_eq!(number_of(message), position);
+                    memory += memory_of(message);
+                }
+                None => absent += u64::from(state == State::Ready),
+            }
         }
+        assert_eq!((queue.memory, queue.absent()), (memory, absent));
+        let live: u64 = queue.runs().map(|run| run.live.len()).sum();
+        assert!(live <= self.model.messages.len() as u64, "runs have more than there is");
         for number in 0..self.ids.len() {
             let prefetch = usize::from(self.model.takers[number].spec.prefetch);
             assert!(
@@ -342,7 +453,8 @@ impl Run {
         }
         assert_eq!(self.bench.queue.depth(), Depth::default());
         assert_eq!(self.bench.queue.consumer_count(), 0);
-        assert!(self.bench.queue.get(false).is_none());
+        assert!(matches!(self.bench.queue.get(false), Get::Empty));
+        assert_eq!((self.bench.queue.absent(), self.bench.queue.plan_load()), (0, None));
     }
 }
 

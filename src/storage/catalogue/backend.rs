@@ -7,15 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
-use crate::storage::disk::{DiskFile, read_exact_at, write_all_at};
+use crate::storage::disk::{DiskFile, is_full, read_exact_at, write_all_at};
 
 /// Bytes that an [`Overlay`] keeps together.
 const BLOCK: usize = 4096;
-
-/// Whether there was no room: the only errors after which the same can be tried again.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
 
 /// An error of a sync is final. None of it may be taken for a full disk that is waited for.
 pub(super) fn of_sync(error: io::Error) -> io::Error {

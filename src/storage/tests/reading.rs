@@ -8,7 +8,7 @@ fn retire_all(disk: &SimulatedDisk, journal: &Journal) {
     assert!(journal.wait_durable(journal.end()));
     let retiring = journal.begin_retire(journal.end(), usize::MAX).unwrap();
     say_needed(disk, retiring.oldest).unwrap();
-    journal.end_retire();
+    journal.end_retire(false).unwrap();
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl World {
         assert!(self.journal.wait_durable(self.journal.end()));
         if ends {
             say_needed(&self.disk, retiring.oldest).unwrap();
-            self.journal.end_retire();
+            self.journal.end_retire(false).unwrap();
         } else {
             self.journal.abort_retire();
         }

@@ -13,7 +13,7 @@ fn conditions_keep_a_queue() {
     cell.set_active(consumer, false);
     publish(&cell, false);
     refused(vhost.delete_queue("q", true, true, ME), 406, "queue 'q' in vhost '/' not empty");
-    assert!(matches!(cell.get(false), GetResult::Got(_)));
+    assert!(matches!(cell.get(false, &Outlet::new()), GetResult::Got(_)));
     assert!(!cell.cancel(consumer), "it is no auto-delete queue");
     publish(&cell, false);
     assert_eq!(
@@ -28,7 +28,7 @@ fn a_queue_with_only_unacked_messages_is_empty() {
     let vhost = vhost();
     let cell = vhost.declare_queue(queue("q"), ME).unwrap().cell;
     publish(&cell, false);
-    assert!(matches!(cell.get(false), GetResult::Got(_)));
+    assert!(matches!(cell.get(false, &Outlet::new()), GetResult::Got(_)));
     assert_eq!(vhost.delete_queue("q", false, true, ME).unwrap().0, 0);
 }
 
@@ -46,7 +46,7 @@ fn who_holds_a_queue_that_is_gone_is_told_so() {
     let mut messages = vec![message(true), message(false)];
     assert_eq!(cell.publish_all(&mut messages), Err(Gone));
     assert_eq!(messages.len(), 2, "they are still there to be routed again");
-    assert!(matches!(cell.get(true), GetResult::Gone));
+    assert!(matches!(cell.get(true, &Outlet::new()), GetResult::Gone));
     let spec = ConsumerSpec { prefetch: 0, no_ack: true, exclusive: false, priority: 0 };
     let link = OutletLink { outlet, consumer: 8, channel: 1, no_ack: true };
     assert_eq!(cell.consume(spec, link), Err(ConsumeError::Gone));

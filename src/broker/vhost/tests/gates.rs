@@ -128,10 +128,10 @@ fn only_a_persistent_message_in_a_durable_queue_has_to_be_kept() {
     let before = it.journal.end();
     let settled = durable.settle(None, std::iter::empty(), Settle::Ack);
     assert_eq!(settled, before, "nothing outstanding, nothing journaled");
-    assert!(matches!(durable.get(false), GetResult::Got(_)));
+    assert!(matches!(durable.get(false, &Outlet::new()), GetResult::Got(_)));
     assert_eq!(it.journal.end().0 - before.0, 1, "how far it was delivered is marked, well ahead");
     let before = it.journal.end();
-    assert!(matches!(durable.get(false), GetResult::Got(_)));
+    assert!(matches!(durable.get(false, &Outlet::new()), GetResult::Got(_)));
     durable.settle(None, [Position(0)].into_iter(), Settle::Ack);
     assert_eq!(it.journal.end(), before, "the transient one leaves as it came");
     durable.settle(None, [Position(1)].into_iter(), Settle::Requeue);

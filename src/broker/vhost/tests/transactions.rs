@@ -13,7 +13,7 @@ fn a_commit_does_all_of_it_in_all_its_queues() {
     publish(&cells["a"], true);
     publish(&cells["a"], true);
     for _ in 0..2 {
-        assert!(matches!(cells["a"].get(false), GetResult::Got(_)));
+        assert!(matches!(cells["a"].get(false, &Outlet::new()), GetResult::Got(_)));
     }
     let outlet = Outlet::new();
     consume(&cells["c"], &outlet);
@@ -32,7 +32,7 @@ fn a_commit_does_all_of_it_in_all_its_queues() {
     assert_eq!(journal.end().0 - lsn.0, 1, "how far c was delivered is marked after the commit");
     assert_eq!(lsn.0 - before.0, 4, "three messages kept and one removed");
     assert_eq!((ready(&cells["a"]), ready(&cells["b"])), (2, 1));
-    let GetResult::Got(got) = cells["a"].get(true) else { panic!("the requeued one") };
+    let GetResult::Got(got) = cells["a"].get(true, &Outlet::new()) else { panic!("the requeued one") };
     assert_eq!((got.position, got.redelivered), (Position(1), true));
     let mut taken = Taken::default();
     outlet.take(&mut taken);
@@ -46,13 +46,13 @@ fn a_queue_that_is_gone_takes_its_part_with_it() {
     let kept = vhost.declare_queue(durable_queue("kept"), ME).unwrap().cell;
     let gone = vhost.declare_queue(durable_queue("gone"), ME).unwrap().cell;
     publish(&gone, true);
-    assert!(matches!(gone.get(false), GetResult::Got(_)));
+    assert!(matches!(gone.get(false, &Outlet::new()), GetResult::Got(_)));
     let mut commit = Commit::default();
     commit.publish(&gone, message(true));
     commit.settle(&gone, None, Position(0), Settle::Ack);
     commit.publish(&kept, message(true));
     vhost.delete_queue("gone", false, false, ME).unwrap();
-    let before = vhost.journal.end();
-    assert_eq!(commit.apply(&vhost.journal).0 - before.0, 1);
+    let before = vhost.bodies.journal.end();
+    assert_eq!(commit.apply(&vhost.bodies.journal).0 - before.0, 1);
     assert_eq!((ready(&kept), ready(&gone)), (1, 0));
 }

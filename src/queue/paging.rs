@@ -1,0 +1,397 @@
+//! Which bodies are in memory: those that consumers need next, and those that are not stored. The others leave memory
+//! and are read again before their turn.
+//!
+//! A short queue keeps everything. Beyond [`KEPT_BYTES`] it keeps a *window* of the messages that are next, and what
+//! is written to disk behind them, or is out with consumers, goes.
+
+use super::{Entry, Link, Queue, State, Unread, memory_of};
+use crate::ids::{Location, Place, Position};
+use crate::message::Message;
+
+/// Bytes of messages up to which a queue keeps all of them in memory.
+pub const KEPT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Entries that one call looks at for bodies to let go: a bound on the time that it takes.
+const SWEEP: usize = 16 * 1024;
+
+/// Messages that are read at once where each has to be found by itself.
+const LOADED_AT_ONCE: usize = 4096;
+
+/// What of a queue is in memory.
+#[derive(Debug)]
+pub(super) struct Paging {
+    /// Bytes up to which everything is kept.
+    kept: u64,
+    /// Ready messages that are not in memory.
+    absent: u64,
+    /// Ready messages below it are wanted in memory.
+    window_end: Position,
+    /// About how many bytes of bodies are ready and in memory below `window_end`.
+    window_bytes: u64,
+    /// Entries below it were looked at for bodies to let go.
+    swept: Position,
+    /// Bytes in memory from which on it is worth to look again.
+    relieve_at: u64,
+    /// Body addresses below it are written, so that they can be read.
+    written: u64,
+    /// Somebody would have taken the next message if it were in memory.
+    wanted: bool,
+    /// What was planned is being read.
+    loading: bool,
+}
+
+impl Default for Paging {
+    fn default() -> Self {
+        Self {
+            kept: KEPT_BYTES,
+            absent: 0,
+            window_end: Position::default(),
+            window_bytes: 0,
+            swept: Position::default(),
+            relieve_at: 0,
+            written: 0,
+            wanted: false,
+            loading: false,
+        }
+    }
+}
+
+/// What a queue needs to have read.
+#[derive(Debug, PartialEq)]
+pub enum Load {
+    /// These messages.
+    Places(Vec<Wanted>),
+    /// The next messages of a run, about so many bytes of them.
+    Run(Unread, u64),
+}
+
+/// A message to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its position.
+    pub position: Position,
+    /// Where it is.
+    pub place: Place,
+    /// About how many bytes it takes there.
+    pub stored_len: u64,
+}
+
+/// A message that was read.
+#[derive(Debug)]
+pub struct Found {
+    /// Its position.
+    pub position: Position,
+    /// Where it was read.
+    pub place: Place,
+    /// The message; `None` if it is damaged.
+    pub message: Option<Message>,
+}
+
+impl Paging {
+    #[inline]
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// A ready message was taken.
+    #[inline]
+    pub(super) fn took(&mut self, position: Position, bytes: u64) {
+        if position < self.window_end {
+            self.window_bytes = self.window_bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// A delivered message is ready again.
+    pub(super) fn came_back(&mut self, position: Position, entry: &Entry) {
+        if entry.message.is_none() {
+            self.absent += 1;
+        } else if position < self.window_end {
+            self.window_bytes += entry.body_len();
+        }
+    }
+
+    /// A ready message left memory, or was never in it.
+    pub(super) fn left(&mut self, messages: u64) {
+        self.absent += messages;
+    }
+
+    /// Nothing is ready any more.
+    pub(super) fn emptied(&mut self) {
+        self.absent = 0;
+        self.window_bytes = 0;
+        self.wanted = false;
+    }
+
+    /// There is no need to look at entries below `position`.
+    pub(super) fn sweep_from(&mut self, position: Position) {
+        self.swept = position;
+    }
+}
+
+impl<L: Link> Queue<L> {
+    /// Keeps everything in memory up to so many bytes. Default: [`KEPT_BYTES`].
+    pub fn keep(&mut self, bytes: u64) {
+        self.paging.kept = bytes;
+    }
+
+    /// Whether bodies leave memory, so that it matters how far the journal is written.
+    #[inline]
+    #[must_use]
+    pub fn is_paging(&self) -> bool {
+        self.paging.absent > 0 || self.memory > self.paging.kept
+    }
+
+    /// Ready messages that are not in memory.
+    #[must_use]
+    pub fn absent(&self) -> u64 {
+        self.paging.absent
+    }
+
+    /// Body addresses below `address` are written.
+    pub fn note_written(&mut self, address: u64) {
+        self.paging.written = self.paging.written.max(address);
+    }
+
+    /// A message was delivered. Where bodies leave memory its consumer has it, and if it comes back it is read again.
+    #[inline]
+    pub(super) fn let_go_delivered(&mut self, position: Position) {
+        if !self.is_paging() {
+            return;
+        }
+        let written = self.paging.written;
+        if let Some(entry) = self.entries.entry(position) {
+            let_go(entry, written, &mut self.memory);
+        }
+    }
+
+    /// Lets bodies go that are stored and not wanted next, if there are more than are to be kept.
+    #[inline]
+    pub fn relieve(&mut self) {
+        let due = self.paging.relieve_at.max(self.paging.kept);
+        if self.memory > due {
+            self.set_window();
+            self.sweep();
+            self.paging.relieve_at = self.memory + self.paging.kept / 4;
+        }
+    }
+
+    /// Lets all bodies go that can, also those that [`relieve`](Self::relieve) has passed by before. A few stay if there
+    /// are consumers.
+    pub fn relieve_all(&mut self) {
+        self.paging.swept = Position::default();
+        self.paging.relieve_at = 0;
+        let kept = if self.consumers.count() > 0 { self.paging.kept / 8 } else { 0 };
+        let before = std::mem::replace(&mut self.paging.kept, kept);
+        self.set_window();
+        while self.sweep() {}
+        self.paging.kept = before;
+    }
+
+    /// Behind the messages that are wanted in memory next.
+    #[must_use]
+    pub fn tail(&self) -> Position {
+        self.paging.window_end
+    }
+
+    /// Memory went down: look again when it has grown from here.
+    #[inline]
+    pub(super) fn lower_relief(&mut self) {
+        self.paging.relieve_at = self.paging.relieve_at.min(self.memory + self.paging.kept / 4);
+    }
+
+    /// The ready positions, in the order in which they are delivered.
+    pub(super) fn ready(&self) -> impl Iterator<Item = Position> {
+        let returned = self.returned.ranges().chain(std::iter::once(self.head..self.entries.next()));
+        returned.flat_map(|range| (range.start.0..range.end.0).map(Position))
+    }
+
+    /// Puts the window over the messages that are next and in memory, up to half of what is kept.
+    fn set_window(&mut self) {
+        let (mut end, mut bytes) = (self.head, 0);
+        let room = self.paging.kept / 2;
+        for position in self.ready() {
+            end = position;
+            let entry = self.entries.get(position).filter(|entry| entry.message.is_some());
+            let Some(entry) = entry.filter(|_| bytes < room) else { break };
+            bytes += entry.body_len();
+            end = position.next();
+        }
+        (self.paging.window_end, self.paging.window_bytes) = (end, bytes);
+    }
+
+    /// Looks at some more entries. Returns whether there are more.
+    fn sweep(&mut self) -> bool {
+        let end = self.entries.next();
+        let mut at = self.paging.swept;
+        for _ in 0..SWEEP {
+            let Some(next) = self.entries.next_chunk(at).filter(|next| *next < end) else {
+                at = end;
+                break;
+            };
+            at = next;
+            if let Some(entry) = self.entries.entry(at).filter(|entry| entry.message.is_some()) {
+                let ready = entry.state() == State::Ready;
+                let in_window = ready && at < self.paging.window_end;
+                let gone = !in_window && let_go(entry, self.paging.written, &mut self.memory);
+                self.paging.absent += u64::from(gone && ready);
+                if !gone && !in_window && entry.is_stored() {
+                    // Not written yet, and what follows is not either.
+                    self.paging.swept = at;
+                    return false;
+                }
+            }
+            at = at.next();
+        }
+        self.paging.swept = at;
+        at < end
+    }
+
+    /// What is to be read now, if anything: the next messages, if somebody waits for them or soon will. Every plan has
+    /// to be answered by [`loaded`](Self::loaded).
+    #[inline]
+    #[must_use]
+    pub fn plan_load(&mut self) -> Option<Load> {
+        let Paging { absent, loading, wanted, window_bytes, kept, .. } = self.paging;
+        if absent == 0 || loading {
+            return None;
+        }
+        let ahead = window_bytes < kept / 4 && self.consumers.count() > 0;
+        if wanted || ahead { self.find_load() } else { None }
+    }
+
+    fn find_load(&mut self) -> Option<Load> {
+        let room = (self.paging.kept / 2).max(1);
+        let (mut bytes, mut planned) = (0, 0);
+        let mut window_end = self.head;
+        let mut places = Vec::new();
+        let mut lost = None;
+        let mut load = None;
+        for position in self.ready() {
+            match self.entries.get(position) {
+                Some(entry) if entry.message.is_some() => bytes += entry.body_len(),
+                Some(entry) => {
+                    let stored_len = entry.stored_len();
+                    places.push(Wanted { position, place: entry.place, stored_len });
+                    planned += stored_len;
+                }
+                None if places.is_empty() => {
+                    load = self.runs.unread(position).map(|unread| Load::Run(unread, room));
+                    lost = Some(position).filter(|_| load.is_none());
+                    break;
+                }
+                None => break,
+            }
+            window_end = position.next();
+            if bytes + planned >= room || places.len() >= LOADED_AT_ONCE {
+                break;
+            }
+        }
+        (self.paging.window_end, self.paging.window_bytes) = (window_end, bytes);
+        if let Some(lost) = lost {
+            // No run has it, though it was there: as good as damaged.
+            self.quarantine(lost);
+        }
+        let load = load.or_else(|| (!places.is_empty()).then_some(Load::Places(places)));
+        self.paging.loading = load.is_some();
+        self.paging.wanted &= load.is_none();
+        load
+    }
+
+    /// Takes what was read of a [`Load::Places`]. Returns how many of them are damaged; those are not in the queue any
+    /// more.
+    pub fn loaded(&mut self, found: Vec<Found>) -> u64 {
+        self.paging.loading = false;
+        found.into_iter().map(|found| u64::from(!self.take_found(found))).sum()
+    }
+
+    /// Takes what was read of a [`Load::Run`], up to the offset `next`. With `gaps`, some of what was passed by could not
+    /// be told. Returns how many messages are damaged; those are not in the queue any more.
+    pub fn loaded_run(&mut self, unread: &Unread, next: u64, found: Vec<Found>, gaps: bool) -> u64 {
+        self.paging.loading = false;
+        if !self.runs.advance(unread.segment, unread.from, next) {
+            return 0;
+        }
+        let last = found.last().map(|found| found.position.0);
+        let mut damaged = found.into_iter().map(|found| u64::from(!self.take_found(found))).sum();
+        if gaps {
+            let below = last.filter(|_| next < unread.until);
+            let entries = &self.entries;
+            let has_entry = |position| entries.get(position).is_some();
+            for position in self.runs.passed(unread.segment, unread.from, below, has_entry) {
+                self.runs.damage(unread.segment, unread.from, position);
+                self.quarantine(position);
+                damaged += 1;
+            }
+        }
+        damaged
+    }
+
+    /// Takes one message. Returns whether it was sound, or was not wanted any more.
+    fn take_found(&mut self, found: Found) -> bool {
+        let Found { position, place, message } = found;
+        if self.entries.get(position).is_none() {
+            let Some(transient) = self.runs.holds(place, position) else { return true };
+            if let Some(message) = &message {
+                let (body_len, stored_len) = (message.body_len(), message.stored_len());
+                let mut entry = Entry::absent(place, body_len, stored_len, !transient);
+                if position < self.flagged_below {
+                    entry.set_redelivered();
+                }
+                self.entries.insert(position, entry);
+            }
+        }
+        let entry = self.entries.entry(position);
+        // It may have been moved meanwhile, so that the next try finds it, or be out with a consumer.
+        let is_wanted =
+            |entry: &Entry| entry.message.is_none() && entry.place == place && entry.state() == State::Ready;
+        if entry.as_ref().is_some_and(|entry| !is_wanted(entry)) {
+            return true;
+        }
+        let Some(message) = message else {
+            if let Location::Segment { number, offset } = place.location() {
+                self.runs.damage(number, offset, position);
+            }
+            self.quarantine(position);
+            return false;
+        };
+        if let Some(entry) = entry {
+            self.memory += memory_of(&message);
+            entry.message = Some(message);
+            self.paging.absent -= 1;
+            self.paging.window_bytes += entry.body_len();
+            self.paging.window_end = self.paging.window_end.max(position.next());
+        }
+        true
+    }
+
+    /// Takes a ready message that cannot be read out of the queue.
+    fn quarantine(&mut self, position: Position) {
+        if position >= self.head {
+            self.returned.insert_range(self.head..position);
+            self.head = position.next();
+        } else if !self.returned.remove(position) {
+            return;
+        }
+        let bytes = self.entries.remove(position).map_or(0, |entry| entry.body_len());
+        self.depth.ready -= 1;
+        self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
+        self.paging.absent -= 1;
+    }
+}
+
+/// Lets the body of a message go that can be read again. Returns whether it did.
+fn let_go(entry: &mut Entry, written: u64, memory: &mut u64) -> bool {
+    let Some(message) = &entry.message else { return false };
+    let place = match entry.place.location() {
+        Location::Segment { .. } => entry.place,
+        _ if !entry.is_stored() => return false,
+        _ => match entry.address() {
+            Some(address) if address < written => Place::journal(address),
+            _ => return false,
+        },
+    };
+    *memory -= memory_of(message);
+    entry.place = place;
+    entry.message = None;
+    true
+}

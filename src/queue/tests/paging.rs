@@ -1,0 +1,223 @@
+//! Bodies that leave memory and come back, told by small examples.
+
+use super::store::Store;
+use super::*;
+
+/// A queue that keeps little, with messages in a store.
+struct Paged {
+    bench: Bench,
+    store: Store,
+}
+
+impl Paged {
+    fn with(count: u64) -> Self {
+        let mut paged = Self { bench: Bench::with(0), store: Store::default() };
+        paged.bench.queue.keep(4 * SIZE);
+        for n in 0..count {
+            let message = numbered(n, 100);
+            message.set_stored_at(paged.store.append(Position(n), &message));
+            paged.bench.queue.publish(message, true);
+        }
+        paged
+    }
+
+    fn relieve(&mut self) {
+        self.bench.queue.note_written(self.store.end());
+        self.bench.queue.relieve();
+    }
+
+    /// Moves what lies in the journal to a segment.
+    fn fold(&mut self) -> u64 {
+        let mut here = Vec::new();
+        assert_eq!(self.bench.queue.stored_below(u64::MAX, Position(0), 1_000_000, &mut here), None);
+        let messages: Vec<_> = here.iter().map(|here| (here.position, self.store.at(here.address))).collect();
+        let (run, items) = self.store.segment(&messages, false);
+        self.bench.queue.moved(run, &items);
+        self.store.next_segment
+    }
+
+    /// Delivers, reading what is needed.
+    fn drain(&mut self) -> (Vec<u64>, u64) {
+        let (mut positions, mut damaged) = (Vec::new(), 0);
+        loop {
+            positions.extend(self.bench.deliver().into_iter().map(|(_, position, _)| position));
+            let Some(load) = self.bench.queue.plan_load() else { return (positions, damaged) };
+            damaged += self.store.carry_out(load, &mut self.bench.queue);
+        }
+    }
+}
+
+const SIZE: u64 = 300;
+
+#[test]
+fn a_long_queue_keeps_what_is_next_and_lets_the_rest_go_once_it_is_written() {
+    let mut unwritten = Paged::with(200);
+    unwritten.bench.queue.relieve();
+    assert_eq!(unwritten.bench.queue.absent(), 0, "nothing is written");
+    let mut paged = Paged::with(200);
+    paged.relieve();
+    let queue = &mut paged.bench.queue;
+    assert!(queue.memory <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory);
+    assert_eq!((queue.depth().ready, queue.depth().ready_bytes), (200, 20_000));
+    assert!(matches!(queue.get(false), Get::Got(got) if got.position == Position(0)));
+    assert_eq!(queue.plan_load(), None, "there is nobody to read for");
+    paged.bench.consumer(ACKING, 500);
+    assert_eq!(paged.drain().0, (1..200).collect::<Vec<_>>());
+    assert_eq!(paged.bench.queue.absent(), 0);
+    assert!(
+        paged.bench.queue.memory < 6 * SIZE,
+        "what is out is not in memory: {}",
+        paged.bench.queue.memory
+    );
+}
+
+#[test]
+fn what_is_not_stored_stays() {
+    let mut paged = Paged::with(0);
+    for n in 0..100 {
+        paged.bench.queue.publish(numbered(n, 100), false);
+    }
+    paged.relieve();
+    assert_eq!(paged.bench.queue.absent(), 0);
+}
+
+#[test]
+fn get_says_that_a_message_has_to_be_read_first() {
+    let mut paged = Paged::with(50);
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    assert_eq!(paged.bench.queue.memory, 0);
+    assert!(matches!(paged.bench.queue.get(true), Get::Absent));
+    let load = paged.bench.queue.plan_load().unwrap();
+    assert_eq!(paged.bench.queue.plan_load(), None, "one at a time");
+    assert_eq!(paged.store.carry_out(load, &mut paged.bench.queue), 0);
+    assert_eq!(paged.bench.get(true).unwrap().position, Position(0));
+}
+
+#[test]
+fn a_segment_takes_the_place_of_entries_and_goes_when_all_in_it_is_acknowledged() {
+    let mut paged = Paged::with(1000);
+    paged.relieve();
+    paged.fold();
+    let queue = &mut paged.bench.queue;
+    assert!(queue.entries.memory() < 5_000, "{}", queue.entries.memory());
+    assert_eq!((queue.depth().ready, queue.depth().ready_bytes, queue.runs().count()), (1000, 100_000, 1));
+    assert_eq!(queue.runs().next().unwrap().bytes, 100_000);
+    let id = paged.bench.consumer(ACKING, 5000);
+    assert_eq!(paged.drain().0, (0..1000).collect::<Vec<_>>());
+    let all: Vec<u64> = (0..1000).collect();
+    paged.bench.settle(Some(id), &all[..999], Settle::Ack);
+    assert!(!paged.bench.queue.take_freed());
+    paged.bench.settle(Some(id), &all[999..], Settle::Ack);
+    assert!(paged.bench.queue.take_freed() && paged.bench.queue.runs().count() == 0);
+}
+
+#[test]
+fn what_is_out_while_it_is_moved_comes_back_to_its_place() {
+    let mut paged = Paged::with(20);
+    let id = paged.bench.consumer(ConsumerSpec { prefetch: 10, ..ACKING }, 500);
+    assert_eq!(paged.drain().0.len(), 10);
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    paged.fold();
+    paged.bench.settle(Some(id), &[0, 4, 5], Settle::Ack);
+    paged.bench.settle(Some(id), &[1, 3], Settle::Requeue);
+    paged.bench.settle(Some(id), &[2], Settle::Unsent);
+    let mut got = Vec::new();
+    loop {
+        got.extend(paged.bench.deliver());
+        let Some(load) = paged.bench.queue.plan_load() else { break };
+        paged.store.carry_out(load, &mut paged.bench.queue);
+    }
+    assert_eq!(
+        got,
+        [(0, 1, true), (0, 2, false), (0, 3, true), (0, 10, false), (0, 11, false), (0, 12, false)]
+    );
+}
+
+#[test]
+fn damaged_messages_are_left_out_and_the_rest_comes() {
+    for folded in [false, true] {
+        let mut paged = Paged::with(100);
+        paged.bench.queue.note_written(paged.store.end());
+        paged.bench.queue.relieve_all();
+        let bad = [0, 7, 9, 50, 98, 99];
+        let place = |paged: &Paged, at: u64| {
+            paged.bench.queue.entries.get(Position(at)).map(|entry| entry.place).unwrap()
+        };
+        if folded {
+            let at = paged.fold();
+            let size = numbered(0, 100).stored_len();
+            paged.store.damaged =
+                bad.iter().map(|bad| crate::ids::Place::segment(at, 4096 + bad * size).unwrap()).collect();
+        } else {
+            paged.store.damaged = bad.iter().map(|&bad| place(&paged, bad)).collect();
+        }
+        let id = paged.bench.consumer(ACKING, 500);
+        let sound: Vec<u64> = (0..100).filter(|n| !bad.contains(n)).collect();
+        assert_eq!(paged.drain(), (sound.clone(), bad.len() as u64), "folded {folded}");
+        assert_eq!(paged.bench.depth(), (0, sound.len() as u64, 0));
+        paged.bench.settle(Some(id), &sound, Settle::Ack);
+        assert_eq!(paged.bench.queue.runs().count(), usize::from(folded), "what is damaged is kept");
+        assert!(paged.bench.queue.runs().all(|run| run.live.is_empty()));
+        let n = paged.bench.queue.next_position().0;
+        paged.bench.queue.publish(numbered(n, 8), false);
+        assert_eq!(paged.bench.deliver(), [(0, n, false)]);
+    }
+}
+
+#[test]
+fn a_restored_queue_reads_before_it_delivers_and_flags_what_was_delivered() {
+    let mut store = Store::default();
+    let mut messages = Vec::new();
+    for n in [1, 2, 5, 9] {
+        let message = numbered(n, 50);
+        let place = crate::ids::Place::journal(store.append(Position(n), &message));
+        let (body_len, stored_len) = (message.body_len(), message.stored_len());
+        messages.push(RestoredMessage { position: Position(n), place, body_len, stored_len });
+    }
+    let in_segment: Vec<_> = [0, 3, 4, 6].map(|n| (Position(n), numbered(n, 50))).to_vec();
+    let (mut run, items) = store.segment(&in_segment, false);
+    run.live.extend(items.iter().map(|(position, _)| position.0));
+    run.bytes = 200;
+    let runs = vec![run];
+    let content = Restored { messages, runs, delivered: Position(4), next: Position(12) };
+    let mut bench = Bench::with(0);
+    bench.queue = Queue::restored(content);
+    assert_eq!((bench.queue.depth().ready, bench.queue.depth().ready_bytes), (8, 400));
+    let mut paged = Paged { bench, store };
+    paged.bench.consumer(ACKING, 500);
+    paged.bench.queue.publish(numbered(12, 8), false);
+    let mut got = Vec::new();
+    loop {
+        got.extend(
+            paged.bench.deliver().into_iter().map(|(_, position, redelivered)| (position, redelivered)),
+        );
+        let Some(load) = paged.bench.queue.plan_load() else { break };
+        paged.store.carry_out(load, &mut paged.bench.queue);
+    }
+    let expected = [0, 1, 2, 3, 4, 5, 6, 9, 12].map(|n| (n, n < 4));
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn what_is_not_stored_can_be_moved_out_of_memory_and_back() {
+    let mut paged = Paged::with(0);
+    for n in 0..100 {
+        paged.bench.queue.publish(numbered(n, 100), false);
+    }
+    let mut unstored = Vec::new();
+    let next = paged.bench.queue.unstored(Position(10), 12_000, 1000, &mut unstored);
+    let messages: Vec<_> = unstored.into_iter().map(|one| (one.position, one.message)).collect();
+    assert!(messages.len() < 80 && next == messages.last().map(|(position, _)| position.next()));
+    let (run, items) = paged.store.segment(&messages, true);
+    paged.bench.queue.moved(run, &items);
+    assert_eq!(paged.bench.queue.absent(), messages.len() as u64);
+    let id = paged.bench.consumer(ACKING, 500);
+    let all: Vec<u64> = (0..100).collect();
+    assert_eq!(paged.drain().0, all);
+    let mut stored = 0;
+    let positions = all.iter().map(|&position| Position(position));
+    paged.bench.queue.settle(Some(id), positions, Settle::Ack, |_, is_stored| stored += u64::from(is_stored));
+    assert_eq!((stored, paged.bench.queue.runs().count(), paged.bench.queue.memory), (0, 0, 0));
+}
