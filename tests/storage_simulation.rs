@@ -4,7 +4,8 @@
 //! done. Before each call that changes the disk, on whatever thread, a crash is tried: another broker starts on what
 //! it left. Where its journal ends has to lie between what was promised and what was ever appended, and its state
 //! has to be exactly the history's there: bodies to the byte, order, definitions, whole commits, flags. Then life
-//! goes on after one of the crashes, three times on each disk; crashes of the recovery are tried too.
+//! goes on after one of the crashes, three times on each disk; crashes of the recovery are tried too. Copies that the
+//! broker makes of itself meanwhile are checked in the same way, and life may go on after one of them.
 //!
 //! The writer is a real thread, so that a run is not exactly repeatable; the seed and the place are told all the
 //! same. `LEVERET_SIM_SEEDS=n` runs n seeds with every kind of crash at every call, from `LEVERET_SIM_FIRST` on.
@@ -47,6 +48,9 @@ const LIVES: u32 = 3;
 
 /// Crashes tried so far.
 static TRIED: AtomicU64 = AtomicU64::new(0);
+
+/// Copies of running brokers among them.
+static BACKUPS: AtomicU64 = AtomicU64::new(0);
 
 /// One disk and what is known of it.
 struct World {
@@ -104,15 +108,20 @@ impl World {
         watch.follow(&broker.journal);
         self.plan_fault(disk);
         let beside = self.random.random_range(0..2) == 0;
+        let backups = self.random.random_range(0..3) == 0;
         let operations = self.random.random_range(20..200);
         let Self { history, messages, touched, random, .. } = self;
-        Life::new(broker.clone(), history, messages, touched, random).go_on(operations, beside);
+        let mut life = Life::new(broker.clone(), history, messages, touched, random);
+        life.go_on(operations, beside, backups);
+        let copies = life.backups;
         watch.photograph("the end");
         if self.random.random_range(0..4) == 0 {
             broker.journal.close();
         }
-        let photographs = watch.take();
+        let mut photographs = watch.take();
         broker.journal.close();
+        BACKUPS.fetch_add(copies.len() as u64, Ordering::Relaxed);
+        photographs.extend(copies);
         if photographs.is_empty() {
             let disk = disk.after_crash(Crash::KeepAll);
             // All of it, unless the disk has failed.
@@ -222,7 +231,9 @@ fn what_was_promised_survives_every_crash() {
             });
         }
     });
-    println!("{} crashes tried", TRIED.load(Ordering::Relaxed));
+    let (tried, backups) = (TRIED.load(Ordering::Relaxed), BACKUPS.load(Ordering::Relaxed));
+    assert!(backups > 0 || density == Density::All, "no copy was made");
+    println!("{tried} crashes tried, {backups} of them copies of a running broker");
 }
 
 /// What a queue's messages are flagged with after a kill, in order; and the disk of the next life.

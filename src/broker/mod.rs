@@ -4,6 +4,7 @@
 //! [`Rank`](crate::lock::Rank); nothing here waits or knows a socket.
 
 pub mod alarms;
+mod backup;
 pub mod checkpoint;
 pub mod names;
 pub mod options;

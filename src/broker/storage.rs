@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::broker::checkpoint::Committed;
+use crate::storage::backup::check_complete;
 use crate::storage::catalogue::{Catalogue, Snapshot, StoredQueue, StoredRun};
 use crate::storage::disk::Disk;
 use crate::storage::image::{Image, RunImage};
@@ -20,10 +21,13 @@ type OnFailure = Mutex<Option<Box<dyn FnOnce(&io::Error) + Send>>>;
 /// See the module.
 pub(super) struct Storage {
     pub(super) options: JournalOptions,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) catalogue: Catalogue,
     pub(super) segments: Arc<Segments>,
     /// Held by whoever writes or removes segments.
     pub(super) committed: Mutex<Committed>,
+    /// Held while a copy is made.
+    pub(super) backup: Mutex<()>,
     failed: Arc<OnFailure>,
     /// The last checkpoint found no room.
     full: AtomicBool,
@@ -37,13 +41,15 @@ impl Storage {
     /// Opens what is on `disk`, and the journal with the state that all of it adds up to.
     ///
     /// # Errors
-    /// If another process uses the directory, the disk fails, or something that was durable is damaged.
+    /// If another process uses the directory, it is an incomplete copy, the disk fails, or something that was durable is
+    /// damaged.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
         failed: impl FnOnce(&io::Error) + Send + 'static,
     ) -> io::Result<(Self, Journal, Image)> {
         let lock = disk.lock()?;
+        check_complete(&*disk)?;
         let (catalogue, snapshot) = Catalogue::open(disk.clone())?;
         let committed = Committed::from(&snapshot);
         let (last_segment, known) = (snapshot.last_segment, snapshot.segments.clone());
@@ -52,12 +58,14 @@ impl Storage {
         let told = failed.clone();
         let (journal, image) = Journal::open(disk.clone(), options, base, move |error| tell(&told, error))?;
         let known = known.into_iter().map(|segment| (segment.number, segment.len));
-        let segments = Segments::open(disk, last_segment, known)?;
+        let segments = Segments::open(disk.clone(), last_segment, known)?;
         let storage = Self {
             options,
+            disk,
             catalogue,
             segments: Arc::new(segments),
             committed: Mutex::new(committed),
+            backup: Mutex::new(()),
             failed,
             full: AtomicBool::new(false),
             short_of_memory: AtomicBool::new(false),

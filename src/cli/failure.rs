@@ -19,6 +19,8 @@ pub(super) enum Failure {
     DataDirectory { path: PathBuf, error: io::Error },
     #[error("cannot use the data in {}: {error}", path.display())]
     Storage { path: PathBuf, error: io::Error },
+    #[error("cannot back up {}: {error}", path.display())]
+    Backup { path: PathBuf, error: io::Error },
     #[error("storage failed: {0}")]
     StorageFailed(String),
     #[error("cannot start the worker threads: {0}")]

@@ -1,5 +1,7 @@
-//! The command line: `leveret serve`, which is also what `leveret` alone does, and `leveret check`.
+//! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check` and
+//! `leveret storage`.
 
+mod backup;
 mod failure;
 mod logging;
 mod reload;
@@ -44,6 +46,13 @@ Examples:
   leveret --ephemeral --set auth.default_user=alice --set auth.default_pass=secret
   leveret check --config /etc/leveret/leveret.toml";
 
+const BACKUP_HELP: &str = "\
+A broker that runs makes the copy itself and goes on meanwhile. Everything it had
+confirmed before is in the copy. To restore, start a broker on it.
+
+Example:
+  leveret storage backup --data-dir /var/lib/leveret /backup/leveret-monday";
+
 /// A small, fast AMQP 0-9-1 message broker
 #[derive(Debug, Parser)]
 #[command(
@@ -68,6 +77,16 @@ enum Command {
     Serve(ServeArguments),
     /// Check the configuration; exit with 0 if it is valid and with 1 if not
     Check(CheckArguments),
+    /// Look after a data directory
+    #[command(subcommand)]
+    Storage(StorageCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum StorageCommand {
+    /// Copy the data directory, also while a broker runs on it
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArguments),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +103,18 @@ struct SourceArguments {
 struct CheckArguments {
     #[command(flatten)]
     sources: SourceArguments,
+}
+
+#[derive(Debug, Args)]
+struct BackupArguments {
+    #[command(flatten)]
+    sources: SourceArguments,
+    /// Directory of the data [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where the copy goes: a directory that is empty or does not exist
+    #[arg(value_name = "DIR")]
+    target: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +149,11 @@ fn parse_assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn data_dir_flag(directory: Option<&String>) -> Option<Assignment> {
+    let value = Value::Raw(directory?.clone());
+    Some(Assignment { name: "storage.data_dir".to_owned(), value, flag: "--data-dir" })
+}
+
 impl SourceArguments {
     fn sources(&self) -> Result<Sources, ConfigError> {
         let set = self.set.iter().map(|(name, value)| Assignment {
@@ -139,8 +175,8 @@ impl ServeArguments {
         let mut sources = self.sources.sources()?;
         let text = |text: &String| Value::Raw(text.clone());
         let listen = (!self.listen.is_empty()).then(|| Value::List(self.listen.iter().map(text).collect()));
+        sources.flags.extend(data_dir_flag(self.data_dir.as_ref()));
         let flags = [
-            ("--data-dir", "storage.data_dir", self.data_dir.as_ref().map(text)),
             ("--listen", "listen.amqp", listen),
             ("--log-level", "log.level", self.log_level.as_ref().map(text)),
             ("--log-format", "log.format", self.log_format.as_ref().map(text)),
@@ -163,6 +199,7 @@ pub fn run() -> ExitCode {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),
         Some(Command::Check(arguments)) => run_check(&arguments),
+        Some(Command::Storage(StorageCommand::Backup(arguments))) => run_backup(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -185,6 +222,13 @@ fn run_serve(arguments: &ServeArguments, started: Instant) -> Result<(), Failure
 fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     let loaded = arguments.sources.sources()?.load(Machine::read())?;
     print(&format!("{}: valid\n", described(&loaded)))
+}
+
+fn run_backup(arguments: &BackupArguments) -> Result<(), Failure> {
+    let mut sources = arguments.sources.sources()?;
+    sources.flags.extend(data_dir_flag(arguments.data_dir.as_ref()));
+    let config = sources.load(Machine::read())?.config();
+    backup::backup(&config.data_dir, &arguments.target)
 }
 
 /// What was checked.

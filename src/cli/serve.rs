@@ -89,8 +89,11 @@ async fn run(
     let storage_failure = Arc::new(Mutex::new(None));
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
     let addresses = config.server.listen.clone();
-    let server = Server::bind(config.server, config.session, Arc::clone(&broker))
+    let mut server = Server::bind(config.server, config.session, Arc::clone(&broker))
         .map_err(|error| Failure::Listen { addresses, error })?;
+    if directory.lock().is_none() {
+        server.listen_for_commands(&config.data_dir);
+    }
     for address in server.addresses() {
         info!(protocol = "amqp", address = address.to_string(), "listening");
     }

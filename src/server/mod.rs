@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod connection;
+pub mod control;
 mod disk;
 mod limits;
 mod listener;
@@ -12,6 +13,7 @@ mod upkeep;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ pub use limits::SharedLimits;
 
 use crate::broker::Broker;
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::server::control::Control;
 use crate::server::disk::DiskWatch;
 use crate::server::listener::Acceptor;
 use crate::server::options::ServerOptions;
@@ -35,6 +38,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub struct Server {
     listeners: Vec<TcpListener>,
     disk: Option<DiskWatch>,
+    control: Option<Control>,
     acceptor: Arc<Acceptor>,
 }
 
@@ -52,7 +56,17 @@ impl Server {
         let bind = |&address: &SocketAddr| listener::bind(address, options.backlog);
         let listeners = options.listen.iter().map(bind).collect::<io::Result<_>>()?;
         let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
-        Ok(Self { listeners, disk, acceptor: Arc::new(Acceptor { broker, options, limits, connections }) })
+        let acceptor = Arc::new(Acceptor { broker, options, limits, connections });
+        Ok(Self { listeners, disk, control: None, acceptor })
+    }
+
+    /// Listens for commands on a socket in the data directory too, see [`control`]. If that is not possible the log
+    /// says so. Call it within a tokio runtime.
+    pub fn listen_for_commands(&mut self, data_dir: &Path) {
+        match Control::bind(self.acceptor.broker.clone(), data_dir) {
+            Ok(control) => self.control = Some(control),
+            Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
+        }
     }
 
     /// The addresses listened on, with the ports that were chosen for port 0.
@@ -70,7 +84,7 @@ impl Server {
     /// Serves until `stop`, then closes: no more accepting, connection.close 320 to every client, and at most the
     /// configured grace for their answers.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listeners, disk, acceptor } = self;
+        let Self { listeners, disk, control, acceptor } = self;
         let accepting = TaskTracker::new();
         for listener in listeners {
             accepting.spawn(acceptor.clone().run(listener, stop.clone()));
@@ -82,6 +96,9 @@ impl Server {
         }
         if let Some(disk) = disk {
             accepting.spawn(disk.run(stop.clone()));
+        }
+        if let Some(control) = control {
+            accepting.spawn(control.run(stop.clone()));
         }
         accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
         stop.cancelled().await;

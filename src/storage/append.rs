@@ -148,7 +148,15 @@ impl Inner {
             self.planned = 0;
             let (base, address) = (self.end, self.next_address);
             let bodies = Default::default();
-            self.files.push_back(FileState { number: file, base, address, begun: None, bytes: 0, bodies });
+            self.files.push_back(FileState {
+                number: file,
+                base,
+                address,
+                begun: None,
+                bytes: 0,
+                end: 0,
+                bodies,
+            });
         }
         if self.buffers.back().is_none_or(|buffer| buffer.file != file) {
             self.buffers.push_back(Buffer::new(file, self.end, self.next_address));

@@ -34,7 +34,7 @@ use format::{META_KEY, Meta, MetaRecord};
 pub use snapshot::{Change, Snapshot, StoredQueue, StoredRun, StoredSegment};
 
 /// The name of the database.
-const NAME: &str = "catalogue";
+pub const NAME: &str = "catalogue";
 
 /// Its name until the first commit is whole.
 const DRAFT: &str = "catalogue.new";

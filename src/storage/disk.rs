@@ -20,7 +20,7 @@ use std::fmt::Debug;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -184,6 +184,33 @@ impl RealDisk {
         Ok(Self { directory: open_directory(path)?, path: path.to_path_buf() })
     }
 
+    /// Opens a directory that exists.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if it does not.
+    pub fn open_existing(path: &Path) -> io::Result<Self> {
+        Ok(Self { directory: open_directory(path)?, path: path.to_path_buf() })
+    }
+
+    /// As [`open`](Self::open), for a directory that is to have nothing in it, and not to be in the directory `other`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DirectoryNotEmpty`] if there is anything, and [`ErrorKind::InvalidInput`] if it is in the other.
+    pub fn open_empty(path: &Path, other: &Path) -> io::Result<Self> {
+        if is_within(path, other)? {
+            return Err(invalid(format!("{} is in {}", path.display(), other.display())));
+        }
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let disk = Self::open(path).map_err(named)?;
+        for entry in Dir::read_from(&disk.directory)? {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                let told = format!("{} is not empty", path.display());
+                return Err(io::Error::new(ErrorKind::DirectoryNotEmpty, told));
+            }
+        }
+        Ok(disk)
+    }
+
     /// Opens a regular file of the directory, for this process only.
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         // A named pipe would wait for its other end without NONBLOCK; to a regular file it means nothing.
@@ -292,6 +319,26 @@ fn lock_holder(file: &File) -> Option<u32> {
 fn open_directory(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?))
+}
+
+/// Whether `path`, of which only the beginning may exist, is the directory `other` or leads into it.
+fn is_within(path: &Path, other: &Path) -> io::Result<bool> {
+    let other = other.canonicalize()?;
+    for exists in path.ancestors() {
+        let Ok(found) = exists.canonicalize() else { continue };
+        // Where a way back leads from what does not exist yet is not known.
+        let is_plain = path.strip_prefix(exists).is_ok_and(|rest| !rest.components().any(is_way_back));
+        return if is_plain {
+            Ok(found.starts_with(other))
+        } else {
+            Err(invalid(format!("{} goes back by ..", path.display())))
+        };
+    }
+    Ok(false)
+}
+
+fn is_way_back(component: Component<'_>) -> bool {
+    component == Component::ParentDir
 }
 
 /// Creates a directory and its missing ancestors, each durable in the one above it.

@@ -17,7 +17,10 @@ pub(super) struct FileState {
     pub(super) address: u64,
     /// Once the writer has begun it.
     pub(super) begun: Option<Begun>,
+    /// Bytes on disk, zeros ahead included.
     pub(super) bytes: u64,
+    /// The offset behind its last written group.
+    pub(super) end: u64,
     pub(super) bodies: Bodies,
 }
 
@@ -83,6 +86,18 @@ pub struct Located {
     pub seal: u32,
     /// Where the bodies end that were written together with it: no item goes further.
     pub until: u64,
+}
+
+/// A journal file that is needed, up to its last group. As long as it is held, it is not written over; what lies before
+/// `len` is not changed any more.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The file.
+    pub file: Arc<dyn DiskFile>,
+    /// Where its last written group ends.
+    pub len: u64,
 }
 
 /// Finds addresses, fast if they rise.

@@ -23,8 +23,8 @@ use crate::message::Message;
 pub use crate::storage::append::Append;
 use crate::storage::append::Buffer;
 use crate::storage::disk::{Disk, read_exact_at};
-pub use crate::storage::files::Located;
 use crate::storage::files::{Begun, FileState, Finder};
+pub use crate::storage::files::{Held, Located};
 use crate::storage::image::Image;
 use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::room::Room;
@@ -279,7 +279,13 @@ impl Journal {
     /// Whether the disk has no room for more, or none but what the reserve gave.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.shared.full.load(Ordering::Relaxed) || self.room().is_some_and(Room::is_reserve_spent)
+        self.is_stuck() || self.room().is_some_and(Room::is_reserve_spent)
+    }
+
+    /// Whether nothing can be written until the disk has room.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.shared.full.load(Ordering::Relaxed)
     }
 
     /// The room on the journal's disk; `None` if it keeps nothing.
@@ -341,6 +347,12 @@ impl Journal {
     /// synced, but not more than was appended. Returns whether it is: not if the journal has failed, or is closed.
     #[must_use]
     pub fn wait_synced(&self, lsn: Lsn) -> bool {
+        self.wait_synced_unless(lsn, || false)
+    }
+
+    /// As [`wait_synced`](Self::wait_synced), until `given_up` says so, which is asked every now and then.
+    #[must_use]
+    pub fn wait_synced_unless(&self, lsn: Lsn, given_up: impl Fn() -> bool) -> bool {
         if self.shared.keeps != Keeps::Disk {
             return true;
         }
@@ -355,7 +367,7 @@ impl Journal {
             writer.unpark();
         }
         while !is_synced() {
-            if self.shared.failed.load(Ordering::Acquire) || self.shared.inner.lock().stop {
+            if self.shared.failed.load(Ordering::Acquire) || self.shared.inner.lock().stop || given_up() {
                 return is_synced();
             }
             std::thread::park_timeout(std::time::Duration::from_millis(100));
@@ -467,6 +479,14 @@ impl Journal {
     #[must_use]
     pub fn oldest(&self) -> u64 {
         self.shared.inner.lock().files.front().map_or(1, |file| file.number)
+    }
+
+    /// The files that are needed, oldest first, each up to its last written group.
+    #[must_use]
+    pub fn hold_files(&self) -> Vec<Held> {
+        let inner = self.shared.inner.lock();
+        let begun = inner.files.iter().filter_map(|file| Some((file.begun.clone()?, file.end)));
+        begun.map(|(Begun { name, file }, len)| Held { name, file, len }).collect()
     }
 
     /// Messages at lower body addresses are written, and can be [read](Self::read) unless they were retired.

@@ -1,6 +1,7 @@
 //! What outlives the process: the journal on disk, and how it is read again.
 
 mod append;
+pub mod backup;
 pub mod bodies;
 pub mod catalogue;
 mod codec;

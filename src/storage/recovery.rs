@@ -23,7 +23,7 @@ use crate::storage::walk::{Chain, Group, find_groups, records_at};
 use crate::storage::writer::Tail;
 
 /// Names of journal files begin so.
-const PREFIX: &str = "journal-";
+pub(super) const PREFIX: &str = "journal-";
 
 /// What was found.
 pub(super) struct Recovered {
@@ -295,6 +295,7 @@ impl Source {
             address,
             begun: Some(Begun { name: name.into(), file }),
             bytes: len.max(end),
+            end,
             bodies,
         }
     }

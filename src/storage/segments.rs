@@ -25,6 +25,9 @@ struct Inner {
     /// Lengths of the files that are finished, by number.
     lengths: BTreeMap<u64, u64>,
     transient: BTreeSet<u64>,
+    /// Files that stay as long as somebody [pins](Segments::pin) them, and those of them to be removed then.
+    pinned: BTreeSet<u64>,
+    doomed: Vec<u64>,
     /// Lately read first.
     open: VecDeque<(u64, Arc<dyn DiskFile>)>,
 }
@@ -86,14 +89,30 @@ impl Segments {
         }
     }
 
-    /// Removes a segment that nothing refers to, or will.
+    /// Removes a segment that nothing refers to, or will. The file of one that is pinned goes later.
     pub fn discard(&self, number: u64) {
         {
             let mut inner = self.inner.lock();
             inner.lengths.remove(&number);
             inner.transient.remove(&number);
             inner.open.retain(|(open, _)| *open != number);
+            if inner.pinned.contains(&number) {
+                inner.doomed.push(number);
+                return;
+            }
         }
+        self.remove(number);
+    }
+
+    /// Keeps the files of segments until what this returns is dropped, whoever discards them meanwhile. One pin at a
+    /// time: another takes its place.
+    #[must_use]
+    pub fn pin(self: &Arc<Self>, numbers: impl IntoIterator<Item = u64>) -> Pinned {
+        self.inner.lock().pinned = numbers.into_iter().collect();
+        Pinned(self.clone())
+    }
+
+    fn remove(&self, number: u64) {
         match self.disk.remove(&segment::name_of(number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 // The next start will.
@@ -140,6 +159,21 @@ impl Segments {
     }
 }
 
+/// Keeps the files of segments.
+#[derive(Debug)]
+pub struct Pinned(Arc<Segments>);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let doomed = {
+            let mut inner = self.0.inner.lock();
+            inner.pinned.clear();
+            std::mem::take(&mut inner.doomed)
+        };
+        doomed.into_iter().for_each(|number| self.0.remove(number));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +196,22 @@ mod tests {
         assert_eq!(disk.list().unwrap(), ["segment-00000002"]);
         assert_eq!((segments.all(), segments.last()), (vec![(2, 4096, false)], 3));
         assert!(segments.file(2).is_ok());
+    }
+
+    #[test]
+    fn what_is_pinned_is_removed_when_nobody_pins_it_any_more() {
+        let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new(1));
+        let segments = Arc::new(Segments::open(disk.clone(), 0, []).unwrap());
+        for number in 1..=3 {
+            let writer = segments.create(Kind::Durable).unwrap();
+            segments.added(number, writer.finish().unwrap(), Kind::Durable);
+        }
+        let pinned = segments.pin([1, 2]);
+        segments.discard(1);
+        segments.discard(3);
+        assert_eq!(segments.all().len(), 1);
+        assert_eq!(disk.list().unwrap(), ["segment-00000001", "segment-00000002"]);
+        drop(pinned);
+        assert_eq!(disk.list().unwrap(), ["segment-00000002"]);
     }
 }

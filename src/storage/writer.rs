@@ -258,6 +258,7 @@ impl Writer {
             let mut inner = self.shared.inner.lock();
             if let Some(file) = inner.files.iter_mut().rev().find(|file| file.number == buffer.file) {
                 file.bytes = current.at.max(current.allocated);
+                file.end = current.at;
                 file.bodies.push(bodies, start + header.len() - bodies_len, bodies_len);
             }
         }
@@ -375,6 +376,7 @@ impl Writer {
         if let Some(state) = inner.files.iter_mut().find(|state| state.number == number) {
             state.begun = Some(Begun { name, file: file.clone() });
             state.bytes = allocated;
+            state.end = FILE_HEADER;
         }
         self.shared.note_files(&inner);
         drop(inner);

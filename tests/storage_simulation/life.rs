@@ -15,11 +15,14 @@ use leveret::ids::{ConnectionId, ConsumerId, Lsn, Position, Progress};
 use leveret::message::Message;
 use leveret::protocol::field::TableRef;
 use leveret::queue::{ConsumerSpec, Settle};
+use leveret::storage::backup::Watch;
+use leveret::storage::simulated_disk::{Crash, SimulatedDisk};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use crate::messages::{Messages, id_of};
 use crate::model::{Change, History, Id, To};
+use crate::watched::{Bounds, Photograph};
 
 pub const ME: ConnectionId = ConnectionId(1);
 pub const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
@@ -60,6 +63,35 @@ pub struct Life<'a> {
     unsettled: Vec<Unsettled>,
     outlet: Arc<Outlet>,
     consumers: Vec<(String, ConsumerId)>,
+    /// Copies that were made meanwhile.
+    pub backups: Vec<Photograph>,
+}
+
+/// The most copies that are made in one life.
+const BACKUPS: usize = 6;
+
+/// Makes copies until `stop`. What was in the journal before each has to be on it, whatever `storage.sync` says.
+fn back_up(broker: &Broker, stop: &AtomicBool) -> Vec<Photograph> {
+    let mut made = Vec::new();
+    while made.len() < BACKUPS && !stop.load(Ordering::Relaxed) {
+        let target = SimulatedDisk::new(made.len() as u64);
+        let before = broker.journal.end().0;
+        match broker.backup(&target, &Watch::default()) {
+            Ok(_) => {
+                let end = broker.journal.end().0;
+                let (disk, how) = (target.after_crash(Crash::DropUnsynced), Crash::DropUnsynced);
+                let bounds = Bounds { durable: before, written: before, end };
+                made.push(Photograph { disk, how, bounds, before: "the end of a backup".to_owned() });
+            }
+            Err(error) => {
+                assert!(broker.journal.has_failed(), "{error}");
+                assert!(target.snapshot().is_empty());
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    made
 }
 
 /// Takes the next message, once it is read.
@@ -90,11 +122,24 @@ impl<'a> Life<'a> {
         let vhost = vhost(&broker);
         let (unsettled, consumers, outlet) = (Vec::new(), Vec::new(), Outlet::new());
         let largest = if random.random_range(0..8) == 0 { 70_000 } else { 17_000 };
-        Self { broker, vhost, history, messages, touched, random, largest, unsettled, outlet, consumers }
+        Self {
+            broker,
+            vhost,
+            history,
+            messages,
+            touched,
+            random,
+            largest,
+            unsettled,
+            outlet,
+            consumers,
+            backups: Vec::new(),
+        }
     }
 
-    /// Lives on for so many operations, or until the journal fails. `beside` checkpoints on another thread.
-    pub fn go_on(&mut self, operations: u32, beside: bool) {
+    /// Lives on for so many operations, or until the journal fails. `beside` checkpoints on another thread, and
+    /// `backups` makes copies on yet another.
+    pub fn go_on(&mut self, operations: u32, beside: bool, backups: bool) {
         let stop = AtomicBool::new(false);
         let broker = self.broker.clone();
         std::thread::scope(|scope| {
@@ -106,6 +151,7 @@ impl<'a> Life<'a> {
                     }
                 });
             }
+            let backups = backups.then(|| scope.spawn(|| back_up(&broker, &stop)));
             for _ in 0..operations {
                 let lsn = self.operate(beside);
                 if !self.pace(lsn) {
@@ -113,6 +159,7 @@ impl<'a> Life<'a> {
                 }
             }
             stop.store(true, Ordering::Relaxed);
+            self.backups.extend(backups.into_iter().flat_map(|thread| thread.join().expect("no panic")));
         });
     }
 

@@ -48,6 +48,13 @@ impl From<&Snapshot> for Committed {
     }
 }
 
+impl Committed {
+    /// The segments that the catalogue may name, with their lengths.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.segments.iter().map(|(number, len)| (*number, *len))
+    }
+}
+
 /// How a checkpoint went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {

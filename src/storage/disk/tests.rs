@@ -164,3 +164,28 @@ fn a_file_that_takes_no_more_is_an_error() {
     disk.clear_faults();
     put(&*file, b"abc", 0);
 }
+
+#[test]
+fn a_directory_to_be_filled_is_empty_and_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let data = path("data");
+    let open = |name: &str| RealDisk::open_empty(&path(name), &data);
+    assert_eq!(open("copy").unwrap_err().kind(), ErrorKind::NotFound, "there is no other yet");
+    RealDisk::open(&data).unwrap();
+    open("a/b").unwrap();
+    open("a/b").unwrap();
+    assert_eq!(mode(&path("a/b")), 0o700);
+    assert_eq!(open("a").unwrap_err().kind(), ErrorKind::DirectoryNotEmpty);
+    symlink("a", path("link")).unwrap();
+    assert_eq!(open("link").unwrap_err().kind(), ErrorKind::DirectoryNotEmpty);
+    symlink("data", path("way")).unwrap();
+    for name in ["data", "data/x", "data/x/y", "a/../data/x", "way/x", "missing/../data/x"] {
+        assert_eq!(open(name).unwrap_err().kind(), ErrorKind::InvalidInput, "{name}");
+    }
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    open("data-copy").unwrap();
+    assert!(RealDisk::open_existing(&data).is_ok());
+    assert_eq!(RealDisk::open_existing(&path("none")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!path("none").exists());
+}

@@ -1,0 +1,225 @@
+//! The control socket: how a command reaches the broker that runs on a data directory.
+//!
+//! A client sends one line and gets lines back, and the last one says how it went:
+//!
+//! ```text
+//! backup /absolute/path        progress <bytes copied> <bytes in all>
+//!                              ok <files> <bytes>
+//!                              error <text>
+//! ```
+//!
+//! A path is the bytes up to the line feed. Progress comes every now and then as a sign of life. A client that goes
+//! away ends what it asked for. There is nothing to log in to: whoever may open the socket may read the data too.
+
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::socket::connect;
+use crate::broker::Broker;
+use crate::storage::backup::{Report, Watch};
+use crate::storage::disk::RealDisk;
+
+/// The longest request, with its line feed.
+pub const LONGEST_REQUEST: usize = 4096;
+
+/// How often progress is told.
+pub const PROGRESS: Duration = Duration::from_millis(500);
+
+/// How long a client may take for its request, and for taking a line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Clients at a time; more are turned away.
+const MOST_CLIENTS: usize = 4;
+
+/// How long accepting pauses when the process is out of descriptors or memory.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How long what is under way may hold up the end of the server.
+const LAST_WORK: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Control {
+    listener: UnixListener,
+    name: socket::Name,
+    commands: Arc<Commands>,
+}
+
+/// What clients may ask for.
+struct Commands {
+    broker: Arc<Broker>,
+    data_dir: PathBuf,
+}
+
+impl Control {
+    /// Listens in the data directory, which is locked.
+    pub(super) fn bind(broker: Arc<Broker>, data_dir: &Path) -> io::Result<Self> {
+        let (listener, name) = socket::bind(data_dir)?;
+        let commands = Arc::new(Commands { broker, data_dir: data_dir.to_path_buf() });
+        Ok(Self { listener, name, commands })
+    }
+
+    /// Serves until `stop`, and takes the name away.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let Self { listener, name, commands } = self;
+        let clients = TaskTracker::new();
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) if clients.len() < MOST_CLIENTS => {
+                    clients.spawn(commands.clone().serve(stream, stop.clone()));
+                }
+                Ok(_) => tracing::warn!("too many clients of the control socket; one was turned away"),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept a client of the control socket");
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+        }
+        drop(name);
+        drop(listener);
+        clients.close();
+        clients.wait().await;
+    }
+}
+
+impl Commands {
+    /// Serves one client, which has one request.
+    async fn serve(self: Arc<Self>, mut stream: UnixStream, stop: CancellationToken) {
+        let request = match stop.run_until_cancelled(timeout(PATIENCE, read_request(&mut stream))).await {
+            Some(Ok(Ok(request))) => request,
+            Some(Ok(Err(error))) => {
+                send(&mut stream, &failure(&error)).await;
+                return;
+            }
+            // It says nothing, or there is no time any more.
+            Some(Err(_)) | None => return,
+        };
+        let answer = match request {
+            Request::Backup(path) => self.backup(path, &mut stream, &stop).await,
+        };
+        let line = match answer {
+            Ok(Report { files, bytes }) => format!("ok {files} {bytes}\n"),
+            Err(error) => failure(&error),
+        };
+        send(&mut stream, &line).await;
+    }
+
+    async fn backup(
+        &self,
+        path: PathBuf,
+        stream: &mut UnixStream,
+        stop: &CancellationToken,
+    ) -> io::Result<Report> {
+        tracing::info!(path = ?path, "a backup begins");
+        let watch = Arc::new(Watch::default());
+        let work = {
+            let (broker, data_dir) = (self.broker.clone(), self.data_dir.clone());
+            let (path, watch) = (path.clone(), watch.clone());
+            tokio::task::spawn_blocking(move || {
+                let target = RealDisk::open_empty(&path, &data_dir)?;
+                broker.backup(&target, &watch)
+            })
+        };
+        let done = accompany(work, &watch, stream, stop).await;
+        match &done {
+            Ok(Report { files, bytes }) => {
+                tracing::info!(path = ?path, files, bytes, "a backup is complete");
+            }
+            Err(error) => tracing::warn!(path = ?path, %error, "a backup failed"),
+        }
+        done
+    }
+}
+
+/// Tells a client how far its work is until it is done. Stops the work if the client goes, or at `stop`.
+async fn accompany(
+    mut work: JoinHandle<io::Result<Report>>,
+    watch: &Watch,
+    stream: &mut UnixStream,
+    stop: &CancellationToken,
+) -> io::Result<Report> {
+    let mut is_there = true;
+    loop {
+        match stop.run_until_cancelled(timeout(PROGRESS, &mut work)).await {
+            Some(Ok(done)) => return joined(done),
+            Some(Err(_)) => {
+                let (done, of) = watch.progress();
+                is_there = is_there && send(stream, &format!("progress {done} {of}\n")).await;
+                if !is_there {
+                    watch.stop();
+                }
+            }
+            None => {
+                watch.stop();
+                // A disk that hangs does not hold up the end.
+                return match timeout(LAST_WORK, &mut work).await {
+                    Ok(done) => joined(done),
+                    Err(_) => Err(io::Error::other("the broker is stopping")),
+                };
+            }
+        }
+    }
+}
+
+fn joined(done: Result<io::Result<Report>, JoinError>) -> io::Result<Report> {
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// What a client asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    /// A copy of the data directory in this place.
+    Backup(PathBuf),
+}
+
+/// Reads one line.
+async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
+    let mut line = [0; LONGEST_REQUEST];
+    let mut filled = 0;
+    loop {
+        if let Some(end) = line[..filled].iter().position(|byte| *byte == b'\n') {
+            return parse(&line[..end]).ok_or_else(|| told("unknown request"));
+        }
+        if filled == line.len() {
+            return Err(told("the request is too long"));
+        }
+        match stream.read(&mut line[filled..]).await? {
+            0 => return Err(told("the request is not complete")),
+            read => filled += read,
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Request> {
+    let path = Path::new(OsStr::from_bytes(line.strip_prefix(b"backup ")?));
+    path.is_absolute().then(|| Request::Backup(path.to_path_buf()))
+}
+
+fn told(text: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text)
+}
+
+/// The last line after a failure, and one line for certain.
+fn failure(error: &io::Error) -> String {
+    let text: String = error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("error {text}\n")
+}
+
+/// Returns whether the client has taken it.
+async fn send(stream: &mut UnixStream, line: &str) -> bool {
+    matches!(timeout(PATIENCE, stream.write_all(line.as_bytes())).await, Ok(Ok(())))
+}
