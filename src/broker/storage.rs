@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use crate::broker::checkpoint::Committed;
 use crate::storage::backup::check_complete;
-use crate::storage::catalogue::{Catalogue, Snapshot, StoredQueue, StoredRun};
+use crate::storage::catalogue::Catalogue;
 use crate::storage::disk::Disk;
-use crate::storage::image::{Image, RunImage};
+use crate::storage::image::Image;
 use crate::storage::journal::{Base, Journal};
 use crate::storage::options::JournalOptions;
 use crate::storage::segments::Segments;
@@ -53,7 +53,7 @@ impl Storage {
         let (catalogue, snapshot) = Catalogue::open(disk.clone())?;
         let committed = Committed::from(&snapshot);
         let (last_segment, known) = (snapshot.last_segment, snapshot.segments.clone());
-        let base = base(snapshot)?;
+        let base = Base::from_catalogue(snapshot)?;
         let failed: Arc<OnFailure> = Arc::new(Mutex::new(Some(Box::new(failed))));
         let told = failed.clone();
         let (journal, image) = Journal::open(disk.clone(), options, base, move |error| tell(&told, error))?;
@@ -106,26 +106,6 @@ fn tell(failed: &OnFailure, error: &io::Error) {
     if let Some(once) = once {
         once(error);
     }
-}
-
-/// The state before the journal's records.
-fn base(snapshot: Snapshot) -> io::Result<Base> {
-    let mut image = Image::default();
-    for (vhost, records) in &snapshot.definitions {
-        if image.define(records).is_none() {
-            let text = format!("catalogue: the definitions of vhost {vhost:?} are sound but not understood");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-    }
-    for StoredQueue { id, delivered, next, runs } in snapshot.queues {
-        let runs = runs.into_iter().map(|run| {
-            let StoredRun { segment, from, until, bytes, live } = run;
-            RunImage { segment, from, until, bytes, live }
-        });
-        image.put_queue(id, delivered, next, runs.collect());
-    }
-    image.set_last_queue(snapshot.last_queue);
-    Ok(Base { image, oldest: snapshot.oldest })
 }
 
 impl std::fmt::Debug for Storage {

@@ -21,6 +21,10 @@ pub(super) enum Failure {
     Storage { path: PathBuf, error: io::Error },
     #[error("cannot back up {}: {error}", path.display())]
     Backup { path: PathBuf, error: io::Error },
+    #[error("cannot read the data in {}: {error}", path.display())]
+    DataUnread { path: PathBuf, error: io::Error },
+    #[error("the data in {} is not repaired: {why}", path.display())]
+    NotRepaired { path: PathBuf, why: String },
     #[error("storage failed: {0}")]
     StorageFailed(String),
     #[error("cannot start the worker threads: {0}")]

@@ -1,12 +1,12 @@
 //! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check` and
 //! `leveret storage`.
 
-mod backup;
 mod failure;
 mod logging;
 mod reload;
 mod serve;
 mod signals;
+mod storage;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -44,14 +44,9 @@ Examples:
   leveret
   leveret --listen 0.0.0.0:5672 --data-dir /var/lib/leveret
   leveret --ephemeral --set auth.default_user=alice --set auth.default_pass=secret
-  leveret check --config /etc/leveret/leveret.toml";
-
-const BACKUP_HELP: &str = "\
-A broker that runs makes the copy itself and goes on meanwhile. Everything it had
-confirmed before is in the copy. To restore, start a broker on it.
-
-Example:
-  leveret storage backup --data-dir /var/lib/leveret /backup/leveret-monday";
+  leveret check --config /etc/leveret/leveret.toml
+  leveret storage backup --data-dir /var/lib/leveret /backup/leveret-monday
+  leveret storage verify --data-dir /var/lib/leveret";
 
 /// A small, fast AMQP 0-9-1 message broker
 #[derive(Debug, Parser)]
@@ -79,14 +74,7 @@ enum Command {
     Check(CheckArguments),
     /// Look after a data directory
     #[command(subcommand)]
-    Storage(StorageCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum StorageCommand {
-    /// Copy the data directory, also while a broker runs on it
-    #[command(after_help = BACKUP_HELP)]
-    Backup(BackupArguments),
+    Storage(storage::Command),
 }
 
 #[derive(Debug, Args)]
@@ -106,24 +94,18 @@ struct CheckArguments {
 }
 
 #[derive(Debug, Args)]
-struct BackupArguments {
-    #[command(flatten)]
-    sources: SourceArguments,
+struct DirectoryArgument {
     /// Directory of the data [default: ./data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Where the copy goes: a directory that is empty or does not exist
-    #[arg(value_name = "DIR")]
-    target: PathBuf,
 }
 
 #[derive(Debug, Args)]
 struct ServeArguments {
     #[command(flatten)]
     sources: SourceArguments,
-    /// Directory of the data [default: ./data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
+    #[command(flatten)]
+    directory: DirectoryArgument,
     /// Keep everything in memory and nothing on disk; its temporary directory is removed at exit
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
@@ -149,11 +131,6 @@ fn parse_assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn data_dir_flag(directory: Option<&String>) -> Option<Assignment> {
-    let value = Value::Raw(directory?.clone());
-    Some(Assignment { name: "storage.data_dir".to_owned(), value, flag: "--data-dir" })
-}
-
 impl SourceArguments {
     fn sources(&self) -> Result<Sources, ConfigError> {
         let set = self.set.iter().map(|(name, value)| Assignment {
@@ -169,13 +146,20 @@ impl SourceArguments {
     }
 }
 
+impl DirectoryArgument {
+    fn assignment(&self) -> Option<Assignment> {
+        let value = Value::Raw(self.data_dir.clone()?);
+        Some(Assignment { name: "storage.data_dir".to_owned(), value, flag: "--data-dir" })
+    }
+}
+
 impl ServeArguments {
     /// Flags with a name of their own come after `--set`, and so beat it.
     fn sources(&self) -> Result<Sources, ConfigError> {
         let mut sources = self.sources.sources()?;
+        sources.flags.extend(self.directory.assignment());
         let text = |text: &String| Value::Raw(text.clone());
         let listen = (!self.listen.is_empty()).then(|| Value::List(self.listen.iter().map(text).collect()));
-        sources.flags.extend(data_dir_flag(self.data_dir.as_ref()));
         let flags = [
             ("--listen", "listen.amqp", listen),
             ("--log-level", "log.level", self.log_level.as_ref().map(text)),
@@ -189,7 +173,8 @@ impl ServeArguments {
 }
 
 /// Runs the program. What it returns becomes the exit code: 0 after all went well, 1 after a failure that it
-/// described in one line on standard error, 2 after a command line it did not understand.
+/// described in one line on standard error, 2 after a command line it did not understand. `leveret storage` has codes
+/// of its own.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one look at the clock that starts it all")]
 pub fn run() -> ExitCode {
@@ -199,7 +184,7 @@ pub fn run() -> ExitCode {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),
         Some(Command::Check(arguments)) => run_check(&arguments),
-        Some(Command::Storage(StorageCommand::Backup(arguments))) => run_backup(&arguments),
+        Some(Command::Storage(command)) => return storage::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -222,13 +207,6 @@ fn run_serve(arguments: &ServeArguments, started: Instant) -> Result<(), Failure
 fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     let loaded = arguments.sources.sources()?.load(Machine::read())?;
     print(&format!("{}: valid\n", described(&loaded)))
-}
-
-fn run_backup(arguments: &BackupArguments) -> Result<(), Failure> {
-    let mut sources = arguments.sources.sources()?;
-    sources.flags.extend(data_dir_flag(arguments.data_dir.as_ref()));
-    let config = sources.load(Machine::read())?.config();
-    backup::backup(&config.data_dir, &arguments.target)
 }
 
 /// What was checked.

@@ -37,7 +37,7 @@ pub use snapshot::{Change, Snapshot, StoredQueue, StoredRun, StoredSegment};
 pub const NAME: &str = "catalogue";
 
 /// Its name until the first commit is whole.
-const DRAFT: &str = "catalogue.new";
+pub const DRAFT: &str = "catalogue.new";
 
 /// Bytes that the database may keep in memory while it is open.
 const CACHE: usize = 1024 * 1024;
@@ -78,8 +78,27 @@ impl Catalogue {
             Err(error) => return Err(error),
         };
         let exists = file.is_some();
-        let snapshot = file.map(|file| read(&*disk, file)).transpose()?.unwrap_or_default();
+        if let Some(file) = &file {
+            backend::make_durable(&**file)?;
+            disk.sync_dir()?;
+        }
+        let snapshot = file.map(read).transpose()?.unwrap_or_default();
         Ok((Self { disk, state: Mutex::new(State { exists, failed: false }) }, snapshot))
+    }
+
+    /// Reads the catalogue of `disk` as [`open`](Self::open) does, and changes nothing; `None` if there is none.
+    pub fn look(disk: &dyn Disk) -> io::Result<Option<Snapshot>> {
+        match disk.open(NAME, Open::Read) {
+            Ok(file) => read(file).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A catalogue that is begun anew: the first commit takes the place of what is there, all at once.
+    #[must_use]
+    pub fn anew(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, state: Mutex::new(State { exists: false, failed: false }) }
     }
 
     /// Makes a change. It is durable, as a whole, when this returns; its cost is that of what it names, and about eight
@@ -155,9 +174,7 @@ fn attempt<T>(failure: &Failure, work: impl FnOnce() -> Result<T, redb::Error>) 
     }
 }
 
-fn read(disk: &dyn Disk, file: Arc<dyn DiskFile>) -> io::Result<Snapshot> {
-    backend::make_durable(&*file)?;
-    disk.sync_dir()?;
+fn read(file: Arc<dyn DiskFile>) -> io::Result<Snapshot> {
     let failure = Failure::default();
     let overlay = Overlay::new(file, failure.clone())?;
     attempt(&failure, || {

@@ -59,6 +59,11 @@ pub trait Disk: Send + Sync + Debug {
     /// Locks the directory against other processes, and other openings of it in this one, until the lock is dropped.
     /// If somebody else holds it the error is [`ErrorKind::WouldBlock`] and says who.
     fn lock(&self) -> io::Result<Box<dyn Send>>;
+
+    /// As [`lock`](Self::lock), but writes nothing: `None` if there is no lock file to be locked.
+    fn lock_as_is(&self) -> io::Result<Option<Box<dyn Send>>> {
+        self.lock().map(Some)
+    }
 }
 
 /// The size of a disk, in bytes.
@@ -184,14 +189,6 @@ impl RealDisk {
         Ok(Self { directory: open_directory(path)?, path: path.to_path_buf() })
     }
 
-    /// Opens a directory that exists.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] if it does not.
-    pub fn open_existing(path: &Path) -> io::Result<Self> {
-        Ok(Self { directory: open_directory(path)?, path: path.to_path_buf() })
-    }
-
     /// As [`open`](Self::open), for a directory that is to have nothing in it, and not to be in the directory `other`.
     ///
     /// # Errors
@@ -209,6 +206,27 @@ impl RealDisk {
             }
         }
         Ok(disk)
+    }
+
+    /// Opens a directory that is there, and changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if it is not.
+    pub fn open_as_is(path: &Path) -> io::Result<Self> {
+        Ok(Self { directory: open_directory(path)?, path: path.to_path_buf() })
+    }
+
+    /// Locks a lock file.
+    fn hold(&self, file: &File) -> io::Result<()> {
+        match file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::WouldBlock) => {
+                let holder = lock_holder(file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+                let told = format!("{} is in use by another process{holder}", self.path.display());
+                Err(io::Error::new(ErrorKind::WouldBlock, told))
+            }
+        }
     }
 
     /// Opens a regular file of the directory, for this process only.
@@ -281,15 +299,7 @@ impl Disk for RealDisk {
 
     fn lock(&self) -> io::Result<Box<dyn Send>> {
         let file = self.open_file(LOCK_NAME, OFlags::RDWR | OFlags::CREATE)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) => {
-                let holder = lock_holder(&file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-                let told = format!("{} is in use by another process{holder}", self.path.display());
-                return Err(io::Error::new(ErrorKind::WouldBlock, told));
-            }
-        }
+        self.hold(&file)?;
         // The lock is the file's, not its content's: a pid left by a process that died misleads nobody.
         // That there is no room for it is no reason not to start.
         let told = file
@@ -299,6 +309,15 @@ impl Disk for RealDisk {
             tracing::warn!(%error, "the pid cannot be written into the lock file");
         }
         Ok(Box::new(file))
+    }
+
+    fn lock_as_is(&self) -> io::Result<Option<Box<dyn Send>>> {
+        let file = match self.open_file(LOCK_NAME, OFlags::RDONLY) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        self.hold(&file)?;
+        Ok(Some(Box::new(file)))
     }
 }
 

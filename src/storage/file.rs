@@ -66,6 +66,12 @@ impl FileHeader {
         (header.number > 0 && counts.iter().all(|count| *count < LIMIT)).then_some(header)
     }
 
+    /// Reads a block that is [foreign](Self::is_foreign) as if it were not: `None` unless only the version is damaged.
+    pub(super) fn parse_as_own(block: &mut [u8]) -> Option<Self> {
+        block.get_mut(..8)?.copy_from_slice(&MAGIC);
+        Self::parse(block)
+    }
+
     /// Whether the block is a journal header of another format version.
     pub(super) fn is_foreign(block: &[u8]) -> bool {
         block.len() >= 8 && block[0..7] == MAGIC[0..7] && block[7] != MAGIC[7]

@@ -227,6 +227,39 @@ impl Image {
         self.queues.entry(id).or_default()
     }
 
+    /// Whether a queue is declared.
+    pub(super) fn is_declared(&self, id: QueueId) -> bool {
+        self.queues.get(&id).is_some_and(|queue| queue.declared.is_some())
+    }
+
+    /// Adds what was found in a segment of a declared queue, but for what is known to be elsewhere or removed.
+    pub(super) fn add_run(&mut self, id: QueueId, mut run: RunImage) {
+        let queue = self.queue(id);
+        if let Some(last) = run.live.max() {
+            queue.next = queue.next.max(Position(last).next());
+        }
+        let elsewhere: RoaringTreemap = queue.log.iter().map(|message| message.position.0).collect();
+        run.live -= elsewhere;
+        queue.runs.iter().for_each(|other| run.live -= &other.live);
+        queue.runs.push(run);
+    }
+
+    /// Queues that are not declared, and how many messages are in each. Their definitions are lost.
+    pub(super) fn orphans(&self) -> Vec<(QueueId, u64)> {
+        let orphans = self.queues.iter().filter(|(_, queue)| queue.declared.is_none());
+        let count = |queue: &Replayed| {
+            let log = queue.log.iter().map(|message| message.position.0);
+            let mut live: RoaringTreemap = log.collect();
+            queue.runs.iter().for_each(|run| live |= &run.live);
+            live -= &queue.removed;
+            live.len()
+        };
+        let mut counts: Vec<_> = orphans.map(|(id, queue)| (*id, count(queue))).collect();
+        counts.retain(|(_, count)| *count > 0);
+        counts.sort_unstable();
+        counts
+    }
+
     /// The highest queue number that was ever seen.
     #[must_use]
     pub fn last_queue(&self) -> u64 {

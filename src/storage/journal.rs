@@ -22,6 +22,7 @@ use crate::lock::{Rank, RankedMutex};
 use crate::message::Message;
 pub use crate::storage::append::Append;
 use crate::storage::append::Buffer;
+pub use crate::storage::base::Base;
 use crate::storage::disk::{Disk, read_exact_at};
 use crate::storage::files::{Begun, FileState, Finder};
 pub use crate::storage::files::{Held, Located};
@@ -113,15 +114,6 @@ pub(super) struct Inner {
     pub(super) writer: Option<Thread>,
     pub(super) parked: Parked,
     pub(super) stop: bool,
-}
-
-/// What a start knows before it reads the journal: what the catalogue says.
-#[derive(Debug, Default)]
-pub struct Base {
-    /// The state that records are applied to.
-    pub image: Image,
-    /// The number of the first journal file that is needed; 0 without a catalogue.
-    pub oldest: u64,
 }
 
 /// Files that are being retired.

@@ -2,6 +2,7 @@
 
 mod append;
 pub mod backup;
+mod base;
 pub mod bodies;
 pub mod catalogue;
 mod codec;
@@ -17,11 +18,13 @@ mod progress;
 mod readers;
 pub mod record;
 mod recovery;
+pub mod repair;
 pub mod room;
 pub mod segment;
 pub mod segments;
 pub mod simulated_disk;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 mod walk;
 mod writer;

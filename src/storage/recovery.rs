@@ -25,6 +25,16 @@ use crate::storage::writer::Tail;
 /// Names of journal files begin so.
 pub(super) const PREFIX: &str = "journal-";
 
+/// What is said of damage, here and by a check.
+pub(super) const MISSING: &str = "records that were durable are missing or damaged from here on";
+pub(super) const DAMAGED: &str = "records that were durable are damaged here";
+pub(super) const HEADER_DAMAGED: &str = "the file's header is damaged";
+pub(super) const FILE_MISSING: &str = "this file of the journal is missing";
+pub(super) const NOT_UNDERSTOOD: &str = "its records are sound but not understood";
+pub(super) const FOREIGN: &str = "it has another format version; this program does not read it";
+pub(super) const NO_CATALOGUE: &str = "the catalogue is missing";
+pub(super) const OLD_CATALOGUE: &str = "it is older than the journal";
+
 /// What was found.
 pub(super) struct Recovered {
     pub(super) image: Image,
@@ -72,8 +82,7 @@ pub(super) fn recover(disk: &dyn Disk, base: Base) -> io::Result<Recovered> {
     for index in 0..sources.len() {
         if tail != continued_by(&sources[index].header) {
             let before = &sources[index.saturating_sub(1)];
-            let text = "records that were durable are missing or damaged from here on";
-            return Err(damaged(&before.name, before.end, text));
+            return Err(damaged(&before.name, before.end, MISSING));
         }
         let is_newest = index + 1 == sources.len();
         let source = &mut sources[index];
@@ -108,11 +117,7 @@ fn open_files(disk: &dyn Disk, oldest: u64) -> io::Result<(Vec<Source>, Vec<Begu
                 sources.push(Source { name, file, header, len, end: FILE_HEADER, bodies });
             }
             None if FileHeader::is_foreign(&block) => {
-                return Err(damaged(
-                    &name,
-                    0,
-                    "it has another format version; this program does not read it",
-                ));
+                return Err(damaged(&name, 0, FOREIGN));
             }
             None => headless.push((name, file, len)),
         }
@@ -121,10 +126,10 @@ fn open_files(disk: &dyn Disk, oldest: u64) -> io::Result<(Vec<Source>, Vec<Begu
     let told = sources.last().map_or(0, |newest| newest.header.oldest);
     // The catalogue says so before any file does.
     if oldest == 0 && told > 1 {
-        return Err(invalid("catalogue: the catalogue is missing".to_owned()));
+        return Err(invalid(format!("catalogue: {NO_CATALOGUE}")));
     }
     if oldest < told && oldest > 0 {
-        return Err(invalid("catalogue: it is older than the journal".to_owned()));
+        return Err(invalid(format!("catalogue: {OLD_CATALOGUE}")));
     }
     let oldest = oldest.max(told);
     let mut spare = Vec::new();
@@ -132,9 +137,9 @@ fn open_files(disk: &dyn Disk, oldest: u64) -> io::Result<(Vec<Source>, Vec<Begu
         // A header is on disk before the first group is written: without one the file was begun and never used, and
         // what is in it is older than anything needed.
         let mut is_needed = false;
-        find_groups(&*file, len, FILE_HEADER, |header| is_needed |= header.epoch >= oldest)?;
+        find_groups(&*file, len, FILE_HEADER, |_, header| is_needed |= header.epoch >= oldest)?;
         if is_needed {
-            return Err(damaged(&name, 0, "the file's header is damaged"));
+            return Err(damaged(&name, 0, HEADER_DAMAGED));
         }
         spare.push(Begun { name: name.into(), file });
     }
@@ -143,7 +148,7 @@ fn open_files(disk: &dyn Disk, oldest: u64) -> io::Result<(Vec<Source>, Vec<Begu
     let mut numbers = sources.iter().map(|source| source.header.number);
     let newest = sources.last().map_or(oldest, |newest| newest.header.number);
     if let Some(missing) = (oldest.max(1)..=newest).find(|expected| numbers.next() != Some(*expected)) {
-        return Err(damaged(&format!("{PREFIX}{missing:08}"), 0, "this file of the journal is missing"));
+        return Err(damaged(&format!("{PREFIX}{missing:08}"), 0, FILE_MISSING));
     }
     Ok((sources, spare))
 }
@@ -176,7 +181,8 @@ fn find_end(source: &Source, tail: Tail, progress: &mut Progress) -> io::Result<
     let from = tail.front().map_or(end, |(at, _)| *at);
     let mut broken = None;
     for (at, _) in tail {
-        if !are_bodies_sound(source, at)? {
+        let sound = are_bodies_sound(&*source.file, source.len, source.header.number, at)?;
+        if !sound.ok_or_else(|| not_understood(source, at))? {
             warn_torn(&source.name, at);
             broken = Some(at);
             break;
@@ -189,13 +195,13 @@ fn find_end(source: &Source, tail: Tail, progress: &mut Progress) -> io::Result<
 /// Looks behind the end for a group that proves that what is missing here was durable.
 fn check_tail(source: &Source, at: u64, tail: Tail) -> io::Result<()> {
     let (mut is_torn, mut is_damaged) = (false, false);
-    find_groups(&*source.file, source.len, at, |header| {
+    find_groups(&*source.file, source.len, at, |_, header| {
         let is_of_this = header.epoch == source.header.number;
         is_torn |= is_of_this;
         is_damaged |= is_of_this && header.durable > tail.end;
     })?;
     if is_damaged {
-        return Err(damaged(&source.name, at, "records that were durable are damaged here"));
+        return Err(damaged(&source.name, at, DAMAGED));
     }
     if is_torn {
         warn_torn(&source.name, at);
@@ -207,11 +213,17 @@ fn warn_torn(file: &str, offset: u64) {
     tracing::warn!(file, offset, "the journal's end is torn; nothing in it was durable, and it is cut off");
 }
 
-/// Whether all messages are whole that are stored with the group at `at`.
-fn are_bodies_sound(source: &Source, at: u64) -> io::Result<bool> {
-    let Some((header, records)) = records_at(&*source.file, source.len, at)? else { return Ok(false) };
+/// Whether all messages are whole that are stored with the group at `at` of file `number`; `None` if its records are not
+/// understood.
+pub(super) fn are_bodies_sound(
+    file: &dyn DiskFile,
+    file_len: u64,
+    number: u64,
+    at: u64,
+) -> io::Result<Option<bool>> {
+    let Some((header, records)) = records_at(file, file_len, at)? else { return Ok(Some(false)) };
     let group = Group { at, header, records: &records, address: 0 };
-    let seal = item::seal(source.header.number);
+    let seal = item::seal(number);
     let (mut sound, mut offset) = (true, group.bodies_at());
     let mut bytes = Vec::new();
     let understood = each_record(&group, |entry, _| {
@@ -219,7 +231,7 @@ fn are_bodies_sound(source: &Source, at: u64) -> io::Result<bool> {
         // Not more than the group has, as a whole, which is not more than the file.
         let len = usize::try_from(len.min(header.bodies_len)).map_err(io::Error::other)?;
         bytes.resize(len, 0);
-        match read_exact_at(&*source.file, &mut bytes, offset) {
+        match read_exact_at(file, &mut bytes, offset) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => sound = false,
             read => {
                 read?;
@@ -229,7 +241,7 @@ fn are_bodies_sound(source: &Source, at: u64) -> io::Result<bool> {
         offset += len as u64;
         Ok(())
     })?;
-    if understood { Ok(sound) } else { Err(not_understood(source, at)) }
+    Ok(understood.then_some(sound))
 }
 
 /// Applies the records of a file up to the offset `until`, and notes where its bodies are. Returns what continues it.
@@ -261,7 +273,10 @@ fn replay(
 
 /// Calls `each` with the records of a group, and the address of the next item of its body block. Returns whether all
 /// was understood.
-fn each_record(group: &Group<'_>, mut each: impl FnMut(Entry, u64) -> io::Result<()>) -> io::Result<bool> {
+pub(super) fn each_record(
+    group: &Group<'_>,
+    mut each: impl FnMut(Entry, u64) -> io::Result<()>,
+) -> io::Result<bool> {
     let mut reader = Reader(group.records);
     let mut address = group.address;
     for _ in 0..group.header.records {
@@ -274,7 +289,7 @@ fn each_record(group: &Group<'_>, mut each: impl FnMut(Entry, u64) -> io::Result
 }
 
 /// Bytes of the item that a record has in the body block of its group.
-fn stored_here(entry: &Entry) -> Option<u64> {
+pub(super) fn stored_here(entry: &Entry) -> Option<u64> {
     match entry {
         Entry::Enqueued(Enqueued { address: None, stored_len, .. }) => Some(u64::from(*stored_len)),
         _ => None,
@@ -302,7 +317,7 @@ impl Source {
 }
 
 fn not_understood(source: &Source, at: u64) -> io::Error {
-    damaged(&source.name, at, "its records are sound but not understood")
+    damaged(&source.name, at, NOT_UNDERSTOOD)
 }
 
 fn damaged(file: &str, offset: u64, what: &str) -> io::Error {

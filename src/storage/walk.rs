@@ -124,12 +124,12 @@ pub(super) fn records_at(
     Ok(window.group(at)?.map(|(header, _, records)| (header, records.to_vec())))
 }
 
-/// Calls `each` with all groups that have sound header blocks from `from` on, wherever they begin.
+/// Calls `each` with all groups that have sound header blocks from `from` on, wherever they begin, and with where.
 pub(super) fn find_groups(
     file: &dyn DiskFile,
     len: u64,
     from: u64,
-    mut each: impl FnMut(&GroupHeader),
+    mut each: impl FnMut(u64, &GroupHeader),
 ) -> io::Result<()> {
     let mut chunk = vec![0; WINDOW];
     let mut window = Window::new(file, len);
@@ -143,7 +143,7 @@ pub(super) fn find_groups(
             if piece.starts_with(&MAGIC)
                 && let Some((header, _, _)) = window.group(start)?
             {
-                each(&header);
+                each(start, &header);
             }
         }
         at += filled as u64;

@@ -185,7 +185,7 @@ fn a_directory_to_be_filled_is_empty_and_elsewhere() {
     }
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
     open("data-copy").unwrap();
-    assert!(RealDisk::open_existing(&data).is_ok());
-    assert_eq!(RealDisk::open_existing(&path("none")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(RealDisk::open_as_is(&data).is_ok());
+    assert_eq!(RealDisk::open_as_is(&path("none")).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!path("none").exists());
 }

@@ -8,6 +8,7 @@ use crate::ids::{Position, QueueId};
 use crate::message::Message;
 use crate::storage::disk::{DiskFile, read_exact_at};
 use crate::storage::group::u64_at;
+use crate::storage::segment::header::SEGMENT_HEADER;
 use crate::storage::segment::item::{ALIGNMENT, ITEM_HEADER, ItemHeader, Parts, REFERENCE_LEN, seal};
 use crate::storage::segment::writer::may_refer;
 
@@ -114,6 +115,16 @@ impl<'a> RunReader<'a> {
     ) -> io::Result<Self> {
         let Run { segment, queue, from, until } = *run;
         Self::over(file, segment, Some(queue), (from, until), chunk, scratch)
+    }
+
+    /// Reads the items of all queues in the whole of segment `number`.
+    pub fn all(
+        file: &'a dyn DiskFile,
+        number: u64,
+        chunk: usize,
+        scratch: &'a mut Vec<u8>,
+    ) -> io::Result<Self> {
+        Self::over(file, number, None, (SEGMENT_HEADER, file.len()?), chunk, scratch)
     }
 
     /// Reads the items of `queue`, or of all, in a part of segment `number`.

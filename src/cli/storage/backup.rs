@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::failure::Failure;
-use super::print;
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::server::control::{self, LONGEST_REQUEST, PROGRESS};
 use crate::storage::backup::{Report, Watch, copy_directory};
 use crate::storage::disk::RealDisk;
@@ -72,7 +72,7 @@ fn not_understood() -> io::Error {
 
 /// Makes the copy of a directory that no broker uses.
 fn copy(data_dir: &Path, target: &Path, meter: &mut Meter) -> io::Result<Report> {
-    let source = RealDisk::open_existing(data_dir)?;
+    let source = RealDisk::open_as_is(data_dir)?;
     let watch = Watch::default();
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
