@@ -91,9 +91,11 @@ impl Drop for Daemon {
 
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(directory).expect("a directory");
+    // A running broker's socket is no file.
+    let entries = entries.map(|entry| entry.expect("an entry"));
     let mut files: Vec<_> = entries
+        .filter(|entry| entry.file_type().expect("a kind").is_file())
         .map(|entry| {
-            let entry = entry.expect("an entry");
             let content = std::fs::read(entry.path()).expect("a file");
             (entry.file_name().into_string().expect("UTF-8"), content)
         })

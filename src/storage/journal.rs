@@ -8,6 +8,9 @@
 //! A journal without a disk keeps nothing: its records are written and durable at once, or, in a
 //! [stepped](Journal::stepped) journal, when a test says so.
 
+mod reading;
+mod retiring;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -19,23 +22,17 @@ use parking_lot::Mutex;
 
 use crate::ids::{Lsn, Progress};
 use crate::lock::{Rank, RankedMutex};
-use crate::message::Message;
 pub use crate::storage::append::Append;
 use crate::storage::append::Buffer;
 pub use crate::storage::base::Base;
-use crate::storage::disk::{Disk, read_exact_at};
-use crate::storage::files::{Begun, FileState, Finder};
+use crate::storage::disk::Disk;
+use crate::storage::files::{Begun, FileState};
 pub use crate::storage::files::{Held, Located};
 use crate::storage::image::Image;
 use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::room::Room;
-use crate::storage::{item, recovery, writer};
-
-/// Spare files kept for the next ones, unless room is scarce; more are removed.
-const SPARE_FILES: usize = 2;
-
-/// Files begin so that were set aside because something in them cannot be read. Nothing of the broker touches them.
-pub const DAMAGED_PREFIX: &str = "damaged-";
+use crate::storage::{recovery, writer};
+pub use retiring::{DAMAGED_PREFIX, Retiring};
 
 /// How many times the files that a checkpoint leaves there may be before publishers wait for one.
 const TOO_MANY: u64 = 2;
@@ -114,17 +111,6 @@ pub(super) struct Inner {
     pub(super) writer: Option<Thread>,
     pub(super) parked: Parked,
     pub(super) stop: bool,
-}
-
-/// Files that are being retired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retiring {
-    /// What is stored at lower body addresses is in them.
-    pub below: u64,
-    /// Their bytes on disk.
-    pub bytes: u64,
-    /// The number of the first file that is kept.
-    pub oldest: u64,
 }
 
 /// What the writer thread does.
@@ -248,26 +234,6 @@ impl Journal {
         self.shared.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT
     }
 
-    /// Whether there are so many files that publishers should wait until a checkpoint has retired some: what a start
-    /// has to read is bounded.
-    #[must_use]
-    pub fn is_oversized(&self) -> bool {
-        self.shared.oversized.load(Ordering::Relaxed)
-    }
-
-    /// Wakes `waker` once when files were retired; at once if there are not too many.
-    pub fn wake_when_retired(&self, waker: &Waker) {
-        let mut inner = self.shared.inner.lock();
-        if self.is_oversized() {
-            if !inner.retire_waiters.iter().any(|waiting| waiting.will_wake(waker)) {
-                inner.retire_waiters.push(waker.clone());
-            }
-            return;
-        }
-        drop(inner);
-        waker.wake_by_ref();
-    }
-
     /// Whether the disk has no room for more, or none but what the reserve gave.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -371,158 +337,6 @@ impl Journal {
     pub fn advance(&self, to: Progress) {
         let end = self.end().0;
         self.shared.advance(to.written.0.min(end), to.durable.0.min(end));
-    }
-
-    /// How many of the oldest files are to go for the journal to have at most so many bytes and files. The newest
-    /// one never is.
-    #[must_use]
-    pub fn surplus(&self, bytes: u64, files: u64) -> usize {
-        let inner = self.shared.inner.lock();
-        let too_many = inner.files.len().saturating_sub(usize::try_from(files).unwrap_or(usize::MAX));
-        let mut size: u64 = inner.files.iter().map(|file| file.bytes).sum();
-        let too_large = inner.files.iter().take_while(|file| {
-            let over = size > bytes;
-            size -= file.bytes;
-            over
-        });
-        too_many.max(too_large.count()).min(inner.files.len().saturating_sub(1))
-    }
-
-    /// Begins to retire up to `files` of the oldest files, none that reaches further than `until`: from now on
-    /// messages stored in them are stored again when they are enqueued. `None` if there is no such file. What is in
-    /// them and still needed is to be stored elsewhere; then [`end_retire`](Self::end_retire), or
-    /// [`abort_retire`](Self::abort_retire) if that cannot be done.
-    #[must_use]
-    pub fn begin_retire(&self, until: Lsn, files: usize) -> Option<Retiring> {
-        let mut inner = self.shared.inner.lock();
-        // The first file kept has to be there: a start would miss it.
-        let mut kept = inner.files.iter().skip(1).take(files);
-        let ends = kept.by_ref().take_while(|next| next.base <= until.0 && next.begun.is_some());
-        let (below, oldest) = ends.map(|next| (next.address, next.number)).last()?;
-        let bytes = inner.files.iter().take_while(|file| file.number < oldest).map(|file| file.bytes).sum();
-        inner.retiring = below;
-        inner.retiring_files = oldest;
-        Some(Retiring { below, bytes, oldest })
-    }
-
-    /// Ends what [`begin_retire`](Self::begin_retire) began, when the catalogue says durably that the files are not
-    /// needed: they may be written over at once, unless somebody reads from them. Those that are too many for that are
-    /// removed. If they are `damaged`, with messages that could not be read, they get other names instead, and are kept
-    /// for whoever looks after it.
-    ///
-    /// # Errors
-    /// If a file cannot be removed or renamed.
-    pub fn end_retire(&self, damaged: bool) -> io::Result<()> {
-        let mut aside = Vec::new();
-        let woken = {
-            let mut inner = self.shared.inner.lock();
-            let oldest = inner.retiring_files;
-            while inner.files.front().is_some_and(|file| file.number < oldest)
-                && let Some(file) = inner.files.pop_front()
-            {
-                if damaged {
-                    aside.extend(file.begun);
-                } else {
-                    inner.spare.extend(file.begun);
-                }
-            }
-            self.shared.note_files(&inner);
-            std::mem::take(&mut inner.retire_waiters)
-        };
-        woken.iter().for_each(Waker::wake_by_ref);
-        if let Some((disk, _)) = &self.disk {
-            for Begun { name, .. } in aside {
-                disk.rename(&name, &format!("{DAMAGED_PREFIX}{name}"))?;
-                tracing::error!(
-                    file = &*name,
-                    "a journal file with damaged messages is kept as {DAMAGED_PREFIX}{name}"
-                );
-            }
-        }
-        self.remove_surplus()
-    }
-
-    /// Removes spare files that are too many. Those that somebody reads from are looked at again the next time.
-    fn remove_surplus(&self) -> io::Result<()> {
-        let Some((disk, room)) = &self.disk else { return Ok(()) };
-        let kept = if room.alarm().load(Ordering::Relaxed) { 0 } else { SPARE_FILES };
-        let surplus: Vec<Begun> = {
-            let mut inner = self.shared.inner.lock();
-            let mut left = inner.spare.len().saturating_sub(kept);
-            // The one that the writer is about to begin is held by it.
-            let removed = inner.spare.extract_if(.., |spare| {
-                let goes = left > 0 && !spare.is_pinned();
-                left -= usize::from(goes);
-                goes
-            });
-            removed.collect()
-        };
-        surplus.iter().try_for_each(|spare| disk.remove(&spare.name))
-    }
-
-    /// Gives up what [`begin_retire`](Self::begin_retire) began: messages in these files may be referred to again.
-    pub fn abort_retire(&self) {
-        let mut inner = self.shared.inner.lock();
-        inner.retiring = inner.files.front().map_or(inner.next_address, |file| file.address);
-        inner.retiring_files = 0;
-    }
-
-    /// The number of the oldest file that is needed; that of the first file there will be if there is none.
-    #[must_use]
-    pub fn oldest(&self) -> u64 {
-        self.shared.inner.lock().files.front().map_or(1, |file| file.number)
-    }
-
-    /// The files that are needed, oldest first, each up to its last written group.
-    #[must_use]
-    pub fn hold_files(&self) -> Vec<Held> {
-        let inner = self.shared.inner.lock();
-        let begun = inner.files.iter().filter_map(|file| Some((file.begun.clone()?, file.end)));
-        begun.map(|(Begun { name, file }, len)| Held { name, file, len }).collect()
-    }
-
-    /// Messages at lower body addresses are written, and can be [read](Self::read) unless they were retired.
-    #[must_use]
-    pub fn written_address(&self) -> u64 {
-        self.shared.written_address.load(Ordering::Acquire)
-    }
-
-    /// Where the message at a body address lies; `None` if it is not written yet or was retired. As long as what this
-    /// returns is held, the file is not written over.
-    #[must_use]
-    pub fn locate(&self, address: u64) -> Option<Located> {
-        Finder::new(&self.shared.inner.lock().files).find(address)
-    }
-
-    /// As [`locate`](Self::locate) for many addresses; fast if they rise.
-    #[must_use]
-    pub fn locate_all(&self, addresses: &[u64]) -> Vec<Option<Located>> {
-        let inner = self.shared.inner.lock();
-        let mut finder = Finder::new(&inner.files);
-        addresses.iter().map(|address| finder.find(*address)).collect()
-    }
-
-    /// Reads the message at a body address, of which `stored_len` bytes are stored. For threads that may block. `None`
-    /// if it is damaged, not written yet, or retired.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn read(&self, address: u64, stored_len: u64) -> io::Result<Option<Message>> {
-        let Some(Located { file, offset, seal, until, .. }) = self.locate(address) else { return Ok(None) };
-        if stored_len > until.saturating_sub(offset) {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; usize::try_from(stored_len).map_err(io::Error::other)?];
-        match read_exact_at(&*file, &mut bytes, offset) {
-            // The file was cut.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
-        }
-        let found = item::parse(&bytes, seal).filter(|(_, len)| *len == bytes.len());
-        Ok(found.map(|(message, _)| {
-            message.set_stored_at(address);
-            message
-        }))
     }
 
     /// Writes and syncs everything and ends the writer thread.
