@@ -14,9 +14,9 @@ def body(uid, size):
     return b"%016x" % uid + _NOISE[start : start + size - 16] if size >= 16 else _NOISE[start : start + size]
 
 
-def properties(uid):
+def properties(uid, mode=2):
     """The properties of message `uid`. The number is in the message id, since a body may be empty."""
-    values = {"delivery_mode": 2, "message_id": str(uid)}
+    values = {"delivery_mode": mode, "message_id": str(uid)}
     if uid % 3 == 0:
         values["headers"] = {"n": uid, "text": "ö" * (uid % 40), "inner": {"list": [1, "two", None, 3.0]}}
     if uid % 5 == 0:
@@ -24,11 +24,11 @@ def properties(uid):
     return values
 
 
-def publish(exchange, key, uid, size, mandatory=False):
+def publish(exchange, key, uid, size, mandatory=False, mode=2):
     """The frames of a publish."""
     data = body(uid, size)
     head = frames.method("basic.publish", exchange=exchange, routing_key=key, mandatory=mandatory)
-    head += frames.header(size, 1, **properties(uid))
+    head += frames.header(size, 1, **properties(uid, mode))
     step = 128 * 1024 - 8
     return head + b"".join(frames.body(data[at : at + step]) for at in range(0, size, step))
 

@@ -1,9 +1,11 @@
 """Disk faults on the unmodified binary, by strace's injection."""
 
 import functools
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +55,40 @@ class Strace:
             elif match and match.group(1) in failed:
                 found.append(line)
         return found
+
+
+class ReaderFaults:
+    """Injects faults into the threads of a running broker that read messages, as long as it is entered.
+
+    Nothing else is slowed down or harmed by them. Counts are by thread, and there are two.
+    """
+
+    def __init__(self, broker, *faults):
+        if why_not():
+            pytest.skip(why_not())
+        tasks = f"/proc/{broker.process.pid}/task"
+        names = {task: Path(tasks, task, "comm").read_text(encoding="ascii") for task in os.listdir(tasks)}
+        self.threads = [task for task, name in names.items() if name.startswith("reader-")]
+        assert self.threads, names
+        self.faults = faults
+        self.process = None
+
+    def __enter__(self):
+        words = ["strace", "-e", "trace=pread64"]
+        for fault in self.faults:
+            words += ["-e", f"inject={fault}"]
+        for thread in self.threads:
+            words += ["-p", thread]
+        self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        for _ in self.threads:
+            line = self.process.stderr.readline()
+            assert "attached" in line, line + self.process.stderr.read()
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.lines = self.process.communicate(timeout=20)[1].splitlines()
+
+    def injected(self):
+        """How many faults have happened; after it is left."""
+        return sum("INJECTED" in line for line in self.lines)
