@@ -19,12 +19,13 @@ const SWEEP: u32 = 10;
 /// A budget of 0 is none.
 pub(super) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToken) {
     let mut looks = 0_u32;
+    let mut unfinished = false;
     loop {
         looks = looks.wrapping_add(1);
         let broker = broker.clone();
-        let sweep = looks.is_multiple_of(SWEEP);
+        let sweep = unfinished || looks.is_multiple_of(SWEEP);
         let work = tokio::task::spawn_blocking(move || look(&broker, memory, sweep));
-        let unfinished = match work.await {
+        unfinished = match work.await {
             Ok(unfinished) => unfinished,
             Err(error) => {
                 tracing::error!(%error, "a checkpoint panicked");

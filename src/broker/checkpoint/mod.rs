@@ -62,7 +62,7 @@ pub struct Checkpoint {
     pub files: usize,
     /// Segments that are removed.
     pub segments: usize,
-    /// There is more to do at once.
+    /// There may be more to do at once.
     pub unfinished: bool,
 }
 
@@ -95,8 +95,8 @@ impl Broker {
             Wish { files: surplus.min(FILES_AT_ONCE), only_if_sparse: false }
         } else {
             // Where room is scarce files go as well that would not have to, if that frees more than it takes.
-            let files = if sweep && self.alarms.is_disk_on() { journal.surplus(0, 1).min(1) } else { 0 };
-            Wish { files, only_if_sparse: true }
+            let surplus = if sweep && self.alarms.is_disk_on() { journal.surplus(0, 1) } else { 0 };
+            Wish { files: surplus.min(FILES_AT_ONCE), only_if_sparse: true }
         };
         if (wish.files == 0 && !freed) || journal.has_failed() {
             return Checkpoint::default();
@@ -106,7 +106,7 @@ impl Broker {
                 if storage.set_full(false) {
                     tracing::info!("there is room for checkpoints again");
                 }
-                Checkpoint { unfinished: surplus > FILES_AT_ONCE, ..done }
+                done
             }
             Err(error) => {
                 self.bodies.note_freed();
@@ -148,7 +148,7 @@ impl Broker {
         }
         let files = usize::try_from(oldest.saturating_sub(before)).unwrap_or(0);
         let segments = self.remove_segments(storage, &committed);
-        Ok(Checkpoint { files, segments, unfinished: false })
+        Ok(Checkpoint { files, segments, unfinished: files > 0 })
     }
 
     /// Moves what is needed of old journal files elsewhere.
