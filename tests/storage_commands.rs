@@ -131,6 +131,9 @@ fn a_sound_directory_is_left_as_it_is() {
     let total = "total: 1 vhost, 0 exchanges, 1 queue, 0 bindings, 20 messages";
     assert_eq!(lines[lines.len() - 2..], [total, "sound"]);
     assert!(files(&data) == before, "something changed");
+    std::fs::remove_file(data.join("lock")).expect("removed");
+    assert_eq!(run(&home, &["storage", "verify"]).0, 0);
+    assert!(!data.join("lock").exists(), "a lock file was made");
     let (code, stdout, _) = run(&home, &["storage", "repair"]);
     assert!(code == 0 && stdout.ends_with("sound\nthere is nothing to repair\n"), "{stdout}");
     assert_eq!(files(&data).len(), before.len());

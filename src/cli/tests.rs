@@ -71,7 +71,9 @@ fn the_help_fits_a_terminal() {
     for line in help.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
-    for word in ["--config", "--ephemeral", "--print-config", "serve", "check", "LEVERET_SECTION_KEY"] {
+    for word in
+        ["--config", "--ephemeral", "--print-config", "serve", "check", "storage", "LEVERET_SECTION_KEY"]
+    {
         assert!(help.contains(word), "{word}");
     }
 }

@@ -79,30 +79,25 @@ impl Repair {
     pub fn carry_out(self) -> io::Result<Outcome> {
         let Self { disk, examined } = self;
         let mut new = Rewritten::new(&*disk, first_segment(&*disk, &examined)?);
-        let written = write(&mut new, &examined).and_then(|queues| {
-            new.finish()?;
-            disk.sync_dir()?;
-            Ok(queues)
-        });
-        let queues = match written {
-            Ok(queues) => queues,
+        let mut outcome = Outcome::default();
+        let change = match prepare(&*disk, &examined, &mut new, &mut outcome) {
+            Ok(change) => change,
             Err(error) => {
+                // Nothing refers to them, and the room may be needed.
                 new.discard();
                 return Err(error);
             }
         };
-        let oldest = begin_journal(&*disk, &examined)?;
-        let mut outcome = Outcome { messages: count(&queues), renamed: Vec::new() };
-        let exists = disk.list()?.iter().any(|name| name == catalogue::NAME);
-        if exists && is_catalogue_damaged(&examined.report) {
-            outcome.renamed.push((catalogue::NAME.to_owned(), keep_catalogue(&*disk)?));
-        }
-        let change = change(&*disk, &examined, queues, &new, oldest)?;
         let needed: Vec<u64> = change.segments.iter().map(|(number, _)| *number).collect();
         Catalogue::anew(disk.clone()).commit(&change)?;
         let names = disk.list()?;
-        let surplus = examined.damaged_segments.iter().filter(|number| !needed.contains(number));
-        let mut aside: Vec<String> = surplus.map(|number| segment::name_of(*number)).collect();
+        // Without the catalogue's word for it nobody knows that a segment is of no use.
+        let knows_all = !is_catalogue_damaged(&examined.report);
+        let is_surplus = |name: &&String| {
+            let number = segment::number_of(name).filter(|number| !needed.contains(number));
+            number.is_some_and(|number| !knows_all || examined.damaged_segments.contains(&number))
+        };
+        let mut aside: Vec<String> = names.iter().filter(is_surplus).cloned().collect();
         aside.extend(examined.journal.needed.iter().cloned());
         aside.sort_unstable();
         aside.dedup();
@@ -114,6 +109,25 @@ impl Repair {
         disk.sync_dir()?;
         Ok(outcome)
     }
+}
+
+/// Writes everything that the new catalogue speaks of. Until that is there nothing has changed.
+fn prepare(
+    disk: &dyn Disk,
+    examined: &Examined,
+    new: &mut Rewritten<'_>,
+    outcome: &mut Outcome,
+) -> io::Result<Change> {
+    let queues = write(new, examined)?;
+    new.finish()?;
+    disk.sync_dir()?;
+    outcome.messages = count(&queues);
+    let exists = disk.list()?.iter().any(|name| name == catalogue::NAME);
+    if exists && is_catalogue_damaged(&examined.report) {
+        outcome.renamed.push((catalogue::NAME.to_owned(), keep_catalogue(disk)?));
+    }
+    let oldest = begin_journal(disk, examined)?;
+    change(disk, examined, queues, new, oldest)
 }
 
 fn is_catalogue_damaged(report: &Report) -> bool {

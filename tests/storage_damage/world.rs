@@ -223,6 +223,29 @@ pub fn build(seed: u64) -> World {
     World { disk: disk.after_crash(Crash::KeepAll), content, ever: Content { queues: ever, bound } }
 }
 
+/// Makes a directory with one queue, of which two journal files are folded and not written over yet.
+pub fn build_folded() -> World {
+    let disk = SimulatedDisk::new(9);
+    let broker = open(&disk).expect("a broker");
+    let vhost = vhost(&broker);
+    let cell = queue(&vhost, "long");
+    let numbers: Vec<u64> = (1..250).filter(|number| number % 29 > 0).collect();
+    for number in &numbers {
+        let lsn = cell.publish(std::iter::once(message(*number))).expect("a queue");
+        assert!(broker.journal.wait_durable(lsn));
+    }
+    let taken = take(&cell, 5);
+    let checkpoint = broker.checkpoint(true);
+    assert!(checkpoint.files == 2, "{checkpoint:?}");
+    broker.journal.close();
+    let content = |numbers: &[u64]| {
+        let queues = BTreeMap::from([("long".to_owned(), numbers.to_vec())]);
+        Content { queues, bound: Vec::new() }
+    };
+    let (content, ever) = (content(&numbers[taken.len()..]), content(&numbers));
+    World { disk: disk.after_crash(Crash::KeepAll), content, ever }
+}
+
 /// Another disk with the same on it.
 pub fn copy(disk: &SimulatedDisk) -> SimulatedDisk {
     disk.after_crash(Crash::KeepAll)
@@ -231,6 +254,17 @@ pub fn copy(disk: &SimulatedDisk) -> SimulatedDisk {
 /// Loses a file.
 pub fn remove(disk: &SimulatedDisk, name: &str) {
     disk.remove(name).expect("a file");
+}
+
+/// How many messages of a queue a broker serves as redelivered.
+pub fn redelivered(disk: &SimulatedDisk, name: &str) -> usize {
+    let broker = open(disk).expect("a broker");
+    let cell = vhost(&broker).find_queue(name, ME).expect("a queue");
+    let mut count = 0;
+    while let GetResult::Got(got) = get(&cell) {
+        count += usize::from(got.redelivered);
+    }
+    count
 }
 
 /// Everything that a broker serves; it is gone afterwards.

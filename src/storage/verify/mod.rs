@@ -205,7 +205,8 @@ fn look(disk: &dyn Disk, told: &Told, report: &mut Report) -> io::Result<(Survey
     };
     let mut found = survey(disk, oldest)?;
     let problem = match oldest {
-        Some(0) if found.told > 1 => Some(NO_CATALOGUE),
+        // Without one the first file there ever was is needed.
+        Some(0) if found.told > 1 || found.begins_late => Some(NO_CATALOGUE),
         Some(oldest) if oldest > 0 && oldest < found.told => Some(OLD_CATALOGUE),
         _ => None,
     };

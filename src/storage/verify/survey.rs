@@ -82,6 +82,8 @@ pub(super) struct Survey {
     pub(super) end: Option<(Tail, bool)>,
     /// The oldest file that was needed, as the newest one says.
     pub(super) told: u64,
+    /// The first file there ever was is not there.
+    pub(super) begins_late: bool,
     /// Records that are lost; at least one if nobody knows how many.
     pub(super) lost: u64,
 }
@@ -113,6 +115,7 @@ impl Survey {
             needed: Vec::new(),
             end: None,
             told: 0,
+            begins_late: false,
             lost: 0,
         };
         let mut headless = Vec::new();
@@ -161,6 +164,7 @@ impl Survey {
         let needed = survey.sources.partition_point(|source| source.number < first);
         survey.spare.extend(survey.sources.drain(..needed).map(|source| source.name));
         survey.spare.sort_unstable();
+        survey.begins_late = survey.sources.first().is_some_and(|source| source.number > 1);
         survey.needed = survey.sources.iter().map(|source| source.name.clone()).collect();
         let mut expected = first;
         let numbers: Vec<u64> = survey.sources.iter().map(|source| source.number).collect();

@@ -178,7 +178,7 @@ def test_a_full_disk_does_not_keep_the_broker_from_ending(broken, on):
     assert broker.wait(15) != 0, "it has lost unconfirmed messages and says that all is well"
 
 
-@pytest.mark.parametrize("fault", ["pwritev:error=ENOSPC:when=1..25", "pwritev:error=EDQUOT:when=1..25"])
+@pytest.mark.parametrize("fault", ["pwritev:error=ENOSPC:when=1..40", "pwritev:error=EDQUOT:when=1..40"])
 def test_it_starts_on_a_full_disk(on, broken, fault):
     """What a killed process left in the operating system's memory is served at once, and durable when there is room."""
     broker = on()
@@ -190,13 +190,13 @@ def test_it_starts_on_a_full_disk(on, broken, fault):
     connection = pika.BlockingConnection(broker.parameters())
     reader = Consumer(connection.channel(), "q")
     assert [int(delivery.body) for delivery in reader.take(5)] == confirmed
-    # The retries go on for five seconds.
+    # The retries go on for eight seconds.
     assert not broker.has_logged("has room again")
     publisher = connection.channel()
     publisher.confirm_delivery()
     publish(publisher, "", "q", "5", properties=PERSISTENT)
     assert broker.has_logged("has room again")
-    assert strace.injected() == 25
+    assert strace.injected() == 40
     broker.kill()
     assert numbers(on()) == [*confirmed, 5]
 
