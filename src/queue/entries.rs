@@ -31,36 +31,46 @@ pub(super) struct Entry {
     /// Where it is stored; unknown while only the message itself knows, or if it is not stored.
     pub(super) place: Place,
     body_len: u32,
-    /// State and flags in the low bits, above them how much longer than its body it is where it is stored.
+    /// State and flags in the low bits. Above them how much longer than its body it is where it is stored, once the
+    /// message has left memory.
     packed: u32,
 }
 
 /// The state of a slot that holds nothing is 0.
 const STATE: u32 = 0b11;
+const READY: u32 = 1;
 const REDELIVERED: u32 = 1 << 2;
 const STORED: u32 = 1 << 3;
 const OVERHEAD_SHIFT: u32 = 4;
 
 impl Entry {
     /// A ready message. `stored` says whether storage keeps it for this queue.
+    #[inline]
     pub(super) fn new(message: Message, stored: bool) -> Self {
-        let (body_len, stored_len) = (message.body_len(), message.stored_len());
-        Self { message: Some(message), ..Self::absent(Place::UNKNOWN, body_len, stored_len, stored) }
+        let body_len = clamped(message.body_len());
+        let packed = READY | if stored { STORED } else { 0 };
+        Self { message: Some(message), place: Place::UNKNOWN, body_len, packed }
     }
 
     /// A ready message that is not in memory.
     pub(super) fn absent(place: Place, body_len: u64, stored_len: u64, stored: bool) -> Self {
-        let mut entry = Self {
-            message: None,
-            place,
-            body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
-            packed: if stored { STORED } else { 0 },
-        };
-        // What does not fit is a hint that is too short: whoever reads the message finds its true length.
-        let overhead = u32::try_from(stored_len.saturating_sub(body_len)).unwrap_or(u32::MAX);
-        entry.packed |= overhead.min(u32::MAX >> OVERHEAD_SHIFT) << OVERHEAD_SHIFT;
-        entry.set_state(State::Ready);
+        let packed = READY | if stored { STORED } else { 0 };
+        let mut entry = Self { message: None, place, body_len: clamped(body_len), packed };
+        entry.set_stored_len(stored_len);
         entry
+    }
+
+    /// What does not fit is a hint that is too short: whoever reads the message finds its true length.
+    fn set_stored_len(&mut self, stored_len: u64) {
+        let overhead = clamped(stored_len.saturating_sub(self.body_len())).min(u32::MAX >> OVERHEAD_SHIFT);
+        self.packed = self.packed & !(u32::MAX << OVERHEAD_SHIFT) | overhead << OVERHEAD_SHIFT;
+    }
+
+    /// Takes the message out of memory, if it is there.
+    pub(super) fn take_message(&mut self) -> Option<Message> {
+        let message = self.message.take()?;
+        self.set_stored_len(message.stored_len());
+        Some(message)
     }
 
     fn is_vacant(&self) -> bool {
@@ -79,7 +89,7 @@ impl Entry {
     #[inline]
     pub(super) fn set_state(&mut self, state: State) {
         let bits = match state {
-            State::Ready => 1,
+            State::Ready => READY,
             State::Unacked => 2,
             State::Held => 3,
         };
@@ -109,7 +119,10 @@ impl Entry {
 
     /// About how many bytes it takes where it is stored.
     pub(super) fn stored_len(&self) -> u64 {
-        self.body_len() + u64::from(self.packed >> OVERHEAD_SHIFT)
+        match &self.message {
+            Some(message) => message.stored_len(),
+            None => self.body_len() + u64::from(self.packed >> OVERHEAD_SHIFT),
+        }
     }
 
     /// The body address of its message, if that lies in the journal.
@@ -120,6 +133,11 @@ impl Entry {
             _ => None,
         }
     }
+}
+
+/// The length as it fits an entry. No message is as long as what does not.
+fn clamped(len: u64) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 #[derive(Debug)]

@@ -147,7 +147,7 @@ impl<L: Link> Queue<L> {
             run.bytes += entry.body_len();
             let ready = entry.state() == State::Ready;
             if run.transient
-                && let Some(message) = entry.message.take()
+                && let Some(message) = entry.take_message()
             {
                 self.memory -= memory_of(&message);
                 self.paging.left(u64::from(ready));

@@ -392,6 +392,6 @@ fn let_go(entry: &mut Entry, written: u64, memory: &mut u64) -> bool {
     };
     *memory -= memory_of(message);
     entry.place = place;
-    entry.message = None;
+    entry.take_message();
     true
 }

@@ -1,5 +1,8 @@
 //! The header of a journal file.
 
+use std::io;
+
+use crate::storage::disk::{DiskFile, read_exact_at};
 use crate::storage::group::{u32_at, u64_at};
 
 /// Where the first group begins.
@@ -70,6 +73,16 @@ impl FileHeader {
     pub(super) fn parse_as_own(block: &mut [u8]) -> Option<Self> {
         block.get_mut(..8)?.copy_from_slice(&MAGIC);
         Self::parse(block)
+    }
+
+    /// Reads the length of a file and its header block, which is zeros if it is not whole.
+    pub(super) fn read_block(file: &dyn DiskFile) -> io::Result<(u64, Vec<u8>)> {
+        let len = file.len()?;
+        let mut block = vec![0; FILE_HEADER as usize];
+        if len >= FILE_HEADER {
+            read_exact_at(file, &mut block, 0)?;
+        }
+        Ok((len, block))
     }
 
     /// Whether the block is a journal header of another format version.

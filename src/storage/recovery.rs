@@ -106,11 +106,7 @@ fn open_files(disk: &dyn Disk, oldest: u64) -> io::Result<(Vec<Source>, Vec<Begu
     let (mut sources, mut headless) = (Vec::new(), Vec::new());
     for name in disk.list()?.into_iter().filter(|name| name.starts_with(PREFIX)) {
         let file = disk.open(&name, Open::Write)?;
-        let len = file.len()?;
-        let mut block = vec![0; FILE_HEADER as usize];
-        if len >= FILE_HEADER {
-            read_exact_at(&*file, &mut block, 0)?;
-        }
+        let (len, block) = FileHeader::read_block(&*file)?;
         match FileHeader::parse(&block) {
             Some(header) => {
                 let bodies = Bodies::default();

@@ -122,11 +122,7 @@ impl Survey {
         let mut newest = 0;
         for name in disk.list()?.into_iter().filter(|name| name.starts_with(PREFIX)) {
             let file = disk.open(&name, Open::Read)?;
-            let len = file.len()?;
-            let mut block = vec![0; FILE_HEADER as usize];
-            if len >= FILE_HEADER {
-                read_exact_at(&*file, &mut block, 0)?;
-            }
+            let (len, mut block) = FileHeader::read_block(&*file)?;
             match FileHeader::parse(&block) {
                 Some(header) => {
                     if header.number > newest {
