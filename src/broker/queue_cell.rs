@@ -132,11 +132,14 @@ impl QueueCell {
         }
     }
 
-    /// Has read what a queue that is locked needs next.
-    fn load(&self, state: &mut State) {
-        let Some(load) = state.queue.plan_load() else { return };
-        let Some(cell) = self.me.upgrade() else { return };
-        self.bodies.submit(Box::new(move || cell.carry_out(load)));
+    /// Has read what a queue that is locked needs next. Returns whether something is being read.
+    fn load(&self, state: &mut State) -> bool {
+        if let Some(load) = state.queue.plan_load()
+            && let Some(cell) = self.me.upgrade()
+        {
+            self.bodies.submit(Box::new(move || cell.carry_out(load)));
+        }
+        state.queue.is_loading()
     }
 
     /// Reads, and delivers what was read.
@@ -322,7 +325,12 @@ impl QueueCell {
         if state.gone {
             return GetResult::Gone;
         }
-        match state.queue.get(no_ack) {
+        let mut got = state.queue.get(no_ack);
+        if matches!(got, Get::Absent) && !self.load(&mut state) {
+            // What was to be read is nowhere, and not in the queue any more.
+            got = state.queue.get(no_ack);
+        }
+        match got {
             Get::Got(got) => {
                 self.mark_delivered(&mut state);
                 GetResult::Got(got)
@@ -332,7 +340,6 @@ impl QueueCell {
                 if !state.getters.iter().any(|getter| Arc::ptr_eq(getter, outlet)) {
                     state.getters.push(outlet.clone());
                 }
-                self.load(&mut state);
                 GetResult::Absent
             }
         }

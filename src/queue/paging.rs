@@ -141,6 +141,12 @@ impl<L: Link> Queue<L> {
         self.paging.absent > 0 || self.memory > self.paging.kept
     }
 
+    /// Whether what was planned is being read.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.paging.loading
+    }
+
     /// Ready messages that are not in memory.
     #[must_use]
     pub fn absent(&self) -> u64 {
@@ -260,12 +266,26 @@ impl<L: Link> Queue<L> {
     }
 
     fn find_load(&mut self) -> Option<Load> {
+        loop {
+            match self.look_for_load() {
+                Ok(load) => {
+                    self.paging.loading = load.is_some();
+                    self.paging.wanted &= load.is_none();
+                    return load;
+                }
+                // No run has it, though it was there: as good as damaged.
+                Err(lost) => self.quarantine(lost),
+            }
+        }
+    }
+
+    /// Looks for what is absent among the messages that are next. The error is a position that is nowhere.
+    fn look_for_load(&mut self) -> Result<Option<Load>, Position> {
         let room = (self.paging.kept / 2).max(1);
         let (mut bytes, mut planned) = (0, 0);
         let mut window_end = self.head;
         let mut places = Vec::new();
-        let mut lost = None;
-        let mut load = None;
+        let mut run = None;
         for position in self.ready() {
             match self.entries.get(position) {
                 Some(entry) if entry.message.is_some() => bytes += entry.body_len(),
@@ -275,8 +295,8 @@ impl<L: Link> Queue<L> {
                     planned += stored_len;
                 }
                 None if places.is_empty() => {
-                    load = self.runs.unread(position).map(|unread| Load::Run(unread, room));
-                    lost = Some(position).filter(|_| load.is_none());
+                    let unread = self.runs.unread(position).ok_or(position)?;
+                    run = Some(Load::Run(unread, room));
                     break;
                 }
                 None => break,
@@ -287,14 +307,7 @@ impl<L: Link> Queue<L> {
             }
         }
         (self.paging.window_end, self.paging.window_bytes) = (window_end, bytes);
-        if let Some(lost) = lost {
-            // No run has it, though it was there: as good as damaged.
-            self.quarantine(lost);
-        }
-        let load = load.or_else(|| (!places.is_empty()).then_some(Load::Places(places)));
-        self.paging.loading = load.is_some();
-        self.paging.wanted &= load.is_none();
-        load
+        Ok(run.or_else(|| (!places.is_empty()).then_some(Load::Places(places))))
     }
 
     /// Takes what was read of a [`Load::Places`]. Returns how many of them are damaged; those are not in the queue any

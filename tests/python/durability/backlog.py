@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from collections import deque
+from contextlib import suppress
 from typing import NamedTuple
 
 from durability import message
@@ -254,6 +255,15 @@ def read_bytes(broker):
         if line.startswith("rchar:"):
             return int(line.split()[1])
     raise AssertionError("no rchar")
+
+
+def disk_bytes(directory):
+    """Bytes that the files take on disk, but for the reserve. Files may go while they are counted."""
+    total = 0
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512 if path.name != "reserve" else 0
+    return total
 
 
 def segments(directory):

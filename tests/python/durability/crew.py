@@ -100,12 +100,27 @@ class Worker:
 
 
 class Publisher(Worker):
-    """Publishes to the shared queues, one or many at a time."""
+    """Publishes to the shared queues, one or many at a time. In a heavy life it begins with more than queues keep in
+    memory."""
+
+    HEAVY = 6
+    """Large batches in a heavy life."""
 
     def begin(self):
         self.select_confirms()
+        self.heavy = self.HEAVY if self.ledger.heavy else 0
+
+    def size(self):
+        if self.heavy:
+            return self.rng.choice((0, 500, 2_000, 20_000, 60_000))
+        return super().size()
 
     def step(self):
+        if self.heavy:
+            target = self.rng.choice([(FANOUT, "", SHARED[:4]), ("", "s4", ["s4"]), ("", "s5", ["s5"])])
+            self.publish_confirmed([target] * 80)
+            self.heavy -= 1
+            return
         choices = [(FANOUT, "", SHARED[:4])]
         for queue in SHARED:
             choices += [("", queue, [queue]), (DIRECT, queue, [queue])]

@@ -61,6 +61,8 @@ class Ledger:
         self.transactions = []
         self.purges = []
         self.errors = []
+        self.heavy = False
+        """Whether long backlogs are published now."""
         self.counts = dict.fromkeys(("published", "confirmed", "acknowledged", "transactions", "audited"), 0)
 
     def fail(self, text):

@@ -1,13 +1,14 @@
 """Disk faults on the unmodified binary, by strace's injection."""
 
 import functools
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from support.deadline import eventually
 
 CALLS = "openat,fdatasync,fsync,write,pwritev,pwrite64,unlinkat,renameat,ftruncate"
 
@@ -66,12 +67,17 @@ class ReaderFaults:
     def __init__(self, broker, *faults):
         if why_not():
             pytest.skip(why_not())
-        tasks = f"/proc/{broker.process.pid}/task"
-        names = {task: Path(tasks, task, "comm").read_text(encoding="ascii") for task in os.listdir(tasks)}
-        self.threads = [task for task, name in names.items() if name.startswith("reader-")]
-        assert self.threads, names
+        # A thread tells its name a moment after it was started.
+        self.threads = eventually(lambda: self._readers(broker.process.pid), "there are threads that read")
         self.faults = faults
         self.process = None
+
+    @staticmethod
+    def _readers(pid):
+        """The threads that read messages, when both are there."""
+        tasks = [path.parent for path in Path(f"/proc/{pid}/task").glob("*/comm")]
+        found = [task.name for task in tasks if (task / "comm").read_text(encoding="ascii").startswith("reader-")]
+        return found if len(found) == 2 else None
 
     def __enter__(self):
         words = ["strace", "-e", "trace=pread64"]

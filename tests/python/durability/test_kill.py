@@ -1,6 +1,6 @@
 """kill -9 at any moment, again and again on one directory, and an audit of the ledger after it.
 
-LEVERET_CRASH_CYCLES  how many kills (15)
+LEVERET_CRASH_CYCLES  how many kills (25)
 LEVERET_CRASH_SEED    the seed of a run to repeat, as far as threads and disks let it repeat
 LEVERET_CRASH_KEEP    a directory: the data of the last kills before a failure are copied to it
 """
@@ -22,7 +22,7 @@ from wire import frames
 
 pytestmark = pytest.mark.own_broker
 
-CYCLES = int(os.environ.get("LEVERET_CRASH_CYCLES", "15"))
+CYCLES = int(os.environ.get("LEVERET_CRASH_CYCLES", "25"))
 SEED = int(os.environ.get("LEVERET_CRASH_SEED", random.SystemRandom().randrange(10**9)))
 KEEP = os.environ.get("LEVERET_CRASH_KEEP")
 CHAIN = 4
@@ -57,10 +57,15 @@ class Loop:
     def settings(self):
         """Other sizes of files at every start, mostly small, so that their borders are met often."""
         size = self.rng.choice((4, 16, 64, 256, 1024, 65536))
+        # Long backlogs go to segments, and are read from there again by the next lives.
+        self.ledger.heavy = self.rng.random() < 0.3
+        if self.ledger.heavy:
+            size = self.rng.choice((16, 64, 256))
         return {
             "storage.journal_file": f"{size}KiB",
             "storage.journal_budget": f"{size * self.rng.choice((1, 4))}KiB",
             "storage.sync": self.rng.choice(("always", "always", "always", "100ms", "never")),
+            "memory.messages": self.rng.choice(("8MiB", "1GiB")),
         }
 
     def start(self):
@@ -128,7 +133,7 @@ def test_nothing_confirmed_is_lost_and_nothing_gone_comes_back(tmp_path, capsys)
     try:
         crew.prepare(loop.start())
         for cycle in range(1, CYCLES + 1):
-            short = loop.rng.random() < 0.8
+            short = loop.rng.random() < (0.4 if loop.ledger.heavy else 0.8)
             loop.cycle(loop.rng.uniform(0.005, 0.8) if short else loop.rng.uniform(1.0, 1.6))
             loop.start()
             loop.audit(empty=cycle % CHAIN == 0)

@@ -15,6 +15,7 @@ from durability.backlog import (
     ack,
     confirms,
     count,
+    disk_bytes,
     drain,
     drain_by_get,
     kilobyte,
@@ -59,21 +60,10 @@ def paged(on):
     return start
 
 
-def disk_bytes(broker):
-    """Bytes in the data directory, but for the reserve."""
-    sizes = []
-    for path in broker.data_dir.iterdir():
-        try:
-            sizes.append(path.stat().st_blocks * 512 if path.name != "reserve" else 0)
-        except FileNotFoundError:
-            continue
-    return sum(sizes)
-
-
 def expect_space_back(broker):
     """Nothing is in any queue: soon the segments are gone and little is left of the journal."""
     eventually(lambda: not segments(broker.data_dir), "the segments are gone", 20)
-    eventually(lambda: disk_bytes(broker) < 4 * MIB, "the journal is small again", 20)
+    eventually(lambda: disk_bytes(broker.data_dir) < 4 * MIB, "the journal is small again", 20)
 
 
 def no_complaints(broker):

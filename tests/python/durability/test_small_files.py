@@ -126,9 +126,9 @@ def test_what_is_consumed_takes_no_space(on, directory):
     broker.kill()
     broker = on(SMALL)
     backlog.check(Link((broker.host, broker.port)))
-    # The journal is looked at once a second; what a fast publisher writes in two is its due.
-    assert highest[0] < TOTAL * 0.75, f"{highest[0]} bytes in {highest[1]} files"
-    assert left[0] < 48 * 2**20, f"{left[0]} bytes in {left[1]} files"
+    # Publishers wait when there are twice as many files as there should be. A file may be larger by a batch.
+    assert highest[0] < 16 * 2**20, f"{highest[0]} bytes in {highest[1]} files"
+    assert left[0] < 4 * 2**20, f"{left[0]} bytes in {left[1]} files"
 
 
 def test_a_backlog_is_carried_through_dozens_of_files_and_kills(on, directory):
@@ -152,7 +152,9 @@ def test_a_backlog_is_carried_through_dozens_of_files_and_kills(on, directory):
             assert link.exists("queue", f"empty{number}")
         backlog.check(link)
         link.call("confirm.select")
-    assert len(numbers) > 24, "no dozens of files were there"
+    # Files are written over under the name they have; one that is made has its number in the name.
+    highest = max(int(name.removeprefix("journal-")) for name in numbers if name.startswith("journal-"))
+    assert highest > 24, f"no dozens of files were there: {sorted(numbers)}"
 
 
 def test_delivery_marks_outlive_the_files_they_are_in(on):
