@@ -115,7 +115,9 @@ impl Runs {
         if held.run.live.remove(position.0) {
             held.run.bytes = held.run.bytes.saturating_sub(body_len);
         }
-        self.drop_if_empty(key);
+        if held.run.live.is_empty() {
+            self.drop_if_empty(key);
+        }
     }
 
     /// All messages of a range of positions are gone, those without entries too.

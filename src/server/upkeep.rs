@@ -18,38 +18,62 @@ const SWEEP: u32 = 10;
 /// Keeps the journal within its budget, and messages within `memory` bytes, on a thread that may block, until `stop`.
 /// A budget of 0 is none.
 pub(super) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToken) {
-    let mut looks = 0_u32;
-    let mut unfinished = false;
+    let mut upkeep = Upkeep { broker, memory, looks: 0, unfinished: false, nothing_to_free: false };
     loop {
-        looks = looks.wrapping_add(1);
-        let broker = broker.clone();
-        let sweep = unfinished || looks.is_multiple_of(SWEEP);
-        let work = tokio::task::spawn_blocking(move || look(&broker, memory, sweep));
-        unfinished = match work.await {
-            Ok(unfinished) => unfinished,
-            Err(error) => {
+        let work = tokio::task::spawn_blocking(move || {
+            upkeep.look();
+            upkeep
+        });
+        upkeep = match work.await {
+            Ok(upkeep) => upkeep,
+            Err(error) if error.is_panic() => {
+                // What it was about is half done. The journal makes ending safe where going on is not.
                 tracing::error!(%error, "a checkpoint panicked");
-                false
+                std::process::abort();
             }
+            Err(_) => return,
         };
-        let pause = if unfinished { Duration::ZERO } else { EVERY };
+        let pause = if upkeep.unfinished { Duration::ZERO } else { EVERY };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
 }
 
-/// Looks once. Returns whether there is more to do at once.
-fn look(broker: &Broker, memory: u64, sweep: bool) -> bool {
-    let Checkpoint { files, segments, unfinished } = broker.checkpoint(sweep);
-    if files + segments > 0 {
-        tracing::debug!(files, segments, "checkpoint: freed");
+struct Upkeep {
+    broker: Arc<Broker>,
+    memory: u64,
+    looks: u32,
+    /// The last checkpoint has freed something, and there may be more.
+    unfinished: bool,
+    /// The process took more than the budget, and messages did not.
+    nothing_to_free: bool,
+}
+
+impl Upkeep {
+    fn look(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        let sweep = self.looks.is_multiple_of(SWEEP);
+        let Checkpoint { files, segments, unfinished } = self.broker.checkpoint(sweep || self.unfinished);
+        if files + segments > 0 {
+            tracing::debug!(files, segments, "checkpoint: freed");
+        }
+        self.unfinished = unfinished;
+        if self.memory > 0 && (sweep || !self.nothing_to_free) {
+            self.relieve_memory();
+        }
     }
-    // All messages take less than the process: then there is nothing to count. That resident memory cannot be read is
-    // told by the memory alarm.
-    let may_be_over = || resident_bytes().is_ok_and(|resident| resident > memory);
-    if memory > 0 && (may_be_over() || broker.is_short_of_memory()) {
-        broker.relieve_memory(memory);
+
+    fn relieve_memory(&mut self) {
+        // All messages take less than the process: then there is nothing to count. That resident memory cannot be read
+        // is told by the memory alarm.
+        let is_over = resident_bytes().is_ok_and(|resident| resident > self.memory);
+        let freed = if is_over || self.broker.is_short_of_memory() {
+            self.broker.relieve_memory(self.memory)
+        } else {
+            0
+        };
+        // An allocator gives memory back late; until it has, messages are counted less often.
+        self.nothing_to_free = is_over && freed == 0;
     }
-    unfinished
 }
