@@ -101,6 +101,8 @@ pub(super) struct Inner {
     pub(super) retiring: u64,
     /// Files with lower numbers are being retired.
     retiring_files: u64,
+    /// The number of the first file that is needed according to the catalogue, if its last commit is on disk.
+    said_retired: u64,
     pub(super) waiters: Vec<(Progress, Waker)>,
     /// Those to wake when files were retired.
     retire_waiters: Vec<Waker>,

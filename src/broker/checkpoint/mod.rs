@@ -139,13 +139,11 @@ impl Broker {
         if moved == Moved::Nothing {
             return Ok(Checkpoint::default());
         }
-        // From here on nothing is given up: a commit that failed may be on disk all the same, and then a record that
-        // refers to a message in these files would be of no use.
-        let oldest = retiring.map_or(before, |retiring| retiring.oldest);
+        // From here on nothing is given up: a commit that failed may be on disk all the same. Then a record that refers
+        // to a message in these files would be of no use, and the next commit must not call them needed again.
+        let oldest = journal.say_retired();
         self.commit(storage, &mut committed, &cells, oldest)?;
-        if retiring.is_some() {
-            journal.end_retire(moved == Moved::AllButDamaged)?;
-        }
+        journal.end_retire(moved == Moved::AllButDamaged)?;
         let files = usize::try_from(oldest.saturating_sub(before)).unwrap_or(0);
         let segments = self.remove_segments(storage, &committed);
         Ok(Checkpoint { files, segments, unfinished: files > 0 })

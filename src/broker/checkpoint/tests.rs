@@ -271,6 +271,36 @@ fn without_room_nothing_is_lost_and_it_is_tried_again() {
     }
 }
 
+/// It may be on disk, and then the journal files it gave up must not count again beside the segments it names.
+#[test]
+fn a_commit_that_failed_is_kept_to_by_the_next_one() {
+    let mut tried = 0;
+    for nth in 1..16 {
+        let bench = Bench::new();
+        let queue = bench.queue("q");
+        bench.publish(&[&queue], 0..300, 1000);
+        bench.disk.fail(When::Nth(Call::Write, nth), FaultKind::NoSpace);
+        bench.checkpoint();
+        bench.disk.clear_faults();
+        if !bench.broker.is_disk_full() || bench.segments().is_empty() {
+            continue;
+        }
+        tried += 1;
+        let storage = bench.broker.storage.as_ref().unwrap();
+        for _ in 0..2 {
+            let nothing = Wish { files: 0, only_if_sparse: true };
+            bench.broker.retire(storage, storage.committed.lock(), nothing).unwrap();
+        }
+        bench.publish(&[&queue], 300..310, 1000);
+        let again = Bench::on(bench.disk.after_crash(Crash::DropUnsynced));
+        are(&take(&again.queue("q"), 1000), 0..310, &format!("write {nth}"));
+        bench.checkpoint();
+        let again = Bench::on(bench.disk.after_crash(Crash::DropUnsynced));
+        are(&take(&again.queue("q"), 1000), 0..310, &format!("write {nth}, later"));
+    }
+    assert!(tried > 0);
+}
+
 #[test]
 fn a_sync_that_fails_ends_the_broker() {
     let mut ended = 0;

@@ -43,13 +43,15 @@ impl Journal {
 
     /// Begins to retire up to `files` of the oldest files, none that reaches further than `until`: from now on
     /// messages stored in them are stored again when they are enqueued. `None` if there is no such file. What is in
-    /// them and still needed is to be stored elsewhere; then [`end_retire`](Self::end_retire), or
-    /// [`abort_retire`](Self::abort_retire) if that cannot be done.
+    /// them and still needed is to be stored elsewhere; then [`say_retired`](Self::say_retired) and
+    /// [`end_retire`](Self::end_retire), or [`abort_retire`](Self::abort_retire) if that cannot be done.
     #[must_use]
     pub fn begin_retire(&self, until: Lsn, files: usize) -> Option<Retiring> {
         let mut inner = self.shared.inner.lock();
+        // What may have been said of more files before holds.
+        let said = inner.files.iter().take_while(|file| file.number < inner.said_retired).count();
         // The first file kept has to be there: a start would miss it.
-        let mut kept = inner.files.iter().skip(1).take(files);
+        let mut kept = inner.files.iter().skip(1).take(files.max(said));
         let ends = kept.by_ref().take_while(|next| next.base <= until.0 && next.begun.is_some());
         let (below, oldest) = ends.map(|next| (next.address, next.number)).last()?;
         let bytes = inner.files.iter().take_while(|file| file.number < oldest).map(|file| file.bytes).sum();
@@ -58,7 +60,16 @@ impl Journal {
         Some(Retiring { below, bytes, oldest })
     }
 
-    /// Ends what [`begin_retire`](Self::begin_retire) began, when the catalogue says durably that the files are not
+    /// The catalogue is about to say that retiring files are not needed. Whether it says so is not known until
+    /// [`end_retire`](Self::end_retire): it may, though it told of an error, and so it cannot be given up any more.
+    /// Returns the number of the first file that is kept.
+    pub fn say_retired(&self) -> u64 {
+        let mut inner = self.shared.inner.lock();
+        inner.said_retired = inner.retiring_files;
+        inner.files.front().map_or(1, |file| file.number).max(inner.said_retired)
+    }
+
+    /// Ends what [`say_retired`](Self::say_retired) began, when the catalogue says durably that the files are not
     /// needed: they may be written over at once, unless somebody reads from them. Those that are too many for that are
     /// removed. If they are `damaged`, with messages that could not be read, they get other names instead, and are kept
     /// for whoever looks after it.
@@ -69,7 +80,7 @@ impl Journal {
         let mut aside = Vec::new();
         let woken = {
             let mut inner = self.shared.inner.lock();
-            let oldest = inner.retiring_files;
+            let oldest = inner.said_retired;
             while inner.files.front().is_some_and(|file| file.number < oldest)
                 && let Some(file) = inner.files.pop_front()
             {
@@ -113,11 +124,13 @@ impl Journal {
         surplus.iter().try_for_each(|spare| disk.remove(&spare.name))
     }
 
-    /// Gives up what [`begin_retire`](Self::begin_retire) began: messages in these files may be referred to again.
+    /// Gives up what [`begin_retire`](Self::begin_retire) began: messages in these files may be referred to again, but for
+    /// those in files of which the catalogue may have said that they are not needed.
     pub fn abort_retire(&self) {
         let mut inner = self.shared.inner.lock();
-        inner.retiring = inner.files.front().map_or(inner.next_address, |file| file.address);
-        inner.retiring_files = 0;
+        let mut kept = inner.files.iter().skip_while(|file| file.number < inner.said_retired);
+        inner.retiring = kept.next().map_or(inner.next_address, |file| file.address);
+        inner.retiring_files = inner.said_retired;
     }
 
     /// The number of the oldest file that is needed; that of the first file there will be if there is none.

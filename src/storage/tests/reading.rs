@@ -8,6 +8,7 @@ fn retire_all(disk: &SimulatedDisk, journal: &Journal) {
     assert!(journal.wait_durable(journal.end()));
     let retiring = journal.begin_retire(journal.end(), usize::MAX).unwrap();
     say_needed(disk, retiring.oldest).unwrap();
+    journal.say_retired();
     journal.end_retire(false).unwrap();
 }
 

@@ -129,6 +129,7 @@ impl World {
         assert!(self.journal.wait_durable(self.journal.end()));
         if ends {
             say_needed(&self.disk, retiring.oldest).unwrap();
+            self.journal.say_retired();
             self.journal.end_retire(false).unwrap();
         } else {
             self.journal.abort_retire();

@@ -24,6 +24,7 @@ fn retire(
     }
     assert!(journal.wait_durable(journal.end()));
     say_needed(disk, retiring.oldest).unwrap();
+    journal.say_retired();
     journal.end_retire(false).unwrap();
     true
 }
@@ -166,6 +167,7 @@ fn rounds(disk: &SimulatedDisk, journal: &Journal, live: &mut BTreeMap<(QueueId,
                 if say_needed(disk, retiring.oldest).is_err() {
                     return false;
                 }
+                journal.say_retired();
                 if journal.end_retire(false).is_err() {
                     return false;
                 }
@@ -206,6 +208,7 @@ fn a_batch_without_records_never_leaves_a_gap_between_files() {
             && let Some(retiring) = journal.begin_retire(journal.end(), 5)
         {
             say_needed(&disk, retiring.oldest).unwrap();
+            journal.say_retired();
             journal.end_retire(false).unwrap();
             journal.append(|_| {});
         }

@@ -101,6 +101,7 @@ fn a_missing_or_old_catalogue_is_refused_and_so_is_a_missing_journal() {
         if n % 20 == 15 {
             let retiring = journal.begin_retire(journal.end(), 3).unwrap();
             say_needed(&disk, retiring.oldest).unwrap();
+            journal.say_retired();
             journal.end_retire(false).unwrap();
             oldest.push(retiring.oldest);
         }
@@ -146,6 +147,7 @@ fn references_to_what_was_moved_away_are_ignored() {
     let retiring = journal.begin_retire(journal.end(), 1).unwrap();
     assert!(shared.stored_at() < retiring.below);
     say_needed(&disk, retiring.oldest).unwrap();
+    journal.say_retired();
     journal.end_retire(false).unwrap();
     drop(journal);
     let Found { definitions, messages, .. } = found(&disk).unwrap();
