@@ -18,7 +18,7 @@ const SWEEP: u32 = 10;
 /// Keeps the journal within its budget, and messages within `memory` bytes, on a thread that may block, until `stop`.
 /// A budget of 0 is none.
 pub(super) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToken) {
-    let mut upkeep = Upkeep { broker, memory, looks: 0, unfinished: false, nothing_to_free: false };
+    let mut upkeep = Upkeep { broker, memory, looks: 0, unfinished: false, kept_by_allocator: 0 };
     loop {
         let work = tokio::task::spawn_blocking(move || {
             upkeep.look();
@@ -46,8 +46,8 @@ struct Upkeep {
     looks: u32,
     /// The last checkpoint has freed something, and there may be more.
     unfinished: bool,
-    /// The process took more than the budget, and messages did not.
-    nothing_to_free: bool,
+    /// What the process took, in bytes, when it was more than the budget, but what messages took was not.
+    kept_by_allocator: u64,
 }
 
 impl Upkeep {
@@ -59,21 +59,21 @@ impl Upkeep {
             tracing::debug!(files, segments, "checkpoint: freed");
         }
         self.unfinished = unfinished;
-        if self.memory > 0 && (sweep || !self.nothing_to_free) {
-            self.relieve_memory();
+        if self.memory > 0 {
+            self.relieve_memory(sweep);
         }
     }
 
-    fn relieve_memory(&mut self) {
+    fn relieve_memory(&mut self, sweep: bool) {
         // All messages take less than the process: then there is nothing to count. That resident memory cannot be read
         // is told by the memory alarm.
-        let is_over = resident_bytes().is_ok_and(|resident| resident > self.memory);
-        let freed = if is_over || self.broker.is_short_of_memory() {
-            self.broker.relieve_memory(self.memory)
-        } else {
-            0
-        };
-        // An allocator gives memory back late; until it has, messages are counted less often.
-        self.nothing_to_free = is_over && freed == 0;
+        let resident = resident_bytes().unwrap_or(0);
+        let is_over = resident > self.memory;
+        // An allocator gives memory back late; until the process takes more, messages are counted less often.
+        let may_free = sweep || resident > self.kept_by_allocator;
+        if may_free && (is_over || self.broker.is_short_of_memory()) {
+            let freed = self.broker.relieve_memory(self.memory);
+            self.kept_by_allocator = if is_over && freed == 0 { resident } else { 0 };
+        }
     }
 }

@@ -26,10 +26,11 @@ def why_not():
 class Strace:
     """The wrapper of a broker that injects `faults`, such as "fdatasync:error=EIO:when=3".
 
-    Counts are by thread, and the journal has one.
+    Counts are by thread, and the journal has one. If there are `paths`, only what is done to those files is traced and
+    fails.
     """
 
-    def __init__(self, trace, *faults):
+    def __init__(self, trace, *faults, paths=()):
         if why_not():
             pytest.skip(why_not())
         self.trace = trace
@@ -37,6 +38,8 @@ class Strace:
         self.words = ["strace", "-D", "-f", "-qq", "-y", "-s", "0", "-o", str(trace), "-e", f"trace={CALLS}"]
         for fault in faults:
             self.words += ["-e", f"inject={fault}"]
+        for path in paths:
+            self.words += ["-P", str(path)]
 
     def lines(self):
         """What was traced, in order."""
