@@ -271,6 +271,15 @@ def segments(directory):
     return sorted(name for name in os.listdir(directory) if name.startswith("segment-"))
 
 
+def segment_bytes(directory):
+    """How long all segment files are together."""
+    total = 0
+    for name in segments(directory):
+        with suppress(FileNotFoundError):
+            total += os.path.getsize(os.path.join(directory, name))
+    return total
+
+
 def wait_for_segments(directory, seconds=20):
     """Waits until a checkpoint has written a segment."""
     end = time.monotonic() + seconds
