@@ -206,6 +206,7 @@ impl Open {
         } else {
             // Nothing but its last replies is left of it.
             channel.closing = true;
+            self.waits(number);
         }
     }
 

@@ -190,6 +190,21 @@ fn a_reply_after_acks_waits_until_they_are_written() {
 }
 
 #[test]
+fn closing_a_channel_after_acks_is_answered_when_they_are_written() {
+    let broker = broker(Journal::stepped());
+    let mut client = Client::new(&broker);
+    client.declare("d", true).publish("d", true).publish("d", true);
+    client.send(&basic::Get { queue: "d", ..Default::default() });
+    advance(&broker, true, true);
+    assert_eq!(client.received(), ["queue.declare-ok", "basic.get-ok"]);
+    client.send(&basic::Ack { delivery_tag: 1, multiple: false }).send(&channel::Close::default());
+    assert_eq!(client.received(), [""; 0]);
+    advance(&broker, true, false);
+    assert_eq!(client.received(), ["channel.close-ok"]);
+    assert_eq!(client.send(&channel::Open::default()).received(), ["channel.open-ok"]);
+}
+
+#[test]
 fn a_consumer_gets_nothing_before_its_consume_ok_and_deliveries_never_wait() {
     let broker = broker(Journal::stepped());
     let mut client = Client::new(&broker);
