@@ -97,13 +97,15 @@ impl Channel {
         }
     }
 
-    /// Sends a reply, or queues it behind its gate. Returns whether it left.
+    /// Sends a reply, or queues it behind its gate. Returns whether it left: if not, [`Open::waits`] is to be told.
+    #[must_use]
     pub(super) fn reply<M: Args>(&mut self, wire: &mut Wire, gate: Gate, method: &M, then: Then) -> bool {
         let number = self.number;
         self.reply_with(wire, gate, then, |out| write_method(out, number, method))
     }
 
     /// As [`reply`](Self::reply), with frames that `encode` appends.
+    #[must_use]
     pub(super) fn reply_with(
         &mut self,
         wire: &mut Wire,
@@ -163,8 +165,7 @@ impl Open {
             M::Open(_) => Err(AmqpError::new(ReplyCode::ChannelError, "second 'channel.open' seen").into()),
             M::Flow(flow) => {
                 self.set_flow(wire, number, flow.active);
-                let channel = self.channel(number)?;
-                channel.reply(wire, Gate::OPEN, &channel::FlowOk { active: flow.active }, Then::Nothing);
+                self.reply(wire, number, Gate::OPEN, &channel::FlowOk { active: flow.active }, Then::Nothing);
                 Ok(())
             }
             M::Close(_) => {
@@ -200,13 +201,11 @@ impl Open {
             Mode::Confirm(confirms) => Gate::durable(confirms.settled_at()),
             _ => Gate::OPEN,
         };
-        let left = channel.reply(wire, gate, &channel::CloseOk {}, Then::Remove);
-        if left {
+        if self.reply(wire, number, gate, &channel::CloseOk {}, Then::Remove) {
             self.remove_channel(wire, number);
-        } else {
+        } else if let Some(channel) = self.channels.get_mut(&number) {
             // Nothing but its last replies is left of it.
             channel.closing = true;
-            self.waits(number);
         }
     }
 

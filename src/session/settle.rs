@@ -113,10 +113,7 @@ impl Open {
         }
         self.flush_settlements(wire);
         if reply {
-            let channel = self.channel(number)?;
-            if !channel.reply(wire, Gate::OPEN, &basic::RecoverOk {}, Then::Nothing) {
-                self.waits(number);
-            }
+            self.reply(wire, number, Gate::OPEN, &basic::RecoverOk {}, Then::Nothing);
         }
         Ok(())
     }

@@ -205,6 +205,25 @@ fn closing_a_channel_after_acks_is_answered_when_they_are_written() {
 }
 
 #[test]
+fn flow_and_recover_after_acks_are_answered_when_they_are_written() {
+    let broker = broker(Journal::stepped());
+    let mut client = Client::new(&broker);
+    client.declare("d", true).publish("d", true).publish("d", true);
+    client.send(&basic::Get { queue: "d", ..Default::default() });
+    client.send(&basic::Get { queue: "d", ..Default::default() });
+    advance(&broker, true, true);
+    assert_eq!(client.received(), ["queue.declare-ok", "basic.get-ok", "basic.get-ok"]);
+    client.send(&basic::Ack { delivery_tag: 1, multiple: false }).send(&channel::Flow { active: true });
+    assert_eq!(client.received(), [""; 0]);
+    advance(&broker, true, false);
+    assert_eq!(client.received(), ["channel.flow-ok"]);
+    client.send(&basic::Ack { delivery_tag: 2, multiple: false }).send(&basic::Recover { requeue: true });
+    assert_eq!(client.received(), [""; 0]);
+    advance(&broker, true, false);
+    assert_eq!(client.received(), ["basic.recover-ok"]);
+}
+
+#[test]
 fn a_consumer_gets_nothing_before_its_consume_ok_and_deliveries_never_wait() {
     let broker = broker(Journal::stepped());
     let mut client = Client::new(&broker);
