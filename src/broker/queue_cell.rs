@@ -12,6 +12,7 @@ use crate::ids::{ConnectionId, ConsumerId, Lsn, Position, QueueId};
 use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
+use crate::queue::rules::Rules;
 use crate::queue::{
     Closed, ConsumerSpec, Depth, ExclusiveUse, Get, Got, Load, Purged, Queue, Restored, Settle,
 };
@@ -355,6 +356,11 @@ impl QueueCell {
             return Err(ConsumeError::Gone);
         }
         state.queue.consume(spec, link).map_err(|ExclusiveUse| ConsumeError::Exclusive)
+    }
+
+    /// What holds for the queue from now on: its arguments together with the policies that match it.
+    pub fn set_rules(&self, rules: Rules) {
+        self.change(|queue| queue.set_rules(rules));
     }
 
     /// Starts or stops deliveries to a consumer.

@@ -11,6 +11,7 @@ mod entries;
 mod folding;
 mod paging;
 mod positions;
+pub mod rules;
 mod runs;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use folding::{Restored, RestoredMessage, StoredHere, Unstored};
 use paging::Paging;
 pub use paging::{Found, KEPT_BYTES, Load, Wanted};
 use positions::PositionSet;
+use rules::Rules;
 use runs::Runs;
 pub use runs::{Run, Unread};
 
@@ -157,6 +159,7 @@ pub struct Queue<L> {
     flagged_below: Position,
     consumers: Consumers<L>,
     had_consumer: bool,
+    rules: Rules,
 }
 
 impl<L> Default for Queue<L> {
@@ -172,6 +175,7 @@ impl<L> Default for Queue<L> {
             flagged_below: Position::default(),
             consumers: Consumers::default(),
             had_consumer: false,
+            rules: Rules::default(),
         }
     }
 }
@@ -181,6 +185,17 @@ impl<L: Link> Queue<L> {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What holds for the queue from now on.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// What holds for the queue.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Messages from here on were never delivered.
