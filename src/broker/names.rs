@@ -1,4 +1,4 @@
-//! Names the server makes: `amq.gen-…` queues and `amq.ctag-…` consumers.
+//! Names the server makes: `amq.gen-…` queues, `amq.ctag-…` consumers and `amq.rabbitmq.reply-to.…`.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,13 +25,12 @@ impl Names {
         Self(RankedMutex::new(Rank::Outlet, rng))
     }
 
-    /// `prefix`, a dash and 22 letters of the URL-safe alphabet.
+    /// `prefix` and 22 letters of the URL-safe alphabet.
     #[must_use]
     pub fn generate(&self, prefix: &str) -> String {
         let mut rng = self.0.lock();
-        let mut name = String::with_capacity(prefix.len() + 1 + LETTERS);
+        let mut name = String::with_capacity(prefix.len() + LETTERS);
         name.push_str(prefix);
-        name.push('-');
         name.extend((0..LETTERS).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])));
         name
     }
@@ -44,9 +43,9 @@ mod tests {
     #[test]
     fn names_differ_and_a_seed_repeats_them() {
         let (names, again) = (Names::new(Some(1)), Names::new(Some(1)));
-        let first = names.generate("amq.gen");
+        let first = names.generate("amq.gen-");
         assert!(first.starts_with("amq.gen-") && first.len() == 30);
-        assert_eq!(first, again.generate("amq.gen"));
-        assert_ne!(first, names.generate("amq.gen"));
+        assert_eq!(first, again.generate("amq.gen-"));
+        assert_ne!(first, names.generate("amq.gen-"));
     }
 }

@@ -5,6 +5,9 @@ use super::*;
 
 const NOW: u64 = 1_700_000_000_999;
 
+/// A death: the queue and why.
+type Step = (&'static str, Reason);
+
 fn headers(build: impl FnOnce(&mut TableBuilder)) -> Vec<u8> {
     let mut table = TableBuilder::new();
     build(&mut table);
@@ -102,7 +105,7 @@ fn the_first_death_byte_by_byte() {
 #[test]
 fn deaths_are_counted_by_queue_and_reason_and_the_newest_is_in_front() {
     use Reason::{DeliveryLimit, Expired, MaxLen, Rejected};
-    let cases: [(&[(&str, Reason)], &[&str]); 6] = [
+    let cases: [(&[Step], &[&str]); 6] = [
         (&[("a", Rejected)], &["a:rejected:1@0"]),
         (&[("a", Rejected), ("b", MaxLen)], &["b:maxlen:1@1", "a:rejected:1@0"]),
         (&[("a", Rejected), ("a", Expired)], &["a:expired:1@1", "a:rejected:1@0"]),
@@ -220,7 +223,7 @@ fn further_keys_route_but_blind_ones_are_not_told() {
 fn a_circle_is_one_that_nobody_rejected_in() {
     use Reason::{DeliveryLimit, Expired, MaxLen, Rejected};
     // Deaths from the first to the last, and whether a letter that died last may go to "t".
-    let cases: [(&[(&str, Reason)], bool); 11] = [
+    let cases: [(&[Step], bool); 11] = [
         (&[("t", Expired)], true),
         (&[("t", MaxLen)], true),
         (&[("t", DeliveryLimit)], true),

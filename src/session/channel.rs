@@ -28,6 +28,8 @@ pub(super) struct Channel {
     pub(super) unacked: UnackedList,
     /// Consumers by tag.
     pub(super) tags: HashMap<Box<str>, u32>,
+    /// The consumer of direct replies.
+    pub(super) replies: Option<u32>,
     /// Keys under which messages taken by basic.get are kept, one for each queue.
     pub(super) getters: Vec<u32>,
     pub(super) mode: Mode,
@@ -87,6 +89,7 @@ impl Channel {
             has_window: false,
             unacked: UnackedList::default(),
             tags: HashMap::new(),
+            replies: None,
             getters: Vec::new(),
             mode: Mode::Plain,
             last_queue: None,

@@ -2,6 +2,7 @@
 
 use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::ConsumeError;
+use crate::broker::vhost::REPLY_TO;
 use crate::channel::gates::Gate;
 use crate::protocol::field::TableRef;
 use crate::protocol::method::basic;
@@ -11,8 +12,8 @@ use crate::session::channel::Then;
 use crate::session::open::Open;
 use crate::session::wire::Wire;
 
-/// What server-made consumer tags begin with, before the dash.
-const GENERATED: &str = "amq.ctag";
+/// What server-made consumer tags begin with, before the letters.
+const GENERATED: &str = "amq.ctag-";
 
 impl Open {
     pub(super) fn on_consume(
@@ -38,7 +39,10 @@ impl Open {
             let text = format!("reached maximum ({limit}) of consumers per channel");
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
-        let (prefetch, flow) = (channel.prefetch, channel.flow);
+        if consume.queue == REPLY_TO {
+            return self.consume_replies(wire, number, tag, consume);
+        }
+        let prefetch = channel.prefetch;
         let name = channel.queue_name(consume.queue)?.to_owned();
         let cell = self.vhost.find_queue(&name, wire.id)?;
         let spec = ConsumerSpec {
@@ -47,13 +51,7 @@ impl Open {
             exclusive: consume.exclusive,
             priority: priority(consume.arguments, &name, &self.vhost.name)?,
         };
-        let key = self.consumers.next_key();
-        let link = OutletLink {
-            outlet: wire.outlet.clone(),
-            consumer: key,
-            channel: number,
-            no_ack: consume.no_ack,
-        };
+        let link = self.next_link(wire, number, consume.no_ack);
         let id = cell.consume(spec, link).map_err(|error| match error {
             ConsumeError::Exclusive => {
                 let text = format!("queue '{name}' in vhost '{}' in exclusive use", self.vhost.name);
@@ -61,11 +59,60 @@ impl Open {
             }
             ConsumeError::Gone => self.vhost.no_queue(&name),
         })?;
-        self.consumers.add(number, tag, cell, Some(id), consume.no_ack);
-        self.channel(number)?.tags.insert(tag.into(), key);
+        let key = self.consumers.add(number, tag, cell, Some(id), consume.no_ack);
+        self.start_consumer(wire, number, key, tag, consume.no_wait)
+    }
+
+    /// The consumer of direct replies, one for each channel. It needs no queue: it gets one of its own.
+    fn consume_replies(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        tag: &str,
+        consume: basic::Consume<'_>,
+    ) -> Result<(), AmqpError> {
+        let refused = |text| Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+        if !consume.no_ack {
+            return refused("reply consumer cannot acknowledge");
+        }
+        if self.channel(number)?.replies.is_some() {
+            return refused("reply consumer already set");
+        }
+        let link = self.next_link(wire, number, true);
+        let (cell, id) = self
+            .vhost
+            .open_replies(&wire.broker.names, link)
+            .map_err(|_| AmqpError::new(ReplyCode::InternalError, "no reply queue"))?;
+        let key = self.consumers.add(number, tag, cell, Some(id), true);
+        self.channel(number)?.replies = Some(key);
+        self.start_consumer(wire, number, key, tag, consume.no_wait)
+    }
+
+    /// The queue's way to the consumer that is added next.
+    fn next_link(&self, wire: &Wire, number: u16, no_ack: bool) -> OutletLink {
+        OutletLink {
+            outlet: wire.outlet.clone(),
+            consumer: self.consumers.next_key(),
+            channel: number,
+            no_ack,
+        }
+    }
+
+    /// Answers basic.consume, and lets the messages come.
+    fn start_consumer(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        key: u32,
+        tag: &str,
+        no_wait: bool,
+    ) -> Result<(), AmqpError> {
+        let channel = self.channel(number)?;
+        channel.tags.insert(tag.into(), key);
+        let flow = channel.flow;
         // It gets messages only after its consume-ok.
         let reply = basic::ConsumeOk { consumer_tag: tag };
-        let left = consume.no_wait || self.reply(wire, number, Gate::OPEN, &reply, Then::Activate(key));
+        let left = no_wait || self.reply(wire, number, Gate::OPEN, &reply, Then::Activate(key));
         if left && flow {
             self.consumers.set_active(key, true);
         }
@@ -76,6 +123,7 @@ impl Open {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         let mut gate = Gate::OPEN;
         if let Some(key) = channel.tags.remove(cancel.consumer_tag) {
+            channel.replies = channel.replies.filter(|replies| *replies != key);
             // What the queue gave it so far and is not sent goes back, before cancel-ok.
             gate = self.leave_queue(wire, key);
             self.sweep_outlet(wire);
@@ -102,6 +150,7 @@ impl Open {
     /// Takes all consumers of a channel out of their queues.
     pub(super) fn cancel_all(&mut self, wire: &Wire, number: u16) -> Vec<u32> {
         let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
+        channel.replies = None;
         let mut keys: Vec<u32> = channel.tags.drain().map(|(_, key)| key).collect();
         // In the order of their making, so that a run repeats.
         keys.sort_unstable();

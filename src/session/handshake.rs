@@ -243,7 +243,7 @@ fn send_start(wire: &mut Wire) {
 
 fn server_properties(wire: &Wire) -> Table {
     // Only what is real.
-    const CAPABILITIES: [&str; 8] = [
+    const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
         "exchange_exchange_bindings",
         "basic.nack",
@@ -252,6 +252,7 @@ fn server_properties(wire: &Wire) -> Table {
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",
+        "direct_reply_to",
     ];
     let mut capabilities = TableBuilder::new();
     for name in CAPABILITIES {

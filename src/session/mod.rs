@@ -21,6 +21,7 @@ mod login;
 mod open;
 mod publish;
 mod queue;
+mod rewrite;
 mod routes;
 mod settle;
 #[cfg(test)]

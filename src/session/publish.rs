@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::broker::vhost::Route;
+use crate::broker::vhost::{REPLY_TO, Route};
 use crate::message::Body;
 use crate::protocol::content::{Content, ContentHeader};
-use crate::protocol::field::{TableBuilder, TableRef, Value};
+use crate::protocol::field::{TableRef, Value};
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
 use crate::protocol::method::{Args, basic};
-use crate::protocol::properties::{
-    FLAG_EXPIRATION, FLAG_HEADERS, FLAG_USER_ID, Properties, PropertiesBuilder,
-};
+use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_REPLY_TO, FLAG_USER_ID, Properties};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
 use crate::queue::arguments::MAX_MILLISECONDS;
 use crate::session::channel::Mode;
 use crate::session::open::{Open, Stop};
+use crate::session::rewrite::Rewrite;
 use crate::session::tx::Staged;
 use crate::session::wire::Wire;
+
+/// The properties that the broker looks at.
+const SPECIAL: u16 = FLAG_EXPIRATION | FLAG_USER_ID | FLAG_HEADERS | FLAG_REPLY_TO;
 
 const PUBLISH: MethodId = <basic::Publish<'static> as Args>::ID;
 
@@ -151,7 +153,7 @@ impl Open {
         if address.immediate {
             return Err(AmqpError::new(ReplyCode::NotImplemented, "immediate=true"));
         }
-        if properties.flags() & (FLAG_EXPIRATION | FLAG_USER_ID | FLAG_HEADERS) != 0 {
+        if properties.flags() & SPECIAL != 0 {
             return self.publish_special(wire, number, names, address, properties, body);
         }
         let found;
@@ -191,19 +193,16 @@ impl Open {
             Some(route) => route.clone(),
             None => self.find_route(names, address, headers)?,
         };
+        let rewrite = Rewrite { reply_to: self.reply_queue(number, properties)? };
+        let changed = rewrite.apply(properties);
         check_expiration(properties)?;
         let more_keys = sender_selected(headers)?;
         if !more_keys.is_empty() {
             route = self.route_all(&route, address.exchange, &more_keys, headers)?;
         }
         self.check_user_id(properties)?;
-        let message = if headers.is_some_and(|headers| headers.get("BCC").is_some()) {
-            let without = without_bcc(properties);
-            let properties = Properties::assume_valid(&without);
-            self.builder.build(address.exchange, address.routing_key, properties, body)
-        } else {
-            self.builder.build(address.exchange, address.routing_key, properties, body)
-        };
+        let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
+        let message = self.builder.build(address.exchange, address.routing_key, properties, body);
         self.publish_to(wire, number, address, &route, message)
     }
 
@@ -265,6 +264,21 @@ impl Open {
             self.publishes.count_confirm(number);
         }
         Ok(())
+    }
+
+    /// The reply queue that the publisher's channel has, if it asks for replies there.
+    fn reply_queue(&self, number: u16, properties: Properties<'_>) -> Result<Option<&str>, AmqpError> {
+        if properties.reply_to() != Some(REPLY_TO.as_bytes()) {
+            return Ok(None);
+        }
+        let key = self.channels.get(&number).and_then(|channel| channel.replies);
+        match key.and_then(|key| self.consumers.get(key)) {
+            Some(consumer) => Ok(Some(&consumer.cell.spec.name)),
+            None => {
+                let text = "fast reply consumer does not exist";
+                Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
+            }
+        }
     }
 
     fn check_user_id(&self, properties: Properties<'_>) -> Result<(), AmqpError> {
@@ -330,17 +344,4 @@ fn sender_selected(headers: Option<TableRef<'_>>) -> Result<Vec<&str>, AmqpError
     }
     keys.retain(|key| key.len() <= usize::from(u8::MAX));
     Ok(keys)
-}
-
-/// The properties with BCC taken out of the headers: its receivers are not to be seen.
-fn without_bcc(properties: Properties<'_>) -> Vec<u8> {
-    let mut table = TableBuilder::new();
-    for (key, value) in properties.headers().unwrap_or(TableRef::EMPTY).iter() {
-        if key != "BCC" {
-            table.value(key, value);
-        }
-    }
-    let mut builder = PropertiesBuilder::from_properties(properties);
-    builder.set_headers(Some(&table.finish()));
-    builder.finish()
 }

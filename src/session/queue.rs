@@ -1,6 +1,6 @@
 //! Class queue.
 
-use crate::broker::vhost::{BindRequest, BindTarget, Declared, QueueDeclare};
+use crate::broker::vhost::{BindRequest, BindTarget, Declared, QueueDeclare, REPLY_TO};
 use crate::channel::gates::Gate;
 use crate::protocol::method::queue;
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -8,8 +8,8 @@ use crate::queue::arguments;
 use crate::session::open::Open;
 use crate::session::wire::Wire;
 
-/// What server-named queues are called before the dash.
-const GENERATED: &str = "amq.gen";
+/// What server-named queues are called, before the letters.
+const GENERATED: &str = "amq.gen-";
 
 impl Open {
     pub(super) fn on_queue(
@@ -64,6 +64,9 @@ impl Open {
         number: u16,
         declare: queue::Declare<'_>,
     ) -> Result<(), AmqpError> {
+        if declare.queue.starts_with(REPLY_TO) {
+            return self.on_declare_replies(wire, number, declare);
+        }
         let Declared { cell, created, gate } = if declare.passive {
             self.vhost.find_declared(declare.queue, wire.id)?
         } else {
@@ -86,6 +89,24 @@ impl Open {
         let reply =
             queue::DeclareOk { queue: &cell.spec.name, message_count: count(depth.ready), consumer_count };
         self.reply_unless(false, wire, number, gate, &reply);
+        Ok(())
+    }
+
+    /// queue.declare of a reply queue asks whether it is there, passive or not: the requester has made it.
+    fn on_declare_replies(
+        &mut self,
+        wire: &mut Wire,
+        number: u16,
+        declare: queue::Declare<'_>,
+    ) -> Result<(), AmqpError> {
+        let name = declare.queue.trim_end_matches(['\r', '\n']);
+        // The name that all requesters use is always there.
+        if name != REPLY_TO && !self.vhost.has_replies(name) {
+            return Err(self.vhost.no_queue(name));
+        }
+        self.channel(number)?.last_queue = Some(name.to_owned());
+        let reply = queue::DeclareOk { queue: name, message_count: 0, consumer_count: 1 };
+        self.reply_unless(declare.no_wait, wire, number, Gate::OPEN, &reply);
         Ok(())
     }
 

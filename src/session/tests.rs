@@ -1,5 +1,7 @@
 //! Sessions without sockets: what leaves when, on a journal whose positions move only when a test says so.
 
+mod replies;
+
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -82,8 +84,8 @@ impl Client {
         self.send(&queue::Declare { queue, durable, ..Default::default() })
     }
 
-    /// Looks into the outlet and takes everything that waits for the socket.
-    fn received(&mut self) -> Vec<&'static str> {
+    /// Looks into the outlet and takes everything that waits for the socket: all of it, and the methods' names.
+    fn received_bytes(&mut self) -> (Vec<u8>, Vec<&'static str>) {
         let now = Now::at(self.now);
         self.session.handle_wake(now);
         let mut names = Vec::new();
@@ -105,7 +107,11 @@ impl Client {
             }
             rest = &rest[frame.wire_len()..];
         }
-        names
+        (bytes, names)
+    }
+
+    fn received(&mut self) -> Vec<&'static str> {
+        self.received_bytes().1
     }
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { brokerForThisFile, consumeInto, notYet, openChannel, text, TOGETHER, unique } from './broker.js';
+import { brokerForThisFile, consumeInto, openChannel, text, TOGETHER, unique } from './broker.js';
 
 const broker = brokerForThisFile();
 const MIB = 1024 * 1024;
@@ -246,7 +246,7 @@ describe('amqplib messages', TOGETHER, () => {
     }
   });
 
-  test('RPC with direct reply-to', notYet('direct reply-to'), async (t) => {
+  test('RPC with direct reply-to', async (t) => {
     const client = await broker.channel(t);
     const server = await broker.channel(t);
     const requests = unique('direct');

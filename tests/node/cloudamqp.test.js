@@ -253,7 +253,7 @@ describe('@cloudamqp/amqp-client', TOGETHER, () => {
     await queue.delete();
   });
 
-  test('a session: RPC over direct reply-to', notYet('direct reply-to'), async (t) => {
+  test('a session: RPC over direct reply-to', async (t) => {
     const session = await AMQPSession.connect(broker.url, { logger: null });
     t.after(() => session.stop());
     const service = unique('service');

@@ -1,6 +1,7 @@
 //! Exchanges and bindings: declare, delete, bind, unbind.
 
-use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
+use super::replies::is_reply_name;
+use super::{REPLY_TO, RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
 use crate::channel::gates::Gate;
 use crate::ids::{ConnectionId, QueueId};
 use crate::protocol::field::{TableRef, Value};
@@ -188,7 +189,7 @@ impl VHost {
     /// Makes a binding; one that exists already is fine.
     ///
     /// # Errors
-    /// 403 for the default exchange at either end, 404 for a missing end, 405 for another connection's exclusive
+    /// 403 for the default exchange at either end and for a reply queue, 404 for a missing end, 405 for another connection's exclusive
     /// queue, 406 for arguments that the exchange type refuses.
     pub fn bind(&self, request: BindRequest<'_>, who: ConnectionId) -> Result<Gate, AmqpError> {
         check_ends(request)?;
@@ -197,6 +198,10 @@ impl VHost {
             return Err(self.no_exchange(request.source));
         }
         let destination = match request.target {
+            BindTarget::Queue(name) if name == REPLY_TO || is_reply_name(name) => {
+                let text = format!("cannot bind reply queue '{name}' in vhost '{}'", self.name);
+                return Err(AmqpError::new(ReplyCode::AccessRefused, text));
+            }
             BindTarget::Queue(name) => {
                 let cell = topology.queues.get(name).ok_or_else(|| self.no_queue(name))?;
                 self.check_access(cell, who)?;

@@ -5,12 +5,14 @@
 
 mod exchanges;
 mod queues;
+mod replies;
 mod routes;
 #[cfg(test)]
 mod tests;
 
 pub use exchanges::{BindRequest, BindTarget, ExchangeDeclare};
 pub use queues::{Declared, QueueDeclare};
+pub use replies::REPLY_TO;
 pub use routes::{Route, RouteScratch, Routed};
 
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
+use crate::broker::vhost::replies::Replies;
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
@@ -39,6 +42,7 @@ pub struct VHost {
     /// Its name.
     pub name: String,
     topology: RankedRwLock<Topology>,
+    replies: Replies,
     epoch: AtomicU64,
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
@@ -92,7 +96,7 @@ impl VHost {
         }
         let topology = RankedRwLock::new(Rank::Topology, topology);
         let (epoch, redefined) = (AtomicU64::new(1), AtomicU64::new(0));
-        Arc::new(Self { name, topology, epoch, redefined, bodies, last_queue })
+        Arc::new(Self { name, topology, replies: Replies::default(), epoch, redefined, bodies, last_queue })
     }
 
     /// A vhost with nothing in it, alone on its journal.

@@ -134,10 +134,12 @@ impl VHost {
         Ok(cell.clone())
     }
 
-    /// All queues, in no order.
+    /// All queues, in no order, reply queues included.
     #[must_use]
     pub fn queues(&self) -> Vec<Arc<QueueCell>> {
-        self.topology.read().queues.values().cloned().collect()
+        let mut cells = self.replies.cells();
+        cells.extend(self.topology.read().queues.values().cloned());
+        cells
     }
 
     /// Answers a passive queue.declare.
@@ -208,6 +210,9 @@ impl VHost {
     /// Deletes an auto-delete queue whose last consumer has left, unless there is a new one.
     /// Returns when a reply that says so may leave.
     pub fn delete_abandoned(&self, cell: &QueueCell) -> Gate {
+        if self.close_replies(cell) {
+            return Gate::OPEN;
+        }
         self.delete_if(cell, Queue::was_abandoned)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::VHost;
+use super::replies::is_reply_name;
 use crate::broker::queue_cell::QueueCell;
 use crate::ids::QueueId;
 use crate::message::Message;
@@ -33,7 +34,8 @@ pub struct Routed {
 pub type RouteScratch = Scratch<QueueId>;
 
 impl VHost {
-    /// Finds where a message goes. The default exchange, "", leads to the queue called `key`.
+    /// Finds where a message goes. The default exchange, "", leads to the queue called `key`, a reply
+    /// queue too.
     ///
     /// # Errors
     /// 404 if there is no such exchange, 403 if it is internal.
@@ -44,6 +46,11 @@ impl VHost {
         headers: Option<TableRef<'_>>,
         scratch: &mut RouteScratch,
     ) -> Result<Routed, AmqpError> {
+        if exchange.is_empty() && is_reply_name(key) {
+            let route = self.replies.find(key).unwrap_or_else(|| Arc::new(Route { queues: Box::default() }));
+            // One name is used for few messages, and would push others out.
+            return Ok(Routed { route, epoch: self.epoch(), cacheable: false });
+        }
         let topology = self.topology.read();
         // Under the lock, so the epoch is that of what is read here.
         let epoch = self.epoch();

@@ -206,21 +206,18 @@ EXCLUSIVE_ROWS = [
 ]
 
 REPLY_TO = "amq.rabbitmq.reply-to"
-LATER = "direct reply-to comes later"
 REPLY_ROWS = [
     row(
         168,
         "reply-to without a consumer",
         publish("x", reply_to=REPLY_TO),
         C(406, "^PRECONDITION_FAILED - fast reply consumer does not exist$", "basic.publish"),
-        later=LATER,
     ),
     row(
         168,
         "reply consumer with acks",
         method("basic.consume", queue=REPLY_TO),
         C(406, "^PRECONDITION_FAILED - reply consumer cannot acknowledge$", "basic.consume"),
-        later=LATER,
     ),
     row(
         168,
@@ -228,7 +225,6 @@ REPLY_ROWS = [
         *call("basic.consume", queue=REPLY_TO, consumer_tag="a", no_ack=True),
         method("basic.consume", queue=REPLY_TO, consumer_tag="b", no_ack=True),
         C(406, "^PRECONDITION_FAILED - reply consumer already set$", "basic.consume"),
-        later=LATER,
     ),
 ]
 
