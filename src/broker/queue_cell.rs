@@ -363,6 +363,12 @@ impl QueueCell {
         self.change(|queue| queue.set_rules(rules));
     }
 
+    /// Milliseconds that a delivery may await its acknowledgement, if the queue's rules say so; 0 is for ever.
+    #[must_use]
+    pub fn consumer_timeout(&self) -> Option<u64> {
+        self.state.lock().queue.rules().consumer_timeout
+    }
+
     /// Starts or stops deliveries to a consumer.
     pub fn set_active(&self, consumer: ConsumerId, active: bool) {
         self.change(|queue| queue.set_active(consumer, active));

@@ -72,7 +72,9 @@ impl UnackedList {
         tag
     }
 
-    fn next_tag(&self) -> u64 {
+    /// The tag that the next delivery gets.
+    #[must_use]
+    pub fn next_tag(&self) -> u64 {
         self.first + self.slots.len() as u64
     }
 
@@ -99,6 +101,22 @@ impl UnackedList {
     #[must_use]
     pub fn len(&self) -> usize {
         self.outstanding
+    }
+
+    /// The lowest tag that is outstanding.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.below(u64::MAX).next().map(|(tag, _)| tag)
+    }
+
+    /// The outstanding deliveries with lower tags, lowest first.
+    pub fn below(&self, tag: u64) -> impl Iterator<Item = (u64, Unacked)> {
+        let slots = usize::try_from(tag.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let slots = (self.first..).zip(&self.slots).take(slots).filter(|(_, slot)| slot.consumer != SETTLED);
+        self.aside
+            .range(..tag)
+            .map(|(tag, delivery)| (*tag, *delivery))
+            .chain(slots.map(|(tag, slot)| (tag, *slot)))
     }
 
     /// Whether none is outstanding.

@@ -73,6 +73,9 @@ options! {
         max_message_size: Size<LARGEST_MESSAGE> [Reload] = Size(16 << 20);
         /// Prefetch of consumers whose channel never sent basic.qos; 0 is no limit.
         default_prefetch: Within<u16, 0, 65_535> [Reload] = Within(0);
+        /// How long a delivery may await its acknowledgement before its channel is closed, unless consumer or queue say
+        /// otherwise; 0 is for ever.
+        consumer_timeout: Span<0> [Reload] = Span(Duration::from_secs(30 * 60));
         /// Login mechanisms in the order they are offered.
         mechanisms: Vec<Mechanism> [Reload] = vec![Mechanism::Plain, Mechanism::AmqPlain];
     }

@@ -185,6 +185,7 @@ impl Open {
             }
             key
         });
+        self.timeouts.delivered = true;
         if let Some(getter) = self.consumers.get_mut(key) {
             getter.outstanding += 1;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::channel::ages::Ages;
 use crate::channel::confirms::Confirms;
 use crate::channel::gates::{Gate, GateLine};
 use crate::channel::unacked::UnackedList;
@@ -13,6 +14,7 @@ use crate::session::open::{Open, Stop};
 use crate::session::publish::Published;
 use crate::session::tx::Transaction;
 use crate::session::wire::Wire;
+use crate::time::Moment;
 
 /// A channel.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Channel {
     /// A channel-wide prefetch limit is set in the outlet.
     pub(super) has_window: bool,
     pub(super) unacked: UnackedList,
+    /// How long these have been out.
+    pub(super) ages: Ages,
     /// Consumers by tag.
     pub(super) tags: HashMap<Box<str>, u32>,
     /// The consumer of direct replies.
@@ -88,6 +92,7 @@ impl Channel {
             prefetch,
             has_window: false,
             unacked: UnackedList::default(),
+            ages: Ages::default(),
             tags: HashMap::new(),
             replies: None,
             getters: Vec::new(),
@@ -126,6 +131,11 @@ impl Channel {
         self.gated_bytes += frames.len();
         self.gates.push(gate, Waiting { frames, then });
         false
+    }
+
+    /// Notes how far tags are given, so that their age is known later.
+    pub(super) fn mark_ages(&mut self, now: Moment) {
+        self.ages.mark(now, self.unacked.next_tag(), self.unacked.oldest());
     }
 
     /// The queue a method names; "" is the last one declared on this channel.

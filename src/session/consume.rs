@@ -45,6 +45,7 @@ impl Open {
         let prefetch = channel.prefetch;
         let name = channel.queue_name(consume.queue)?.to_owned();
         let cell = self.vhost.find_queue(&name, wire.id)?;
+        let timeout = timeout(consume.arguments, &name, &self.vhost.name)?;
         let spec = ConsumerSpec {
             prefetch,
             no_ack: consume.no_ack,
@@ -60,6 +61,10 @@ impl Open {
             ConsumeError::Gone => self.vhost.no_queue(&name),
         })?;
         let key = self.consumers.add(number, tag, cell, Some(id), consume.no_ack);
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.timeout = timeout;
+        }
+        self.timeouts.consumers_changed = true;
         self.start_consumer(wire, number, key, tag, consume.no_wait)
     }
 
@@ -190,11 +195,30 @@ fn priority(arguments: TableRef<'_>, queue: &str, vhost: &str) -> Result<i32, Am
     }
     let Some(value) = arguments.get("x-priority") else { return Ok(0) };
     let Some(priority) = value.as_int() else {
-        let text = format!(
-            "invalid arg 'x-priority' for queue '{queue}' in vhost '{vhost}': {{unacceptable_type,{}}}",
-            value.type_name()
-        );
-        return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+        return Err(unacceptable(
+            "x-priority",
+            &format!("unacceptable_type,{}", value.type_name()),
+            queue,
+            vhost,
+        ));
     };
     Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+}
+
+/// The argument `x-consumer-timeout`: milliseconds, of which none is for ever.
+fn timeout(arguments: TableRef<'_>, queue: &str, vhost: &str) -> Result<Option<u64>, AmqpError> {
+    const NAME: &str = "x-consumer-timeout";
+    let Some(value) = arguments.get(NAME) else { return Ok(None) };
+    let Some(milliseconds) = value.as_int() else {
+        return Err(unacceptable(NAME, &format!("unacceptable_type,{}", value.type_name()), queue, vhost));
+    };
+    match u64::try_from(milliseconds) {
+        Ok(milliseconds) => Ok(Some(milliseconds)),
+        Err(_) => Err(unacceptable(NAME, &format!("value_negative,{milliseconds}"), queue, vhost)),
+    }
+}
+
+fn unacceptable(name: &str, why: &str, queue: &str, vhost: &str) -> AmqpError {
+    let text = format!("invalid arg '{name}' for queue '{queue}' in vhost '{vhost}': {{{why}}}");
+    AmqpError::new(ReplyCode::PreconditionFailed, text)
 }

@@ -18,6 +18,8 @@ pub(super) struct Consumer {
     /// Its number in the queue; `None` for basic.get, and once it is cancelled.
     pub(super) id: Option<ConsumerId>,
     pub(super) no_ack: bool,
+    /// Milliseconds that its deliveries may be out, if it says so itself; 0 is for ever.
+    pub(super) timeout: Option<u64>,
     /// Deliveries under this key that are not settled.
     pub(super) outstanding: u32,
     /// It may be given messages, or messages be taken under its key.
@@ -64,14 +66,28 @@ impl Consumers {
     ) -> u32 {
         let key = self.next_key();
         let prefix = if id.is_some() { deliver_prefix(channel, tag) } else { Box::default() };
-        let consumer =
-            Consumer { channel, tag: tag.into(), cell, id, no_ack, outstanding: 0, live: true, prefix };
+        let consumer = Consumer {
+            channel,
+            tag: tag.into(),
+            cell,
+            id,
+            no_ack,
+            timeout: None,
+            outstanding: 0,
+            live: true,
+            prefix,
+        };
         if self.free.pop().is_some() {
             self.slots[key as usize] = Some(consumer);
         } else {
             self.slots.push(Some(consumer));
         }
         key
+    }
+
+    /// By key: the one at its place, if there is one.
+    pub(super) fn all(&self) -> impl Iterator<Item = Option<&Consumer>> {
+        self.slots.iter().map(Option::as_ref)
     }
 
     #[inline]

@@ -89,6 +89,7 @@ impl Open {
             channel.unacked.skip()
         } else {
             consumer.outstanding += 1;
+            self.timeouts.delivered = true;
             channel.unacked.push(Unacked { consumer: key, position })
         };
         let args = consumer.prefix.len() - FRAME_HEADER + 9 + message.names_len();

@@ -26,6 +26,7 @@ mod routes;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod tx;
 mod wire;
 
@@ -135,6 +136,7 @@ impl Session {
         }
         if let State::Open(open) = &mut self.state {
             open.flush(&mut self.wire);
+            open.watch_unacked(&self.wire, now.moment);
         }
         used
     }
@@ -213,7 +215,11 @@ impl Session {
             self.wire.pulse.last_read = now.moment;
         }
         let close = match &mut self.state {
-            State::Open(open) => open.on_wake(&mut self.wire),
+            State::Open(open) => {
+                let close = open.on_wake(&mut self.wire);
+                open.watch_unacked(&self.wire, now.moment);
+                close
+            }
             State::Handshake(_) => self.wire.outlet.close_requested(),
             State::Farewell(_) => None,
         };
@@ -256,6 +262,9 @@ impl Session {
             let outcome = handshake.on_timeout(&mut self.wire, now);
             self.on_handshake(outcome, now);
         }
+        if let State::Open(open) = &mut self.state {
+            open.look_for_overdue(&mut self.wire, now.moment);
+        }
         match self.wire.pulse.due(now.moment, self.watch()) {
             None => {}
             Some(Silence::SendHeartbeat) => {
@@ -280,7 +289,7 @@ impl Session {
         let own = match &self.state {
             State::Handshake(handshake) => handshake.next_timeout(),
             State::Farewell(farewell) => farewell.next_timeout(self.wire.out.is_empty()),
-            State::Open(_) => None,
+            State::Open(open) => open.timeouts.next(),
         };
         let pulse = self.wire.pulse.next(self.watch());
         own.into_iter().chain(pulse).min()

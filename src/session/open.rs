@@ -20,6 +20,7 @@ use crate::session::channel::{Channel, Closed, Mode, Then};
 use crate::session::consumers::Consumers;
 use crate::session::deliver::Sent;
 use crate::session::routes::RouteCache;
+use crate::session::timeouts::Timeouts;
 use crate::session::wire::Wire;
 
 /// Unconfirmed publishes on one channel from which on the connection is not read.
@@ -62,6 +63,7 @@ pub(super) struct Open {
     pub(super) owned: BTreeMap<QueueId, Arc<QueueCell>>,
     pub(super) taken: Taken,
     pub(super) sent: Sent,
+    pub(super) timeouts: Timeouts,
     /// An alarm is on and this connection has published.
     pub(super) blocked: bool,
     /// Channels with replies or confirms that wait for the journal.
@@ -94,6 +96,7 @@ impl Open {
             owned: BTreeMap::new(),
             taken: Taken::default(),
             sent: Sent::default(),
+            timeouts: Timeouts::default(),
             blocked: false,
             waiting: Vec::new(),
             wake_asked: Progress::default(),

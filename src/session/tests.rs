@@ -1,6 +1,7 @@
 //! Sessions without sockets: what leaves when, on a journal whose positions move only when a test says so.
 
 mod replies;
+mod timeouts;
 
 use std::sync::Arc;
 use std::task::Waker;

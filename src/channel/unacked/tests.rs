@@ -165,3 +165,25 @@ fn a_multiple_ack_of_a_settled_tag_settles_nothing() {
     assert_eq!(list.settle(0, false, |_, _| panic!("nothing")), Err(UnknownTag(0)));
     assert_eq!(list.len(), 2);
 }
+
+#[test]
+fn the_oldest_and_those_below_a_tag_are_found_aside_too() {
+    let mut list = UnackedList::default();
+    assert_eq!((list.oldest(), list.next_tag()), (None, 1));
+    let delivery = |n: u64| Unacked { consumer: 1, position: Position(n) };
+    for n in 1..=5000 {
+        list.push(delivery(n));
+        // All but every thousandth is settled at once, so that these are set aside.
+        if n % 1000 != 0 {
+            list.settle(n, false, |_, _| {}).unwrap();
+        }
+    }
+    assert!(!list.aside.is_empty());
+    list.push(delivery(5001));
+    assert_eq!((list.oldest(), list.next_tag()), (Some(1000), 5002));
+    let below = |tag| list.below(tag).map(|(tag, delivery)| (tag, delivery.position.0)).collect::<Vec<_>>();
+    assert_eq!(below(1000), []);
+    assert_eq!(below(3000), [(1000, 1000), (2000, 2000)]);
+    assert_eq!(below(u64::MAX).len(), 6);
+    assert_eq!(below(5001).last(), Some(&(5000, 5000)));
+}

@@ -17,6 +17,9 @@ struct Got {
     body: Vec<u8>,
 }
 
+/// A way for a requester to end.
+type End = fn(&mut Client);
+
 fn publish(to: &str, properties: &[u8], body: &[u8], mandatory: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     write_method(&mut bytes, 1, &basic::Publish { routing_key: to, mandatory, ..Default::default() });
@@ -175,7 +178,7 @@ fn refusals_are_those_of_the_contract() {
 
 #[test]
 fn an_address_ends_with_its_consumer() {
-    let ends: [(&str, fn(&mut Client)); 4] = [
+    let ends: [(&str, End); 4] = [
         ("cancel", |client| {
             client.send(&basic::Cancel { consumer_tag: "replies", no_wait: false });
         }),
