@@ -52,13 +52,14 @@ impl Open {
     /// Ends a turn in which something may have been delivered: the first look is planned.
     pub(super) fn watch_unacked(&mut self, wire: &Wire, now: Moment) {
         let Timeouts { delivered, consumers_changed, look_at } = &mut self.timeouts;
-        let is_new = std::mem::take(delivered) && look_at.is_none();
-        // Before anything is delivered the new consumer does not matter.
-        if !is_new && !(*consumers_changed && look_at.is_some()) {
+        let delivered = std::mem::take(delivered);
+        let planned = *look_at;
+        // Before anything is delivered a new consumer does not matter.
+        let is_due = if planned.is_some() { *consumers_changed } else { delivered };
+        if !is_due {
             return;
         }
         *consumers_changed = false;
-        let planned = *look_at;
         for channel in self.channels.values_mut() {
             channel.mark_ages(now);
         }
