@@ -106,7 +106,7 @@ impl Broker {
             (name.clone(), VHost::restored(name, bodies.clone(), last_queue.clone(), definitions))
         };
         let vhosts = names.into_iter().map(vhost).collect();
-        Arc::new(Self {
+        let broker = Arc::new(Self {
             users: Users::new(&options.users),
             registry: Registry::new(options.max_connections, options.max_handshakes),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
@@ -117,7 +117,17 @@ impl Broker {
             journal: bodies.journal.clone(),
             bodies,
             storage,
-        })
+        });
+        broker.set_traced(&options.traced);
+        broker
+    }
+
+    /// Has these vhosts traced, and no others.
+    pub fn set_traced(&self, names: &[String]) {
+        self.vhosts.values().for_each(|vhost| vhost.set_traced(names.contains(&vhost.name)));
+        for name in names.iter().filter(|name| !self.vhosts.contains_key(*name)) {
+            tracing::warn!(vhost = ?name, "a vhost that is to be traced does not exist");
+        }
     }
 
     fn last_queue(&self) -> u64 {

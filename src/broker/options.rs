@@ -13,6 +13,31 @@ pub struct BrokerOptions {
     pub max_connections: u32,
     /// Most connections in their handshake at a time; 0 is no limit.
     pub max_handshakes: u32,
+    /// Vhosts that are traced.
+    pub traced: Vec<String>,
+}
+
+/// What a user may do beyond others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// Publish with any user's name as `user_id`.
+    Impersonator,
+}
+
+impl Tag {
+    /// The tag of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        (name == Self::Impersonator.name()).then_some(Self::Impersonator)
+    }
+
+    /// The name, as it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Impersonator => "impersonator",
+        }
+    }
 }
 
 /// A user from the configuration.
@@ -24,6 +49,8 @@ pub struct UserOptions {
     pub password: String,
     /// The vhosts this user may open.
     pub vhosts: Vec<String>,
+    /// What the user may do beyond others.
+    pub tags: Vec<Tag>,
     /// Refused from any peer that is not on the loopback interface.
     pub loopback_only: bool,
 }
@@ -34,6 +61,7 @@ impl std::fmt::Debug for UserOptions {
             .field("name", &self.name)
             .field("password", &"***")
             .field("vhosts", &self.vhosts)
+            .field("tags", &self.tags)
             .field("loopback_only", &self.loopback_only)
             .finish()
     }
@@ -48,10 +76,12 @@ impl Default for BrokerOptions {
                 name: "guest".to_owned(),
                 password: "guest".to_owned(),
                 vhosts: vec!["/".to_owned()],
+                tags: Vec::new(),
                 loopback_only: true,
             }],
             max_connections: 0,
             max_handshakes: 512,
+            traced: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
-use crate::broker::options::UserOptions;
+use crate::broker::options::{Tag, UserOptions};
 
 /// A user who has logged in.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub struct User {
     /// The name.
     pub name: String,
     vhosts: Vec<String>,
+    tags: Vec<Tag>,
     loopback_only: bool,
 }
 
@@ -21,6 +22,12 @@ impl User {
     #[must_use]
     pub fn may_open(&self, vhost: &str) -> bool {
         self.vhosts.iter().any(|name| name == vhost)
+    }
+
+    /// Whether the user may publish in the name of `other`.
+    #[must_use]
+    pub fn may_publish_as(&self, other: &[u8]) -> bool {
+        other == self.name.as_bytes() || self.tags.contains(&Tag::Impersonator)
     }
 }
 
@@ -47,8 +54,8 @@ impl Users {
     pub fn new(options: &[UserOptions]) -> Self {
         let entry = |user: &UserOptions| {
             let password = user.password.as_bytes().into();
-            let UserOptions { name, vhosts, loopback_only, .. } = user.clone();
-            (name.clone(), (Arc::new(User { name, vhosts, loopback_only }), password))
+            let UserOptions { name, vhosts, tags, loopback_only, .. } = user.clone();
+            (name.clone(), (Arc::new(User { name, vhosts, tags, loopback_only }), password))
         };
         Self { by_name: options.iter().map(entry).collect() }
     }
@@ -90,6 +97,7 @@ mod tests {
             name: "ci".into(),
             password: String::new(),
             vhosts: vec!["/".into()],
+            tags: Vec::new(),
             loopback_only: false,
         };
         let users = Users::new(&[user]);

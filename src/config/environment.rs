@@ -135,13 +135,19 @@ fn assign(variable: &str, value: &str, loading: &mut Loading) -> Result<(), Conf
     }
     if let Some((user, key)) =
         variable.strip_prefix("LEVERET_AUTH_USERS_").and_then(|rest| rest.rsplit_once('_'))
-        && matches!(key, "PASSWORD" | "VHOSTS")
+        && matches!(key, "PASSWORD" | "VHOSTS" | "TAGS")
     {
         return loading.assign(&format!("auth.users.{user}.{}", key.to_ascii_lowercase()), &value, origin);
     }
     let mut known: Vec<String> = TABLE.iter().map(super::OptionRow::variable).collect();
     known.extend(
-        [CONFIG_FILE, "LEVERET_AUTH_USERS_NAME_PASSWORD", "LEVERET_AUTH_USERS_NAME_VHOSTS"].map(String::from),
+        [
+            CONFIG_FILE,
+            "LEVERET_AUTH_USERS_NAME_PASSWORD",
+            "LEVERET_AUTH_USERS_NAME_VHOSTS",
+            "LEVERET_AUTH_USERS_NAME_TAGS",
+        ]
+        .map(String::from),
     );
     let nearest = nearest(variable, known.iter().map(String::as_str)).unwrap_or_default().to_owned();
     Err(ConfigError::UnknownVariable { name: variable.to_owned(), nearest })

@@ -54,7 +54,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
     push_new(&mut vhosts, of_default.clone());
     // A section for the default user says more than its two options, so it takes their place.
     if !auth.default_user.is_empty() && !options.users.contains_key(&auth.default_user) {
-        users.push((&auth.default_user, auth.default_pass.0.as_str(), vhosts.clone()));
+        users.push((&auth.default_user, auth.default_pass.0.as_str(), vhosts.clone(), Vec::new()));
     }
     for (name, entry) in &options.users {
         let mut own = Vec::new();
@@ -63,12 +63,14 @@ fn broker_options(options: &Options) -> BrokerOptions {
             None => push_new(&mut own, [&auth.default_vhost]),
         }
         push_new(&mut vhosts, entry.vhosts.iter().flatten());
-        users.push((name, entry.password.as_ref().map_or("", |password| password.0.as_str()), own));
+        let password = entry.password.as_ref().map_or("", |password| password.0.as_str());
+        users.push((name, password, own, entry.tags.clone().unwrap_or_default()));
     }
-    let users = users.into_iter().map(|(name, password, vhosts)| UserOptions {
+    let users = users.into_iter().map(|(name, password, vhosts, tags)| UserOptions {
         name: name.clone(),
         password: password.to_owned(),
         vhosts,
+        tags,
         loopback_only: auth.loopback_users.iter().any(|user| user.0 == *name),
     });
     BrokerOptions {
@@ -77,6 +79,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
         users: users.collect(),
         max_connections: options.limits.connections.0,
         max_handshakes: options.limits.handshakes.0,
+        traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
     }
 }
 
@@ -129,6 +132,8 @@ fn session_limits(options: &Options) -> SessionLimits {
         consumer_timeout: amqp.consumer_timeout.0,
         failed_login_delay: options.auth.failed_login_delay.0,
         mechanisms: amqp.mechanisms.clone(),
+        stamp_time: options.interceptors.timestamp,
+        stamp_node: options.interceptors.routing_node,
         product: options.product.name.0.clone(),
         version: options.product.version.clone(),
     }

@@ -37,7 +37,7 @@ pub use self::value::Value;
 
 use self::setting::{Name, Secret, Setting};
 use self::table::nearest;
-use crate::broker::options::BrokerOptions;
+use crate::broker::options::{BrokerOptions, Tag};
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
@@ -160,6 +160,10 @@ impl Loading {
             let vhosts = Vec::<Name>::read(value);
             let done = vhosts.map(|vhosts| self.user(user, origin.clone()).vhosts = Some(vhosts));
             (done, Vec::<Name>::expected as fn() -> String, false)
+        } else if let Some((user, "tags")) = user_key {
+            let tags = Vec::<Tag>::read(value);
+            let done = tags.map(|tags| self.user(user, origin.clone()).tags = Some(tags));
+            (done, Vec::<Tag>::expected as fn() -> String, false)
         } else {
             return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), nearest: nearest_key(name) });
         };
@@ -198,7 +202,7 @@ impl Loading {
 fn nearest_key(name: &str) -> String {
     let user = name.strip_prefix("auth.users.").map(|rest| rest.split('.').next().unwrap_or_default());
     let user = user.filter(|user| !user.is_empty()).unwrap_or("NAME");
-    let of_users = ["password", "vhosts"].map(|key| format!("auth.users.{user}.{key}"));
+    let of_users = ["password", "vhosts", "tags"].map(|key| format!("auth.users.{user}.{key}"));
     let known = TABLE.iter().map(|row| row.name).chain(of_users.iter().map(String::as_str));
     nearest(name, known).unwrap_or_default().to_owned()
 }

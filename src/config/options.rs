@@ -14,8 +14,9 @@ use super::setting::{
     FrameMax, InitialFrameMax, Name, Seconds, Secret, Setting, Size, Span, Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options};
+use crate::broker::options::Tag;
 use crate::server::options::{FreeLimit, Keepalive};
-use crate::session::limits::Mechanism;
+use crate::session::limits::{Mechanism, Stamp};
 use crate::storage::options::Sync;
 
 /// The largest message body that can be allowed (512 MiB).
@@ -34,6 +35,8 @@ pub struct UserEntry {
     pub password: Option<Secret>,
     /// The vhosts the user may open; the default vhost if not given.
     pub vhosts: Option<Vec<Name>>,
+    /// What the user may do beyond others; nothing if not given.
+    pub tags: Option<Vec<Tag>>,
 }
 
 options! {
@@ -135,6 +138,16 @@ options! {
         /// Vhosts that exist from the start beside the default one and those of users. The default user may open
         /// them.
         names: Vec<Name> [Restart] = vec![];
+        /// Vhosts in which each publish and each delivery is copied to the exchange amq.rabbitmq.trace.
+        traced: Vec<Name> [Reload] = vec![];
+    }
+    /// What is added to messages that are published.
+    interceptors: Interceptors {
+        /// The time as header timestamp_in_ms and as property timestamp: "off", "keep" what the publisher says, or
+        /// "overwrite" it.
+        timestamp: Stamp [Reload] = Stamp::Off;
+        /// The cluster's name as header x-routed-by: "off", "keep" what the publisher says, or "overwrite" it.
+        routing_node: Stamp [Reload] = Stamp::Off;
     }
     /// The log.
     log: Log {

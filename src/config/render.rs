@@ -33,6 +33,10 @@ pub fn render(loaded: &Loaded) -> String {
             let _ = write!(text, "vhosts = {}", vhosts.show());
             push_origin(&mut text, loaded, &format!("auth.users.{name}.vhosts"));
         }
+        if let Some(tags) = &user.tags {
+            let _ = write!(text, "tags = {}", tags.show());
+            push_origin(&mut text, loaded, &format!("auth.users.{name}.tags"));
+        }
     }
     text
 }

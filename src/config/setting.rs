@@ -1,12 +1,11 @@
 //! The types an option can have: how each is read, written back and described.
 
+mod words;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
-
-use super::LogFormat;
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::Value;
 use crate::server::options::{FreeLimit, Keepalive};
@@ -449,50 +448,6 @@ impl Setting for Option<Keepalive> {
             || "off".to_owned(),
             |on| format!("{}:{}:{}", on.idle.as_secs(), on.interval.as_secs(), on.probes),
         ))
-    }
-}
-
-impl Setting for LevelFilter {
-    fn expected() -> String {
-        "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"".to_owned()
-    }
-
-    fn read(value: &Value) -> Option<Self> {
-        match value.text()?.to_ascii_lowercase().as_str() {
-            "off" | "none" => Some(Self::OFF),
-            "error" => Some(Self::ERROR),
-            "warn" | "warning" => Some(Self::WARN),
-            "info" => Some(Self::INFO),
-            "debug" => Some(Self::DEBUG),
-            "trace" => Some(Self::TRACE),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> toml::Value {
-        toml::Value::String(self.to_string())
-    }
-}
-
-impl Setting for LogFormat {
-    fn expected() -> String {
-        "\"text\" or \"json\"".to_owned()
-    }
-
-    fn read(value: &Value) -> Option<Self> {
-        match value.text()?.to_ascii_lowercase().as_str() {
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> toml::Value {
-        let name = match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        };
-        toml::Value::String(name.to_owned())
     }
 }
 

@@ -5,9 +5,11 @@ mod errors;
 mod example;
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::server::options::FreeLimit;
+use crate::session::limits::Stamp;
 
 pub(super) const MACHINE: fn() -> Machine =
     || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000) };
@@ -179,6 +181,24 @@ fn users_and_vhosts_come_from_their_sections() {
         ]
     );
     assert!(broker.users.iter().all(|user| !user.loopback_only));
+}
+
+#[test]
+fn words_are_those_of_their_options() {
+    let file = "[interceptors]\ntimestamp = \"keep\"\nrouting_node = \"Overwrite\"\n[vhosts]\ntraced = [\"/\", \"x\"]\n";
+    let config = Run::default().file(file).config();
+    assert_eq!((config.session.stamp_time, config.session.stamp_node), (Stamp::Keep, Stamp::Overwrite));
+    assert_eq!(config.broker.traced, ["/", "x"]);
+    assert_eq!(config.session.consumer_timeout, Duration::from_secs(1800));
+    let error = Run::default().file("[interceptors]\ntimestamp = \"sometimes\"\n").error();
+    let expected = "expected \"off\", \"keep\" or \"overwrite\", found \"sometimes\"";
+    assert!(error.ends_with(expected), "{error}");
+    let error = Run::default().file("[auth.users.a]\npassword = \"x\"\ntags = [\"impersonater\"]\n").error();
+    let expected = "expected a list of tags, of which there is \"impersonator\", found";
+    assert!(
+        error.starts_with("leveret.toml:3: `auth.users.a.tags`: ") && error.contains(expected),
+        "{error}"
+    );
 }
 
 #[test]

@@ -124,6 +124,10 @@ impl Open {
             }
         };
         let Got { message, position, redelivered, remaining } = got;
+        if self.traced {
+            let cell = cell.clone();
+            self.trace_delivery(wire, number, &cell.spec.name, &message, redelivered);
+        }
         if no_ack {
             // Taken for good: its reply is on its way, and a connection that dies loses it as in RabbitMQ.
             let lsn = cell.settle(None, std::iter::once(position), Settle::Ack);

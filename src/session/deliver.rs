@@ -70,6 +70,9 @@ impl Open {
             return;
         }
         let mut deliveries = std::mem::take(&mut self.taken.deliveries);
+        if self.traced {
+            self.trace_deliveries(wire, &deliveries);
+        }
         for delivery in deliveries.drain(..) {
             self.send_delivery(wire, delivery);
         }
@@ -154,6 +157,9 @@ impl Open {
         let mut room = 0;
         for delivery in std::mem::take(&mut self.taken.deliveries) {
             if self.consumers.get(delivery.consumer).is_some_and(|consumer| consumer.id.is_some()) {
+                if self.traced {
+                    self.trace_deliveries(wire, std::slice::from_ref(&delivery));
+                }
                 self.send_delivery(wire, delivery);
             } else {
                 room += delivery.cost();

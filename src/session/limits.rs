@@ -27,10 +27,38 @@ pub struct SessionLimits {
     pub failed_login_delay: Duration,
     /// SASL mechanisms in the order they are offered.
     pub mechanisms: Vec<Mechanism>,
+    /// Whether messages get the time as a header and a property.
+    pub stamp_time: Stamp,
+    /// Whether messages get the cluster's name as a header.
+    pub stamp_node: Stamp,
     /// `product` of the server properties. Some clients choose their ways by it.
     pub product: String,
     /// `version` of the server properties.
     pub version: String,
+}
+
+/// What the broker adds to messages that are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamp {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What the publisher did not say.
+    Keep,
+    /// What it is, whatever the publisher said.
+    Overwrite,
+}
+
+impl Stamp {
+    /// Whether the broker writes something that is there already, or not.
+    #[must_use]
+    pub fn writes(self, is_there: bool) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Keep => !is_there,
+            Self::Overwrite => true,
+        }
+    }
 }
 
 /// A SASL mechanism this server speaks.
@@ -67,6 +95,8 @@ impl Default for SessionLimits {
             consumer_timeout: Duration::from_secs(30 * 60),
             failed_login_delay: Duration::from_secs(1),
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],
+            stamp_time: Stamp::Off,
+            stamp_node: Stamp::Off,
             product: "Leveret".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -27,6 +27,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod trace;
 mod tx;
 mod wire;
 
@@ -121,6 +122,7 @@ impl Session {
     /// be handed in again, followed by what comes next.
     pub fn handle_input(&mut self, input: &[u8], now: Now) -> usize {
         self.wire.pulse.last_read = now.moment;
+        self.look_around(now);
         let mut used = 0;
         while self.wants_input() && used < input.len() {
             let rest = &input[used..];
@@ -139,6 +141,13 @@ impl Session {
             open.watch_unacked(&self.wire, now.moment);
         }
         used
+    }
+
+    /// Before a turn's work: what may have changed since the last one and is not looked at for each message.
+    fn look_around(&mut self, now: Now) {
+        if let State::Open(open) = &mut self.state {
+            open.look_around(&self.wire, now);
+        }
     }
 
     /// How many bytes the frame at the start of `rest` needs in all, so that room for it can be made.
@@ -201,7 +210,10 @@ impl Session {
     fn on_handshake(&mut self, outcome: Outcome, now: Now) {
         match outcome {
             Outcome::GoOn => {}
-            Outcome::Open(open) => self.state = State::Open(open),
+            Outcome::Open(mut open) => {
+                open.look_around(&self.wire, now);
+                self.state = State::Open(open);
+            }
             Outcome::Fail(error) => self.fail(error, now),
             Outcome::Silent(why) => self.end_silently(&why, now),
             Outcome::ClientClosed => self.client_closed(now),
@@ -214,6 +226,7 @@ impl Session {
             // While we do not read, the peer's silence is ours.
             self.wire.pulse.last_read = now.moment;
         }
+        self.look_around(now);
         let close = match &mut self.state {
             State::Open(open) => {
                 let close = open.on_wake(&mut self.wire);

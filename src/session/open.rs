@@ -19,9 +19,11 @@ use crate::session::batch::PublishBatch;
 use crate::session::channel::{Channel, Closed, Mode, Then};
 use crate::session::consumers::Consumers;
 use crate::session::deliver::Sent;
+use crate::session::rewrite::stamps_all;
 use crate::session::routes::RouteCache;
 use crate::session::timeouts::Timeouts;
 use crate::session::wire::Wire;
+use crate::time::Now;
 
 /// Unconfirmed publishes on one channel from which on the connection is not read.
 const UNCONFIRMED_LIMIT: u64 = 65_536;
@@ -64,6 +66,12 @@ pub(super) struct Open {
     pub(super) taken: Taken,
     pub(super) sent: Sent,
     pub(super) timeouts: Timeouts,
+    /// Milliseconds since 1970 at the beginning of this turn.
+    pub(super) unix_ms: u64,
+    /// The vhost is traced.
+    pub(super) traced: bool,
+    /// Something is done with every message that is published here.
+    pub(super) intercepts: bool,
     /// An alarm is on and this connection has published.
     pub(super) blocked: bool,
     /// Channels with replies or confirms that wait for the journal.
@@ -97,6 +105,9 @@ impl Open {
             taken: Taken::default(),
             sent: Sent::default(),
             timeouts: Timeouts::default(),
+            unix_ms: 0,
+            traced: false,
+            intercepts: false,
             blocked: false,
             waiting: Vec::new(),
             wake_asked: Progress::default(),
@@ -105,6 +116,13 @@ impl Open {
             pending_get: None,
             ended: false,
         }
+    }
+
+    /// Notes the time and what is to be done with all messages, so that none of them asks.
+    pub(super) fn look_around(&mut self, wire: &Wire, now: Now) {
+        self.unix_ms = now.unix_ms;
+        self.traced = self.vhost.is_traced();
+        self.intercepts = self.traced || stamps_all(&wire.limits);
     }
 
     pub(super) fn wants_input(&self) -> bool {

@@ -153,7 +153,7 @@ impl Open {
         if address.immediate {
             return Err(AmqpError::new(ReplyCode::NotImplemented, "immediate=true"));
         }
-        if properties.flags() & SPECIAL != 0 {
+        if properties.flags() & SPECIAL != 0 || self.intercepts {
             return self.publish_special(wire, number, names, address, properties, body);
         }
         let found;
@@ -193,7 +193,12 @@ impl Open {
             Some(route) => route.clone(),
             None => self.find_route(names, address, headers)?,
         };
-        let rewrite = Rewrite { reply_to: self.reply_queue(number, properties)? };
+        let rewrite = Rewrite {
+            reply_to: self.reply_queue(number, properties)?,
+            limits: &wire.limits,
+            unix_ms: self.unix_ms,
+            node: &wire.broker.cluster_name,
+        };
         let changed = rewrite.apply(properties);
         check_expiration(properties)?;
         let more_keys = sender_selected(headers)?;
@@ -248,6 +253,10 @@ impl Open {
         route: &Arc<Route>,
         message: crate::message::Message,
     ) -> Result<(), AmqpError> {
+        let is_tx = self.channels.get(&number).is_some_and(|channel| matches!(channel.mode, Mode::Tx(_)));
+        if self.traced && !is_tx {
+            self.trace_publish(wire, number, &message, route);
+        }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
             let staged = Staged { message, route: route.clone(), mandatory: address.mandatory };
@@ -283,7 +292,7 @@ impl Open {
 
     fn check_user_id(&self, properties: Properties<'_>) -> Result<(), AmqpError> {
         let Some(claimed) = properties.user_id() else { return Ok(()) };
-        if claimed == self.user.name.as_bytes() {
+        if self.user.may_publish_as(claimed) {
             return Ok(());
         }
         let text = format!(

@@ -2,34 +2,131 @@
 
 use crate::protocol::field::{TableBuilder, TableRef};
 use crate::protocol::properties::{Properties, PropertiesBuilder};
+use crate::session::limits::{SessionLimits, Stamp};
+
+/// The time in milliseconds since 1970.
+const TIME: &str = "timestamp_in_ms";
+
+/// Who took the message.
+const NODE: &str = "x-routed-by";
 
 /// The changes one publish asks for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Rewrite<'a> {
     /// The name of the reply queue that takes the place of the one all requesters use.
     pub(super) reply_to: Option<&'a str>,
+    /// What is to be stamped.
+    pub(super) limits: &'a SessionLimits,
+    /// Milliseconds since 1970.
+    pub(super) unix_ms: u64,
+    /// The name that stands for this node.
+    pub(super) node: &'a str,
 }
 
 impl Rewrite<'_> {
     /// The changed properties; `None` if nothing changes.
     pub(super) fn apply(self, properties: Properties<'_>) -> Option<Vec<u8>> {
         let headers = properties.headers().unwrap_or(TableRef::EMPTY);
+        let has = |key| headers.get(key).is_some();
         // Its receivers are not to be seen.
-        let has_bcc = headers.get("BCC").is_some();
-        if !has_bcc && self.reply_to.is_none() {
+        let has_bcc = has("BCC");
+        let SessionLimits { stamp_time, stamp_node, .. } = self.limits;
+        let (new_time, new_node) = (stamp_time.writes(has(TIME)), stamp_node.writes(has(NODE)));
+        let new_timestamp = stamp_time.writes(properties.timestamp().is_some());
+        if !(has_bcc || new_time || new_node || new_timestamp) && self.reply_to.is_none() {
             return None;
         }
         let mut builder = PropertiesBuilder::from_properties(properties);
-        if has_bcc {
+        if has_bcc || new_time || new_node {
             let mut table = TableBuilder::new();
-            for (key, value) in headers.iter().filter(|(key, _)| *key != "BCC") {
+            let goes = |key| key == "BCC" || (new_time && key == TIME) || (new_node && key == NODE);
+            for (key, value) in headers.iter().filter(|(key, _)| !goes(*key)) {
                 table.value(key, value);
             }
+            if new_time {
+                table.int64(TIME, i64::try_from(self.unix_ms).unwrap_or(i64::MAX));
+            }
+            if new_node {
+                table.long_str(NODE, self.node);
+            }
             builder.set_headers(Some(&table.finish()));
+        }
+        if new_timestamp {
+            builder.set_timestamp(self.unix_ms / 1000);
         }
         if let Some(name) = self.reply_to {
             builder.set_reply_to(name);
         }
         Some(builder.finish())
+    }
+}
+
+/// Whether every message gets something.
+pub(super) fn stamps_all(limits: &SessionLimits) -> bool {
+    limits.stamp_time != Stamp::Off || limits.stamp_node != Stamp::Off
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(stamp: Stamp, raw: &[u8]) -> Option<Vec<u8>> {
+        let limits = SessionLimits { stamp_time: stamp, stamp_node: stamp, ..SessionLimits::default() };
+        let rewrite = Rewrite { reply_to: None, limits: &limits, unix_ms: 1_700_000_000_123, node: "here" };
+        rewrite.apply(Properties::parse(raw).unwrap())
+    }
+
+    fn message(time: bool, node: bool, timestamp: bool) -> Vec<u8> {
+        let mut table = TableBuilder::new();
+        if time {
+            table.long_str(TIME, "then");
+        }
+        table.bool("a", true);
+        if node {
+            table.long_str(NODE, "there");
+        }
+        let mut builder = PropertiesBuilder::new();
+        builder.set_headers(Some(&table.finish())).set_priority(1);
+        if timestamp {
+            builder.set_timestamp(5);
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn what_is_stamped_depends_on_what_is_there() {
+        let now = r#"("timestamp_in_ms", I64(1700000000123))"#;
+        for bits in 0..8 {
+            let (time, node, timestamp) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+            let raw = message(time, node, timestamp);
+            assert_eq!(rewritten(Stamp::Off, &raw), None);
+            for stamp in [Stamp::Keep, Stamp::Overwrite] {
+                let new = rewritten(stamp, &raw);
+                if (stamp, bits) == (Stamp::Keep, 7) {
+                    assert_eq!(new, None, "all is there");
+                    continue;
+                }
+                let new = new.unwrap();
+                let properties = Properties::parse(&new).unwrap();
+                let headers: Vec<_> = properties.headers().unwrap().iter().collect();
+                let keys: Vec<&str> = headers.iter().map(|(key, _)| *key).collect();
+                assert_eq!((keys.len(), properties.priority()), (3, Some(1)), "{keys:?}");
+                let written = |is_there: bool| stamp == Stamp::Overwrite || !is_there;
+                let text = format!("{headers:?}");
+                assert_eq!(text.contains(now), written(time), "{text}");
+                let node_is = properties.headers().unwrap().get(NODE).and_then(|value| value.as_str());
+                assert_eq!(node_is, Some(if written(node) { "here" } else { "there" }));
+                let seconds = if written(timestamp) { 1_700_000_000 } else { 5 };
+                assert_eq!(properties.timestamp(), Some(seconds));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_without_properties_is_stamped_too() {
+        let new = rewritten(Stamp::Keep, &[0, 0]).unwrap();
+        let properties = Properties::parse(&new).unwrap();
+        assert_eq!(properties.headers().unwrap().iter().count(), 2);
+        assert_eq!(rewritten(Stamp::Off, &[0, 0]), None);
     }
 }

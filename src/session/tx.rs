@@ -126,6 +126,9 @@ impl Open {
                 // The queues it was for are gone since; they may exist again, or others in their place.
                 route = self.vhost.route_of(&message, &mut self.scratch);
             }
+            if self.traced {
+                self.trace_publish(wire, number, &message, &route);
+            }
             if route.queues.is_empty() && mandatory {
                 return_message(wire, number, &message);
             }

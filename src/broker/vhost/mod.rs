@@ -9,15 +9,17 @@ mod replies;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use exchanges::{BindRequest, BindTarget, ExchangeDeclare};
 pub use queues::{Declared, QueueDeclare};
 pub use replies::REPLY_TO;
 pub use routes::{Route, RouteScratch, Routed};
+pub use trace::TRACE_EXCHANGE;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
 use crate::broker::vhost::replies::Replies;
@@ -43,6 +45,7 @@ pub struct VHost {
     pub name: String,
     topology: RankedRwLock<Topology>,
     replies: Replies,
+    traced: AtomicBool,
     epoch: AtomicU64,
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
@@ -96,7 +99,16 @@ impl VHost {
         }
         let topology = RankedRwLock::new(Rank::Topology, topology);
         let (epoch, redefined) = (AtomicU64::new(1), AtomicU64::new(0));
-        Arc::new(Self { name, topology, replies: Replies::default(), epoch, redefined, bodies, last_queue })
+        Arc::new(Self {
+            name,
+            topology,
+            replies: Replies::default(),
+            traced: AtomicBool::new(false),
+            epoch,
+            redefined,
+            bodies,
+            last_queue,
+        })
     }
 
     /// A vhost with nothing in it, alone on its journal.

@@ -33,14 +33,17 @@ fn lists_are_comma_separated() {
 
 #[test]
 fn users_can_come_from_variables() {
-    let run = Run::default()
-        .file("[auth.users.alice]\nvhosts = [\"a\"]\n")
-        .env(&[("LEVERET_AUTH_USERS_alice_PASSWORD", "x"), ("LEVERET_AUTH_USERS_bob_ross_PASSWORD", "y")]);
+    let run = Run::default().file("[auth.users.alice]\nvhosts = [\"a\"]\n").env(&[
+        ("LEVERET_AUTH_USERS_alice_PASSWORD", "x"),
+        ("LEVERET_AUTH_USERS_bob_ross_PASSWORD", "y"),
+        ("LEVERET_AUTH_USERS_alice_TAGS", "impersonator"),
+    ]);
     let users = run.config().broker.users;
     let names: Vec<&str> = users.iter().map(|user| &*user.name).collect();
     assert_eq!(names, ["guest", "alice", "bob_ross"]);
     assert_eq!(users[1].password, "x");
     assert_eq!(users[1].vhosts, ["a"]);
+    assert_eq!((&users[1].tags[..], &users[2].tags[..]), (&[Tag::Impersonator][..], &[][..]));
 }
 
 #[test]

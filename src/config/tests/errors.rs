@@ -18,7 +18,7 @@ fn keys_in_the_wrong_place_are_found_too() {
         ("[amqp.heartbeat]\nseconds = 3", "amqp.heartbeat"),
         ("[logs]", "log"),
         ("log = \"debug\"", "log.file"),
-        ("[auth.users]\nalice = \"x\"", "auth.users.alice.vhosts"),
+        ("[auth.users]\nalice = \"x\"", "auth.users.alice.tags"),
         ("[auth.users.alice]\npasword = \"x\"", "auth.users.alice.password"),
     ] {
         let error = Run::default().file(text).error();

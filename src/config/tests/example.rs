@@ -41,6 +41,7 @@ fn the_user_in_the_comments_is_valid_once_uncommented() {
     let users = Run::default().file(&section).config().broker.users;
     assert_eq!(users[1].name, "alice");
     assert_eq!(users[1].vhosts, ["/", "orders"]);
+    assert_eq!(users[1].tags, [Tag::Impersonator]);
 }
 
 #[test]
