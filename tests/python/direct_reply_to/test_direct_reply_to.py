@@ -1,4 +1,4 @@
-"""Direct reply-to over sockets: who gets the answer, and what becomes of an address."""
+"""Direct reply-to over sockets, as RabbitMQ 4 has it: who gets the answer, and what becomes of an address."""
 
 import pika
 import pika.exceptions
