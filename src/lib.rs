@@ -7,6 +7,7 @@ pub mod broker;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod deaths;
 pub mod ids;
 pub mod lock;
 pub mod message;

@@ -7,7 +7,7 @@
 //! Behind it, and stored with it, stands a stamp: when the message was published and what the broker did to it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use triomphe::ThinArc;
@@ -40,18 +40,22 @@ pub struct Marks {
     pub has_died: bool,
     /// It has a BCC header that is not to be seen by consumers.
     pub hides_bcc: bool,
+    /// It was dead-lettered with a key of the queue's rules: its CC and BCC headers lead nowhere any more.
+    pub own_key_only: bool,
 }
 
 const HAS_DIED: u64 = 1;
 const HIDES_BCC: u64 = 2;
+const OWN_KEY_ONLY: u64 = 4;
 /// Bits of the marks; the time in milliseconds since 1970 is above them.
-const MARK_BITS: u32 = 2;
+const MARK_BITS: u32 = 3;
 
 impl Marks {
     fn stamp(self, unix_ms: u64) -> [u8; STAMP] {
         let has_died = if self.has_died { HAS_DIED } else { 0 };
         let hides_bcc = if self.hides_bcc { HIDES_BCC } else { 0 };
-        (unix_ms << MARK_BITS | has_died | hides_bcc).to_le_bytes()
+        let own_key_only = if self.own_key_only { OWN_KEY_ONLY } else { 0 };
+        (unix_ms << MARK_BITS | has_died | hides_bcc | own_key_only).to_le_bytes()
     }
 }
 
@@ -68,9 +72,13 @@ struct Meta {
     /// Offset of the body frame; that of the stamp if there is none.
     body_at: u32,
     persistent: bool,
-    priority: u8,
-    /// Of everything stored, computed before any lock; zero if the message is not to be kept.
-    checksum: u32,
+    /// It has a lifetime of its own.
+    has_lifetime: bool,
+    /// See [`Marks`].
+    hides_bcc: bool,
+    priority: Option<u8>,
+    /// Of everything stored, computed before any lock; zero if the message is not persistent and nobody asked yet.
+    checksum: AtomicU32,
     /// The body address of the message in the journal, once it has one.
     stored_at: AtomicU64,
     /// The body, if it is larger than [`COPY_LIMIT`].
@@ -167,14 +175,16 @@ impl MessageBuilder {
         let persistent = properties.delivery_mode() == Some(2);
         let meta = Meta {
             body_len: body_len as u64,
-            checksum: if persistent { checksum(out, large.as_deref()) } else { 0 },
+            checksum: AtomicU32::new(if persistent { checksum(out, large.as_deref()) } else { 0 }),
             stored_at: AtomicU64::new(0),
             // Two names of at most 255 bytes and their lengths fit; a header frame fits the frame limit.
             routing_key_at: u16::try_from(routing_key_at).unwrap_or(u16::MAX),
             header_at: u16::try_from(header_at).unwrap_or(u16::MAX),
             body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
             persistent,
-            priority: properties.priority().unwrap_or(0),
+            has_lifetime: properties.flags() & FLAG_EXPIRATION != 0,
+            hides_bcc: marks.hides_bcc,
+            priority: properties.priority(),
             large,
         };
         Message(ThinArc::from_header_and_slice(meta, out))
@@ -231,28 +241,45 @@ impl Message {
     #[must_use]
     pub fn marks(&self) -> Marks {
         let stamp = self.stamp();
-        Marks { has_died: stamp & HAS_DIED != 0, hides_bcc: stamp & HIDES_BCC != 0 }
+        Marks {
+            has_died: stamp & HAS_DIED != 0,
+            hides_bcc: stamp & HIDES_BCC != 0,
+            own_key_only: stamp & OWN_KEY_ONLY != 0,
+        }
+    }
+
+    /// Whether it has a lifetime of its own.
+    #[inline]
+    #[must_use]
+    pub fn has_lifetime(&self) -> bool {
+        self.meta().has_lifetime
     }
 
     /// How long it may wait in a queue by its own `expiration`, in milliseconds.
     #[must_use]
     pub fn lifetime(&self) -> Option<u64> {
-        let properties = Properties::assume_valid(self.raw_properties());
-        if properties.flags() & FLAG_EXPIRATION == 0 {
+        if !self.has_lifetime() {
             return None;
         }
+        let properties = Properties::assume_valid(self.raw_properties());
         let text = std::str::from_utf8(properties.expiration()?).ok()?;
         text.parse().ok()
     }
 
     /// The message as consumers see it after `count` deliveries that came back: with that as `x-delivery-count`, and
     /// without what is not to be seen. `None` if that is the message itself.
+    #[inline]
     #[must_use]
     pub fn as_seen(&self, count: u32) -> Option<Self> {
-        let hides_bcc = self.marks().hides_bcc;
+        let hides_bcc = self.meta().hides_bcc;
         if count == 0 && !hides_bcc {
             return None;
         }
+        Some(self.seen(count, hides_bcc))
+    }
+
+    #[cold]
+    fn seen(&self, count: u32, hides_bcc: bool) -> Self {
         let properties = Properties::assume_valid(self.raw_properties());
         let mut table = TableBuilder::new();
         for (key, value) in properties.headers().unwrap_or(TableRef::EMPTY).iter() {
@@ -266,13 +293,9 @@ impl Message {
         let mut builder = PropertiesBuilder::from_properties(properties);
         builder.set_headers(Some(&table.finish()));
         let raw = builder.finish();
-        Some(self.with_properties(self.exchange(), self.routing_key(), Properties::assume_valid(&raw)))
-    }
-
-    /// A message with the same body, time and marks, and otherwise made anew.
-    fn with_properties(&self, exchange: &str, routing_key: &str, properties: Properties<'_>) -> Self {
+        let properties = Properties::assume_valid(&raw);
         let mut builder = MessageBuilder { unix_ms: self.published_at(), ..MessageBuilder::default() };
-        builder.build_marked(exchange, routing_key, properties, self.body_to_share(), self.marks())
+        builder.build(self.exchange(), self.routing_key(), properties, self.body_to_share())
     }
 
     /// The body for another message, which shares it if it is large.
@@ -287,7 +310,14 @@ impl Message {
     /// The checksum of what is stored.
     #[must_use]
     pub fn checksum(&self) -> u32 {
-        self.meta().checksum
+        let known = self.meta().checksum.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let (contiguous, large) = self.stored();
+        let checksum = checksum(contiguous, large.map(|large| &large[..]));
+        self.meta().checksum.store(checksum, Ordering::Relaxed);
+        checksum
     }
 
     /// The body address of the message in the journal; zero before it has one. A message in several queues is stored
@@ -333,8 +363,10 @@ impl Message {
             header_at: u16::try_from(header_at).ok()?,
             body_at: u32::try_from(body_at).ok()?,
             persistent: content.properties.delivery_mode() == Some(2),
-            priority: content.properties.priority().unwrap_or(0),
-            checksum: expected_checksum,
+            has_lifetime: content.properties.flags() & FLAG_EXPIRATION != 0,
+            hides_bcc: u64::from_le_bytes(*contiguous.last_chunk()?) & HIDES_BCC != 0,
+            priority: content.properties.priority(),
+            checksum: AtomicU32::new(expected_checksum),
             stored_at: AtomicU64::new(0),
             large,
         };
@@ -391,9 +423,10 @@ impl Message {
         self.meta().persistent
     }
 
-    /// The priority property; 0 if absent.
+    /// The priority property.
+    #[inline]
     #[must_use]
-    pub fn priority(&self) -> u8 {
+    pub fn priority(&self) -> Option<u8> {
         self.meta().priority
     }
 
@@ -523,12 +556,12 @@ mod tests {
             assert_eq!((message.exchange(), message.routing_key()), ("orders", "eu.created"));
             assert_eq!(message.raw_properties(), raw);
             assert_eq!((message.body(), message.body_len()), (&body[..], size as u64));
-            assert_eq!((message.is_persistent(), message.priority()), (true, 7));
+            assert_eq!((message.is_persistent(), message.priority()), (true, Some(7)));
             assert!(message.wire_size() > size);
         }
         let plain = message("", "", &[0, 0], b"");
         assert_eq!((plain.exchange(), plain.routing_key(), plain.names_len()), ("", "", 2));
-        assert_eq!((plain.is_persistent(), plain.priority()), (false, 0));
+        assert_eq!((plain.is_persistent(), plain.priority()), (false, None));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the broker is told at its start. Filled by `config`.
 
+use crate::time::Clock;
+
 /// Users, vhosts and broker-wide limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerOptions {
@@ -13,6 +15,8 @@ pub struct BrokerOptions {
     pub max_connections: u32,
     /// Most connections in their handshake at a time; 0 is no limit.
     pub max_handshakes: u32,
+    /// Where deadlines are compared with.
+    pub clock: Clock,
 }
 
 /// A user from the configuration.
@@ -52,6 +56,7 @@ impl Default for BrokerOptions {
             }],
             max_connections: 0,
             max_handshakes: 512,
+            clock: Clock::default(),
         }
     }
 }

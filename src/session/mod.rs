@@ -119,6 +119,9 @@ impl Session {
     /// be handed in again, followed by what comes next.
     pub fn handle_input(&mut self, input: &[u8], now: Now) -> usize {
         self.wire.pulse.last_read = now.moment;
+        if let State::Open(open) = &mut self.state {
+            open.set_time(now);
+        }
         let mut used = 0;
         while self.wants_input() && used < input.len() {
             let rest = &input[used..];
@@ -198,7 +201,10 @@ impl Session {
     fn on_handshake(&mut self, outcome: Outcome, now: Now) {
         match outcome {
             Outcome::GoOn => {}
-            Outcome::Open(open) => self.state = State::Open(open),
+            Outcome::Open(mut open) => {
+                open.set_time(now);
+                self.state = State::Open(open);
+            }
             Outcome::Fail(error) => self.fail(error, now),
             Outcome::Silent(why) => self.end_silently(&why, now),
             Outcome::ClientClosed => self.client_closed(now),
@@ -212,7 +218,10 @@ impl Session {
             self.wire.pulse.last_read = now.moment;
         }
         let close = match &mut self.state {
-            State::Open(open) => open.on_wake(&mut self.wire),
+            State::Open(open) => {
+                open.set_time(now);
+                open.on_wake(&mut self.wire)
+            }
             State::Handshake(_) => self.wire.outlet.close_requested(),
             State::Farewell(_) => None,
         };

@@ -21,6 +21,7 @@ use crate::session::consumers::Consumers;
 use crate::session::deliver::Sent;
 use crate::session::routes::RouteCache;
 use crate::session::wire::Wire;
+use crate::time::Now;
 
 /// Unconfirmed publishes on one channel from which on the connection is not read.
 const UNCONFIRMED_LIMIT: u64 = 65_536;
@@ -62,6 +63,8 @@ pub(super) struct Open {
     pub(super) owned: BTreeMap<QueueId, Arc<QueueCell>>,
     pub(super) taken: Taken,
     pub(super) sent: Sent,
+    /// Queues with a single active consumer that one has left, so that another may take over.
+    pub(super) left: Vec<Arc<QueueCell>>,
     /// An alarm is on and this connection has published.
     pub(super) blocked: bool,
     /// Channels with replies or confirms that wait for the journal.
@@ -94,6 +97,7 @@ impl Open {
             owned: BTreeMap::new(),
             taken: Taken::default(),
             sent: Sent::default(),
+            left: Vec::new(),
             blocked: false,
             waiting: Vec::new(),
             wake_asked: Progress::default(),
@@ -102,6 +106,11 @@ impl Open {
             pending_get: None,
             ended: false,
         }
+    }
+
+    /// Messages are published at this time from now on.
+    pub(super) fn set_time(&mut self, now: Now) {
+        self.builder.set_time(now.unix_ms);
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -231,23 +240,41 @@ impl Open {
     /// Hands what was collected to the queues, and lets confirms and replies out whose time has come.
     pub(super) fn flush(&mut self, wire: &mut Wire) {
         if !self.publishes.is_empty() {
-            let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
-            publishes.flush(vhost, scratch, |number, count, safe| {
-                if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
-                    confirms.taken(count, safe);
-                    if !waiting.contains(&number) {
-                        waiting.push(number);
-                    }
-                }
-            });
+            self.flush_publishes();
             self.check_journal(wire);
         }
         if !self.settlements.is_empty() {
             self.flush_settlements(wire);
         }
+        self.move_letters();
         if !self.waiting.is_empty() {
             self.release_waiting(wire);
         }
+    }
+
+    /// Moves what died because of what this session did.
+    #[inline]
+    pub(super) fn move_letters(&self) {
+        if self.vhost.has_letters() {
+            self.vhost.move_letters();
+        }
+    }
+
+    /// Hands what was published to the queues.
+    pub(super) fn flush_publishes(&mut self) {
+        let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
+        publishes.flush(vhost, scratch, |number, count, taken| {
+            if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
+                if taken.refused == 0 {
+                    confirms.taken(count, taken.safe);
+                } else {
+                    confirms.refused(count);
+                }
+                if !waiting.contains(&number) {
+                    waiting.push(number);
+                }
+            }
+        });
     }
 
     /// Stops reading while the journal is behind, or too large; it wakes the connection when it has written what there
@@ -360,6 +387,7 @@ impl Open {
         if let Err(Stop::Error(error)) = self.retry_get(wire) {
             self.taken.close.get_or_insert(error);
         }
+        self.move_letters();
         self.taken.close.take()
     }
 
@@ -393,9 +421,11 @@ impl Open {
         }
         // All at once: each queue has everything back in order before it delivers again.
         self.flush_settlements(wire);
+        self.hand_over();
         for cell in std::mem::take(&mut self.owned).into_values() {
             self.vhost.delete_owned(&cell);
         }
+        self.move_letters();
     }
 }
 

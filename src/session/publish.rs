@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use crate::broker::vhost::Route;
-use crate::message::Body;
+use crate::message::{Body, Marks};
 use crate::protocol::content::{Content, ContentHeader};
-use crate::protocol::field::{TableBuilder, TableRef, Value};
+use crate::protocol::field::{TableRef, Value};
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
 use crate::protocol::method::{Args, basic};
-use crate::protocol::properties::{
-    FLAG_EXPIRATION, FLAG_HEADERS, FLAG_USER_ID, Properties, PropertiesBuilder,
-};
+use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_USER_ID, Properties};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
 use crate::queue::arguments::MAX_MILLISECONDS;
 use crate::session::channel::Mode;
@@ -165,7 +163,8 @@ impl Open {
         let message = self.builder.build(address.exchange, address.routing_key, properties, body);
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let confirms = matches!(channel.mode, Mode::Confirm(_));
-        if route.queues.is_empty() || matches!(channel.mode, Mode::Tx(_)) {
+        let is_alone = confirms && route.may_refuse();
+        if route.queues.is_empty() || is_alone || matches!(channel.mode, Mode::Tx(_)) {
             let route = route.clone();
             return self.publish_to(wire, number, address, &route, message);
         }
@@ -197,13 +196,11 @@ impl Open {
             route = self.route_all(&route, address.exchange, &more_keys, headers)?;
         }
         self.check_user_id(properties)?;
-        let message = if headers.is_some_and(|headers| headers.get("BCC").is_some()) {
-            let without = without_bcc(properties);
-            let properties = Properties::assume_valid(&without);
-            self.builder.build(address.exchange, address.routing_key, properties, body)
-        } else {
-            self.builder.build(address.exchange, address.routing_key, properties, body)
-        };
+        // It is kept for dead letters, and taken out for whoever sees the message.
+        let hides_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
+        let marks = Marks { hides_bcc, ..Marks::default() };
+        let Address { exchange, routing_key, .. } = address;
+        let message = self.builder.build_marked(exchange, routing_key, properties, body, marks);
         self.publish_to(wire, number, address, &route, message)
     }
 
@@ -255,6 +252,11 @@ impl Open {
             return transaction.publish(staged);
         }
         let confirms = matches!(channel.mode, Mode::Confirm(_));
+        // Its publisher is told of this one and no other.
+        let is_alone = confirms && route.may_refuse();
+        if is_alone {
+            self.flush_publishes();
+        }
         if !route.queues.is_empty() {
             self.publishes.add(route, message);
         } else if address.mandatory {
@@ -263,6 +265,9 @@ impl Open {
         }
         if confirms {
             self.publishes.count_confirm(number);
+        }
+        if is_alone {
+            self.flush_publishes();
         }
         Ok(())
     }
@@ -283,6 +288,8 @@ impl Open {
 
 /// Sends an unroutable message back.
 pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::message::Message) {
+    let seen = message.as_seen(0);
+    let message = seen.as_ref().unwrap_or(message);
     let method = basic::Return {
         reply_code: ReplyCode::NoRoute.code(),
         reply_text: "NO_ROUTE",
@@ -330,17 +337,4 @@ fn sender_selected(headers: Option<TableRef<'_>>) -> Result<Vec<&str>, AmqpError
     }
     keys.retain(|key| key.len() <= usize::from(u8::MAX));
     Ok(keys)
-}
-
-/// The properties with BCC taken out of the headers: its receivers are not to be seen.
-fn without_bcc(properties: Properties<'_>) -> Vec<u8> {
-    let mut table = TableBuilder::new();
-    for (key, value) in properties.headers().unwrap_or(TableRef::EMPTY).iter() {
-        if key != "BCC" {
-            table.value(key, value);
-        }
-    }
-    let mut builder = PropertiesBuilder::from_properties(properties);
-    builder.set_headers(Some(&table.finish()));
-    builder.finish()
 }

@@ -4,6 +4,7 @@
 //! cached routes are stale.
 
 mod exchanges;
+mod letters;
 mod queues;
 mod routes;
 #[cfg(test)]
@@ -17,11 +18,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::broker::agenda::Agenda;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::rules::{Rules, Settings};
 use crate::routing::{BindingSpec, Destination, Removed, Router};
 use crate::storage::bodies::Bodies;
 use crate::storage::image::{Definitions, NamedQueue};
@@ -29,6 +32,8 @@ use crate::storage::journal::Append;
 #[cfg(test)]
 use crate::storage::journal::Journal;
 use crate::storage::record::Record;
+#[cfg(test)]
+use crate::time::Clock;
 
 /// Names that begin so are the server's.
 const RESERVED_PREFIX: &str = "amq.";
@@ -43,6 +48,7 @@ pub struct VHost {
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
     bodies: Arc<Bodies>,
+    agenda: Arc<Agenda<QueueCell>>,
     /// The last number given to a queue, in any vhost.
     last_queue: Arc<AtomicU64>,
 }
@@ -74,6 +80,7 @@ impl VHost {
     pub(super) fn restored(
         name: String,
         bodies: Arc<Bodies>,
+        agenda: Arc<Agenda<QueueCell>>,
         last_queue: Arc<AtomicU64>,
         definitions: Definitions,
     ) -> Arc<Self> {
@@ -83,7 +90,9 @@ impl VHost {
         }
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
             let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
-            topology.add(QueueCell::restored(id, spec, bodies.clone(), content.into()));
+            let cell = QueueCell::restored(id, spec, bodies.clone(), agenda.clone(), content.into());
+            cell.set_rules(rules_of(&cell));
+            topology.add(cell);
         }
         for BindingSpec { source, destination, key, arguments } in definitions.bindings {
             if let Err(error) = topology.router.bind(&source, &destination, &key, &arguments) {
@@ -92,14 +101,15 @@ impl VHost {
         }
         let topology = RankedRwLock::new(Rank::Topology, topology);
         let (epoch, redefined) = (AtomicU64::new(1), AtomicU64::new(0));
-        Arc::new(Self { name, topology, epoch, redefined, bodies, last_queue })
+        Arc::new(Self { name, topology, epoch, redefined, bodies, agenda, last_queue })
     }
 
     /// A vhost with nothing in it, alone on its journal.
     #[cfg(test)]
     fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
         let bodies = Arc::new(Bodies::in_memory(journal));
-        Self::restored(name.to_owned(), bodies, Arc::default(), Definitions::default())
+        let agenda = Arc::new(Agenda::new(Clock::default()));
+        Self::restored(name.to_owned(), bodies, agenda, Arc::default(), Definitions::default())
     }
 
     /// Appends changes of definitions to the journal.
@@ -183,6 +193,11 @@ impl VHost {
         let text = format!("{what} '{name}' in vhost '{}' in use", self.name);
         AmqpError::new(ReplyCode::PreconditionFailed, text)
     }
+}
+
+/// What holds for a queue.
+fn rules_of(cell: &QueueCell) -> Rules {
+    Rules::new(cell.traits().kind, Settings::of_arguments(cell.spec.arguments.as_ref()))
 }
 
 /// A name as RabbitMQ takes it: without carriage returns and line feeds.
