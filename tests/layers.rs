@@ -24,6 +24,7 @@ const LAYERS: &[(&str, (u8, u8))] = &[
     ("time", (0, 0)),
     ("output", (0, 1)),
     ("message", (0, 2)),
+    ("deaths", (0, 3)),
     ("channel", (1, 0)),
     ("queue", (1, 0)),
     ("routing", (1, 0)),
