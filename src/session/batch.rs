@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::broker::queue_cell::{Gone, QueueCell, Taken};
+use crate::broker::queue_cell::{QueueCell, Taken};
 use crate::broker::vhost::{Route, RouteScratch, VHost};
 use crate::ids::QueueId;
 use crate::message::Message;
@@ -156,10 +156,8 @@ fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> 
     else {
         return Taken::default();
     };
-    let publish = |cell: &Arc<QueueCell>| match cell.publish(std::iter::once(message.clone())) {
-        Ok(taken) => taken,
-        Err(Gone) => Taken::default(),
-    };
+    // One that is gone by now takes nothing.
+    let publish = |cell: &Arc<QueueCell>| cell.publish(std::iter::once(message.clone())).unwrap_or_default();
     routed.route.queues.iter().map(publish).fold(Taken::default(), Taken::and)
 }
 

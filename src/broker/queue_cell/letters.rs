@@ -55,7 +55,8 @@ impl QueueCell {
     /// Tells the agenda of dead letters in a queue that is locked.
     pub(super) fn list_letters(&self, state: &mut State) {
         let State { queue, letters, .. } = state;
-        if letters.listed || letters.moving || !(queue.has_dead() || !letters.refused.is_empty()) {
+        let nothing = !queue.has_dead() && letters.refused.is_empty();
+        if letters.listed || letters.moving || nothing {
             return;
         }
         if let Some(at) = letters.try_again_at
