@@ -1,49 +1,27 @@
-//! What becomes of a message's properties when it is dead-lettered: pure, from bytes to bytes.
+//! Why messages die, and what their headers say of it.
 //!
-//! The history of a message's deaths is its header `x-death`, the newest first, one entry for each queue and reason.
-//! Only a history that the broker wrote counts; whoever keeps messages has to remember of which that is so
-//! (`known_deaths`), because a client may publish any headers. A history is bounded in entries and in bytes, since it
-//! travels in a header frame that cannot be split.
+//! The shape of the headers is RabbitMQ 4's. Only what the broker wrote itself is believed: a message that it has
+//! dead-lettered is marked so, and to a client's `x-death` it pays no heed.
 
-#[cfg(test)]
-mod tests;
-
-use crate::protocol::field::{Array, ArrayBuilder, ArrayRef, Table, TableBuilder, TableRef, Value};
+use crate::message::Message;
+use crate::protocol::field::{Array, ArrayBuilder, TableBuilder, TableRef, Value};
 use crate::protocol::properties::{Properties, PropertiesBuilder};
 
-/// Most entries of a history; the oldest go first.
-pub const MAX_ENTRIES: usize = 128;
-
-/// Most bytes of further routing keys (CC) that an entry says; the message's own key is always there.
-pub const MAX_KEYS_LEN: usize = 4096;
-
-/// Bytes of a history from which on new entries say no further routing keys.
-pub const MAX_HISTORY_LEN: usize = 32 * 1024;
-
-const X_DEATH: &str = "x-death";
-
-/// The headers about the first and the last death.
-const FIRST: [&str; 3] = ["x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
-const LAST: [&str; 3] = ["x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"];
-
-/// Why a message was dead-lettered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a message is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Refused by a consumer, and not to be requeued.
+    /// A consumer refused it and did not want it requeued.
     Rejected,
-    /// Its time to live was over.
+    /// Its time was over.
     Expired,
-    /// The queue was too long, in messages or in bytes.
+    /// Its queue had no room for it.
     MaxLen,
-    /// It was delivered in vain too often.
+    /// It came back too often.
     DeliveryLimit,
 }
 
 impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Rejected, Self::Expired, Self::MaxLen, Self::DeliveryLimit];
-
-    /// The word for it in headers.
+    /// The name in headers.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,7 +32,7 @@ impl Reason {
         }
     }
 
-    /// Its number in storage, which never changes and is not zero.
+    /// Its number in storage.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -65,185 +43,158 @@ impl Reason {
         }
     }
 
-    /// The reason of a number.
+    /// The reason with this number.
     #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Rejected),
+            2 => Some(Self::Expired),
+            3 => Some(Self::MaxLen),
+            4 => Some(Self::DeliveryLimit),
+            _ => None,
+        }
     }
 }
 
-/// A message that dies, as it lay in the queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Dying<'a> {
-    /// The exchange it was published to; empty for the default exchange.
-    pub exchange: &'a str,
-    /// The routing key it was published with.
-    pub routing_key: &'a str,
-    /// Its properties.
-    pub properties: Properties<'a>,
-    /// Whether this broker wrote the deaths that its headers tell of. If not they are a client's: they are not
-    /// counted, and those of the broker take their place.
-    pub known_deaths: bool,
-}
+/// Headers that the broker writes, and reads only where it wrote them itself.
+const DEATHS: &str = "x-death";
+const FIRST: [&str; 3] = ["x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
+const LAST: [&str; 3] = ["x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"];
 
-/// Where, why and when a message dies.
+/// A death: who, why and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Death<'a> {
-    /// The name of the queue.
+    /// The queue it happened in.
     pub queue: &'a str,
     /// Why.
     pub reason: Reason,
-    /// Milliseconds since 1970 UTC.
+    /// When, in milliseconds since 1970.
     pub unix_ms: u64,
 }
 
-/// The properties of the dead letter: with this death in the headers, which are sorted by their keys then, and without
-/// `expiration`. Its deaths are [known](Dying::known_deaths) from now on.
-#[must_use]
-pub fn properties_after(message: &Dying<'_>, death: &Death<'_>) -> Vec<u8> {
-    let headers = message.properties.headers().unwrap_or(TableRef::EMPTY);
-    let history = history_after(message, headers, death);
-    let told = |key: &str| message.known_deaths.then(|| headers.get(key)).flatten();
-    let now =
-        [message.exchange, death.queue, death.reason.name()].map(|text| Value::LongStr(text.as_bytes()));
-    let mut entries = vec![(X_DEATH, Value::Array(history.as_ref()))];
-    for ((first, last), value) in FIRST.into_iter().zip(LAST).zip(now) {
-        entries.push((first, told(first).unwrap_or(value)));
-        entries.push((last, value));
-    }
-    entries.extend(headers.iter().filter(|(key, _)| !is_ours(key)));
-    // Stable, so that of a client's equal keys the first stays the first.
-    entries.sort_by_key(|(key, _)| *key);
-    let mut table = TableBuilder::new();
-    for (key, value) in entries {
-        table.value(key, value);
-    }
-    let mut builder = PropertiesBuilder::from_properties(message.properties);
-    builder.set_headers(Some(&table.finish())).clear_expiration().finish()
+/// The headers of a message that its deaths are told by; none if it has not died here before, whatever a client says.
+fn told(message: &Message) -> TableRef<'_> {
+    let headers = Properties::assume_valid(message.raw_properties()).headers();
+    headers.filter(|_| message.marks().has_died).unwrap_or(TableRef::EMPTY)
 }
 
-/// The keys a dead letter is routed by if its queue says none: the routing key, and those of the headers CC and BCC.
-#[must_use]
-pub fn routing_keys<'a>(routing_key: &'a str, properties: Properties<'a>) -> Vec<&'a str> {
-    let headers = properties.headers().unwrap_or(TableRef::EMPTY);
-    std::iter::once(routing_key).chain(keys_in(headers, "CC")).chain(keys_in(headers, "BCC")).collect()
+/// The deaths that a message tells of, last one first.
+fn deaths(message: &Message) -> impl Iterator<Item = TableRef<'_>> {
+    let deaths = match told(message).get(DEATHS) {
+        Some(Value::Array(deaths)) => Some(deaths),
+        _ => None,
+    };
+    deaths.into_iter().flat_map(|deaths| deaths.iter()).filter_map(|death| match death {
+        Value::Table(death) => Some(death),
+        _ => None,
+    })
 }
 
-/// Whether a dead letter would go in a circle that nobody but the broker drives: it has died in `target` before, and
-/// was not rejected since. `properties` are those [after](properties_after) the death it is routed for.
-///
-/// A history that is full may have lost `target`, so it counts as one that has it.
+fn is_of(death: TableRef<'_>, queue: &str, reason: &str) -> bool {
+    let text = |name| death.get(name).and_then(Value::as_str);
+    text("queue") == Some(queue) && text("reason") == Some(reason)
+}
+
+/// The routing keys of a message that has no other in its queue's rules: its own, and those of its CC and BCC headers.
 #[must_use]
-pub fn is_cycle(properties: Properties<'_>, known_deaths: bool, reason: Reason, target: &str) -> bool {
-    if !known_deaths || reason == Reason::Rejected {
+pub fn routing_keys(message: &Message) -> Vec<&str> {
+    let headers = Properties::assume_valid(message.raw_properties()).headers();
+    let mut keys = vec![message.routing_key()];
+    if message.marks().own_key_only {
+        return keys;
+    }
+    for name in ["CC", "BCC"] {
+        if let Some(Value::Array(more)) = headers.and_then(|headers| headers.get(name)) {
+            keys.extend(more.iter().filter_map(Value::as_str).filter(|key| key.len() <= 255));
+        }
+    }
+    keys
+}
+
+/// Whether a message that dies for this reason would go round for ever if it came to `queue`: it died there before, and
+/// since then no consumer has rejected it. As in RabbitMQ a rejected one always goes on.
+#[must_use]
+pub fn is_cycle(message: &Message, reason: Reason, queue: &str) -> bool {
+    if reason == Reason::Rejected {
         return false;
     }
-    let headers = properties.headers().unwrap_or(TableRef::EMPTY);
-    let mut entries = 0;
-    for entry in history_of(headers) {
-        if text(entry, "reason") == Some(Reason::Rejected.name().as_bytes()) {
+    for death in deaths(message) {
+        let text = |name| death.get(name).and_then(Value::as_str);
+        if text("reason") == Some(Reason::Rejected.name()) {
             return false;
         }
-        if text(entry, "queue") == Some(target.as_bytes()) {
+        if text("queue") == Some(queue) {
             return true;
         }
-        entries += 1;
     }
-    entries >= MAX_ENTRIES
+    false
 }
 
-fn is_ours(key: &str) -> bool {
-    key == X_DEATH || FIRST.contains(&key) || LAST.contains(&key)
-}
-
-/// The deaths that headers tell of, the newest first. What is no table is passed over.
-fn history_of(headers: TableRef<'_>) -> impl Iterator<Item = TableRef<'_>> {
-    let entries = match headers.get(X_DEATH) {
-        Some(Value::Array(entries)) => entries,
-        _ => ArrayRef::EMPTY,
-    };
-    let tables = entries.iter().filter_map(|entry| match entry {
-        Value::Table(entry) => Some(entry),
-        _ => None,
-    });
-    tables.take(MAX_ENTRIES)
-}
-
-fn text<'a>(entry: TableRef<'a>, key: &str) -> Option<&'a [u8]> {
-    match entry.get(key) {
-        Some(Value::LongStr(text)) => Some(text),
-        _ => None,
+/// The properties of a message after a death: with what RabbitMQ 4 writes in its headers, and without the lifetime that
+/// it had in its last queue.
+///
+/// Headers are in the order of their names then. What a client had put in their place is not there any more.
+#[must_use]
+pub fn properties_after(message: &Message, death: Death<'_>) -> Vec<u8> {
+    let properties = Properties::assume_valid(message.raw_properties());
+    let all = properties.headers().unwrap_or(TableRef::EMPTY);
+    let known = told(message);
+    let last = [message.exchange(), death.queue, death.reason.name()];
+    let is_ours = |name: &str| name == DEATHS || FIRST.contains(&name) || LAST.contains(&name);
+    let list = deaths_after(message, properties, death);
+    let mut headers: Vec<(&str, Value<'_>)> = all.iter().filter(|(name, _)| !is_ours(name)).collect();
+    headers.push((DEATHS, Value::Array(list.as_ref())));
+    for (name, value) in FIRST.into_iter().zip(last) {
+        headers.push((name, known.get(name).unwrap_or(Value::LongStr(value.as_bytes()))));
     }
-}
-
-/// The further routing keys that a header asks for; what could not be one is passed over.
-fn keys_in<'a>(headers: TableRef<'a>, name: &str) -> impl Iterator<Item = &'a str> {
-    let keys = match headers.get(name) {
-        Some(Value::Array(keys)) => keys,
-        _ => ArrayRef::EMPTY,
-    };
-    keys.iter().filter_map(Value::as_str).filter(|key| key.len() <= usize::from(u8::MAX))
-}
-
-/// The history with this death at its front: counted where the pair of queue and reason is known, otherwise new.
-fn history_after(message: &Dying<'_>, headers: TableRef<'_>, death: &Death<'_>) -> Array {
-    let known: Vec<TableRef<'_>> =
-        if message.known_deaths { history_of(headers).collect() } else { Vec::new() };
-    let is_this = |entry: &TableRef<'_>| {
-        text(*entry, "queue") == Some(death.queue.as_bytes())
-            && text(*entry, "reason") == Some(death.reason.name().as_bytes())
-    };
-    let at = known.iter().position(is_this);
-    let newest = match at {
-        Some(at) => counted(known[at]),
-        None => {
-            let len: usize = known.iter().map(|entry| entry.as_bytes().len()).sum();
-            new_entry(message, headers, death, if len < MAX_HISTORY_LEN { MAX_KEYS_LEN } else { 0 })
-        }
-    };
-    let mut history = ArrayBuilder::new();
-    history.table(newest.as_ref());
-    let others = known.iter().enumerate().filter(|(i, _)| Some(*i) != at);
-    for (_, entry) in others.take(MAX_ENTRIES - 1) {
-        history.table(*entry);
-    }
-    history.finish()
-}
-
-/// The entry, with its count one higher and nothing else changed.
-fn counted(entry: TableRef<'_>) -> Table {
+    headers.extend(LAST.into_iter().zip(last.map(|value| Value::LongStr(value.as_bytes()))));
+    // Stable: of two with one name the first still counts.
+    headers.sort_by_key(|(name, _)| *name);
     let mut table = TableBuilder::new();
-    for (key, value) in entry.iter() {
-        let count = if key == "count" { value.as_int() } else { None };
-        match count {
-            Some(count) => table.int64(key, count.saturating_add(1)),
-            None => table.value(key, value),
-        };
+    for (name, value) in headers {
+        table.value(name, value);
     }
-    table.finish()
+    let mut builder = PropertiesBuilder::from_properties(properties);
+    builder.set_headers(Some(&table.finish())).clear_expiration();
+    builder.finish()
 }
 
-fn new_entry(message: &Dying<'_>, headers: TableRef<'_>, death: &Death<'_>, room: usize) -> Table {
-    let mut keys = ArrayBuilder::new();
-    keys.long_str(message.routing_key);
-    let mut len = 0;
-    for key in keys_in(headers, "CC") {
-        len += key.len() + 5;
-        if len > room {
-            break;
+/// The list of deaths with one more: a pair of queue and reason that is in it is counted, and comes first.
+fn deaths_after(message: &Message, properties: Properties<'_>, death: Death<'_>) -> Array {
+    let Death { queue, reason, unix_ms } = death;
+    let before = deaths(message).find(|before| is_of(*before, queue, reason.name()));
+    let mut first = TableBuilder::new();
+    if let Some(before) = before {
+        for (name, value) in before.iter() {
+            match (name, value) {
+                ("count", Value::I64(count)) => first.int64("count", count.saturating_add(1)),
+                _ => first.value(name, value),
+            };
         }
-        keys.long_str(key);
+    } else {
+        if let Some(expiration) = properties.expiration() {
+            first.long_str("original-expiration", expiration);
+        }
+        let mut keys = ArrayBuilder::new();
+        let mut seen = vec![message.routing_key()];
+        let cc = properties.headers().filter(|_| !message.marks().own_key_only);
+        if let Some(Value::Array(cc)) = cc.and_then(|headers| headers.get("CC")) {
+            seen.extend(cc.iter().filter_map(Value::as_str));
+        }
+        seen.into_iter().for_each(|key| {
+            keys.value(Value::LongStr(key.as_bytes()));
+        });
+        first.int64("count", 1).long_str("reason", reason.name()).long_str("queue", queue);
+        first.timestamp("time", unix_ms / 1000).long_str("exchange", message.exchange());
+        first.array("routing-keys", keys.finish().as_ref());
     }
-    let mut table = TableBuilder::new();
-    if let Some(expiration) = message.properties.expiration() {
-        table.long_str("original-expiration", expiration);
+    let mut list = ArrayBuilder::new();
+    list.value(Value::Table(first.finish().as_ref()));
+    for other in deaths(message).filter(|other| !is_of(*other, queue, reason.name())) {
+        list.value(Value::Table(other));
     }
-    table
-        .int64("count", 1)
-        .long_str("reason", death.reason.name())
-        .long_str("queue", death.queue)
-        .timestamp("time", death.unix_ms / 1000)
-        .long_str("exchange", message.exchange)
-        .array("routing-keys", keys.finish().as_ref())
-        .finish()
+    list.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,8 @@ id!(
     QueueId(u64)
 );
 id!(
-    /// A message's place in its queue, dense from 0 and its address there for life.
+    /// A message's place in its queue, and its address there for life. The highest eight bits are its lane, by which
+    /// higher priorities come first; within a lane positions are dense.
     Position(u64)
 );
 id!(
@@ -52,7 +53,22 @@ impl Lsn {
     pub const ZERO: Self = Self(0);
 }
 
+/// Bits of a position below its lane.
+const LANE_SHIFT: u32 = 56;
+
 impl Position {
+    /// The first position of a lane.
+    #[must_use]
+    pub const fn first_of(lane: u8) -> Self {
+        Self((lane as u64) << LANE_SHIFT)
+    }
+
+    /// The lane it belongs to.
+    #[must_use]
+    pub const fn lane(self) -> u8 {
+        (self.0 >> LANE_SHIFT) as u8
+    }
+
     /// The position after this one.
     #[must_use]
     pub const fn next(self) -> Self {

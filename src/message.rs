@@ -3,19 +3,22 @@
 //! What a delivery sends after its own prefix lies ready in one piece: exchange and routing key as they end the
 //! basic.deliver arguments, the frame end, the header frame and, for small bodies, the body frame. Encoding a
 //! delivery is one copy and two patched channel numbers. Larger bodies are separate and shared by reference.
+//!
+//! Behind it, and stored with it, stands a stamp: when the message was published and what the broker did to it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use triomphe::ThinArc;
 
 use crate::output::{COPY_LIMIT, Output};
 use crate::protocol::content::{self, ContentHeader};
+use crate::protocol::field::{TableBuilder, TableRef};
 use crate::protocol::frame::{
     FRAME_END, FRAME_HEADER, FRAME_OVERHEAD, FrameKind, Next, begin_frame, end_frame, next_frame,
 };
-use crate::protocol::properties::Properties;
+use crate::protocol::properties::{FLAG_EXPIRATION, Properties, PropertiesBuilder};
 use crate::protocol::reply::MethodId;
 
 /// Content class, weight and body size before the property flags in a header payload.
@@ -23,6 +26,38 @@ const HEADER_FIXED: usize = 12;
 
 /// Bytes that storage puts before a message: two lengths and a checksum.
 pub const ITEM_HEADER: usize = 12;
+
+/// The header that tells a consumer how often a message came back.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+
+/// Bytes of the stamp behind a message's frames.
+const STAMP: usize = 8;
+
+/// What the broker has noted about a message beside its time, in the low bits of the stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The broker has dead-lettered it: what its `x-death` header says is the broker's own word.
+    pub has_died: bool,
+    /// It has a BCC header that is not to be seen by consumers.
+    pub hides_bcc: bool,
+    /// It was dead-lettered with a key of the queue's rules: its CC and BCC headers lead nowhere any more.
+    pub own_key_only: bool,
+}
+
+const HAS_DIED: u64 = 1;
+const HIDES_BCC: u64 = 2;
+const OWN_KEY_ONLY: u64 = 4;
+/// Bits of the marks; the time in milliseconds since 1970 is above them.
+const MARK_BITS: u32 = 3;
+
+impl Marks {
+    fn stamp(self, unix_ms: u64) -> [u8; STAMP] {
+        let has_died = if self.has_died { HAS_DIED } else { 0 };
+        let hides_bcc = if self.hides_bcc { HIDES_BCC } else { 0 };
+        let own_key_only = if self.own_key_only { OWN_KEY_ONLY } else { 0 };
+        (unix_ms << MARK_BITS | has_died | hides_bcc | own_key_only).to_le_bytes()
+    }
+}
 
 /// Stands in a message's frames until a delivery puts its channel there. Zero would not be a content frame's.
 const ANY_CHANNEL: u16 = 1;
@@ -34,12 +69,16 @@ struct Meta {
     routing_key_at: u16,
     /// Offset of the header frame; the octet before it ends the method frame.
     header_at: u16,
-    /// Offset of the body frame; the slice's length if there is none.
+    /// Offset of the body frame; that of the stamp if there is none.
     body_at: u32,
     persistent: bool,
-    priority: u8,
-    /// Of everything stored, computed before any lock; zero if the message is not to be kept.
-    checksum: u32,
+    /// It has a lifetime of its own.
+    has_lifetime: bool,
+    /// See [`Marks`].
+    hides_bcc: bool,
+    priority: Option<u8>,
+    /// Of everything stored, computed before any lock; zero if the message is not persistent and nobody asked yet.
+    checksum: AtomicU32,
     /// The body address of the message in the journal, once it has one.
     stored_at: AtomicU64,
     /// The body, if it is larger than [`COPY_LIMIT`].
@@ -56,6 +95,8 @@ pub enum Body<'a> {
     Borrowed(&'a [u8]),
     /// Kept as it is if longer than [`COPY_LIMIT`].
     Owned(Vec<u8>),
+    /// Another message's, kept as it is if longer than [`COPY_LIMIT`].
+    Shared(Bytes),
 }
 
 impl Body<'_> {
@@ -63,6 +104,7 @@ impl Body<'_> {
         match self {
             Self::Borrowed(body) => body,
             Self::Owned(body) => body,
+            Self::Shared(body) => body,
         }
     }
 
@@ -70,6 +112,7 @@ impl Body<'_> {
         match self {
             Self::Borrowed(body) => Bytes::copy_from_slice(body),
             Self::Owned(body) => Bytes::from(body),
+            Self::Shared(body) => body,
         }
     }
 }
@@ -78,16 +121,35 @@ impl Body<'_> {
 #[derive(Debug, Default)]
 pub struct MessageBuilder {
     scratch: Vec<u8>,
+    unix_ms: u64,
 }
 
 impl MessageBuilder {
+    /// Says when messages are published from now on, in milliseconds since 1970.
+    pub fn set_time(&mut self, unix_ms: u64) {
+        self.unix_ms = unix_ms;
+    }
+
     /// Builds a message from names of at most 255 bytes and properties that were parsed.
+    #[inline]
     pub fn build(
         &mut self,
         exchange: &str,
         routing_key: &str,
         properties: Properties<'_>,
         body: Body<'_>,
+    ) -> Message {
+        self.build_marked(exchange, routing_key, properties, body, Marks::default())
+    }
+
+    /// As [`build`](Self::build), for a message that the broker has something to note about.
+    pub fn build_marked(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        properties: Properties<'_>,
+        body: Body<'_>,
+        marks: Marks,
     ) -> Message {
         let out = &mut self.scratch;
         out.clear();
@@ -109,17 +171,20 @@ impl MessageBuilder {
             }
             None
         };
+        out.extend_from_slice(&marks.stamp(self.unix_ms));
         let persistent = properties.delivery_mode() == Some(2);
         let meta = Meta {
             body_len: body_len as u64,
-            checksum: if persistent { checksum(out, large.as_deref()) } else { 0 },
+            checksum: AtomicU32::new(if persistent { checksum(out, large.as_deref()) } else { 0 }),
             stored_at: AtomicU64::new(0),
             // Two names of at most 255 bytes and their lengths fit; a header frame fits the frame limit.
             routing_key_at: u16::try_from(routing_key_at).unwrap_or(u16::MAX),
             header_at: u16::try_from(header_at).unwrap_or(u16::MAX),
             body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
             persistent,
-            priority: properties.priority().unwrap_or(0),
+            has_lifetime: properties.flags() & FLAG_EXPIRATION != 0,
+            hides_bcc: marks.hides_bcc,
+            priority: properties.priority(),
             large,
         };
         Message(ThinArc::from_header_and_slice(meta, out))
@@ -144,26 +209,115 @@ impl Message {
         &self.0.header.header
     }
 
+    /// What is sent of the contiguous part.
     fn bytes(&self) -> &[u8] {
-        &self.0.slice
+        let slice = &self.0.slice;
+        &slice[..slice.len() - STAMP]
     }
 
     /// What is stored of it: the contiguous part, and the body if that is apart.
     #[must_use]
     pub fn stored(&self) -> (&[u8], Option<&Bytes>) {
-        (self.bytes(), self.meta().large.as_ref())
+        (&self.0.slice, self.meta().large.as_ref())
     }
 
     /// How many bytes it takes where it is stored, the header of its item included.
     #[must_use]
     pub fn stored_len(&self) -> u64 {
-        (ITEM_HEADER + self.wire_size()) as u64
+        (ITEM_HEADER + self.wire_size() + STAMP) as u64
+    }
+
+    fn stamp(&self) -> u64 {
+        self.0.slice.last_chunk().copied().map_or(0, u64::from_le_bytes)
+    }
+
+    /// When it was published, or dead-lettered, in milliseconds since 1970.
+    #[must_use]
+    pub fn published_at(&self) -> u64 {
+        self.stamp() >> MARK_BITS
+    }
+
+    /// What the broker has noted about it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        let stamp = self.stamp();
+        Marks {
+            has_died: stamp & HAS_DIED != 0,
+            hides_bcc: stamp & HIDES_BCC != 0,
+            own_key_only: stamp & OWN_KEY_ONLY != 0,
+        }
+    }
+
+    /// Whether it has a lifetime of its own.
+    #[inline]
+    #[must_use]
+    pub fn has_lifetime(&self) -> bool {
+        self.meta().has_lifetime
+    }
+
+    /// How long it may wait in a queue by its own `expiration`, in milliseconds.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<u64> {
+        if !self.has_lifetime() {
+            return None;
+        }
+        let properties = Properties::assume_valid(self.raw_properties());
+        let text = std::str::from_utf8(properties.expiration()?).ok()?;
+        text.parse().ok()
+    }
+
+    /// The message as consumers see it after `count` deliveries that came back: with that as `x-delivery-count`, and
+    /// without what is not to be seen. `None` if that is the message itself.
+    #[inline]
+    #[must_use]
+    pub fn as_seen(&self, count: u32) -> Option<Self> {
+        let hides_bcc = self.meta().hides_bcc;
+        if count == 0 && !hides_bcc {
+            return None;
+        }
+        Some(self.seen(count, hides_bcc))
+    }
+
+    #[cold]
+    fn seen(&self, count: u32, hides_bcc: bool) -> Self {
+        let properties = Properties::assume_valid(self.raw_properties());
+        let mut table = TableBuilder::new();
+        for (key, value) in properties.headers().unwrap_or(TableRef::EMPTY).iter() {
+            if !(hides_bcc && key == "BCC" || count > 0 && key == DELIVERY_COUNT) {
+                table.value(key, value);
+            }
+        }
+        if count > 0 {
+            table.int64(DELIVERY_COUNT, i64::from(count));
+        }
+        let mut builder = PropertiesBuilder::from_properties(properties);
+        builder.set_headers(Some(&table.finish()));
+        let raw = builder.finish();
+        let properties = Properties::assume_valid(&raw);
+        let mut builder = MessageBuilder { unix_ms: self.published_at(), ..MessageBuilder::default() };
+        builder.build(self.exchange(), self.routing_key(), properties, self.body_to_share())
+    }
+
+    /// The body for another message, which shares it if it is large.
+    #[must_use]
+    pub fn body_to_share(&self) -> Body<'_> {
+        match &self.meta().large {
+            Some(large) => Body::Shared(large.clone()),
+            None => Body::Borrowed(self.body()),
+        }
     }
 
     /// The checksum of what is stored.
     #[must_use]
     pub fn checksum(&self) -> u32 {
-        self.meta().checksum
+        let known = self.meta().checksum.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let (contiguous, large) = self.stored();
+        let checksum = checksum(contiguous, large.map(|large| &large[..]));
+        self.meta().checksum.store(checksum, Ordering::Relaxed);
+        checksum
     }
 
     /// The body address of the message in the journal; zero before it has one. A message in several queues is stored
@@ -191,11 +345,12 @@ impl Message {
         let body_at = header_at + header.wire_len();
         // The checksum is over both parts together, so it does not say where one ends.
         let body_frame = if large.is_none() && content.body_size > 0 {
-            content.body_size.checked_add(FRAME_OVERHEAD as u64)?
+            // Far from the end of the numbers, or not all there.
+            content.body_size.checked_add(FRAME_OVERHEAD as u64).filter(|len| *len < 1 << 40)?
         } else {
             0
         };
-        let is_whole = contiguous.len() as u64 == (body_at as u64).checked_add(body_frame)?
+        let is_whole = contiguous.len() as u64 == (body_at + STAMP) as u64 + body_frame
             && large
                 .as_ref()
                 .is_none_or(|large| !large.is_empty() && large.len() as u64 == content.body_size);
@@ -208,8 +363,10 @@ impl Message {
             header_at: u16::try_from(header_at).ok()?,
             body_at: u32::try_from(body_at).ok()?,
             persistent: content.properties.delivery_mode() == Some(2),
-            priority: content.properties.priority().unwrap_or(0),
-            checksum: expected_checksum,
+            has_lifetime: content.properties.flags() & FLAG_EXPIRATION != 0,
+            hides_bcc: u64::from_le_bytes(*contiguous.last_chunk()?) & HIDES_BCC != 0,
+            priority: content.properties.priority(),
+            checksum: AtomicU32::new(expected_checksum),
             stored_at: AtomicU64::new(0),
             large,
         };
@@ -266,9 +423,10 @@ impl Message {
         self.meta().persistent
     }
 
-    /// The priority property; 0 if absent.
+    /// The priority property.
+    #[inline]
     #[must_use]
-    pub fn priority(&self) -> u8 {
+    pub fn priority(&self) -> Option<u8> {
         self.meta().priority
     }
 
@@ -366,7 +524,6 @@ mod tests {
     use super::*;
     use crate::output::MAX_SLICES;
     use crate::protocol::method::{basic, write_method};
-    use crate::protocol::properties::PropertiesBuilder;
 
     fn message(exchange: &str, routing_key: &str, raw: &[u8], body: &[u8]) -> Message {
         let properties = Properties::parse(raw).unwrap();
@@ -399,12 +556,12 @@ mod tests {
             assert_eq!((message.exchange(), message.routing_key()), ("orders", "eu.created"));
             assert_eq!(message.raw_properties(), raw);
             assert_eq!((message.body(), message.body_len()), (&body[..], size as u64));
-            assert_eq!((message.is_persistent(), message.priority()), (true, 7));
+            assert_eq!((message.is_persistent(), message.priority()), (true, Some(7)));
             assert!(message.wire_size() > size);
         }
         let plain = message("", "", &[0, 0], b"");
         assert_eq!((plain.exchange(), plain.routing_key(), plain.names_len()), ("", "", 2));
-        assert_eq!((plain.is_persistent(), plain.priority()), (false, 0));
+        assert_eq!((plain.is_persistent(), plain.priority()), (false, None));
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! Time as a value. Nothing below `server` reads a clock; whoever calls passes the [`Now`] it read once per batch.
+//! Time as a value. Nothing below `server` reads a clock; whoever calls passes the [`Now`] it read once per batch, or
+//! gave a [`Clock`] before.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A moment on the broker's monotonic clock, in milliseconds since the process began to count.
@@ -31,8 +34,46 @@ impl Moment {
 pub struct Now {
     /// For intervals and deadlines: never goes back.
     pub moment: Moment,
-    /// Milliseconds since 1970, for what people and other programs read. May jump.
+    /// Milliseconds since 1970, for what people and other programs read, and for what outlives the process. Runs with
+    /// the monotonic clock from what the system's said at the start.
     pub unix_ms: u64,
+}
+
+/// Where the broker reads the time that no batch brings along: what waits in queues has deadlines.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// Reads it, in milliseconds since 1970.
+    Read(fn() -> u64),
+    /// A made-up time that somebody sets.
+    Set(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// Milliseconds since 1970.
+    #[inline]
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        match self {
+            Self::Read(read) => read(),
+            Self::Set(time) => time.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl PartialEq for Clock {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Read(_), Self::Read(_)) => true,
+            (Self::Set(a), Self::Set(b)) => a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed),
+            _ => false,
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::Set(Arc::new(AtomicU64::new(Now::at(0).unix_ms)))
+    }
 }
 
 impl Now {

@@ -16,15 +16,15 @@ use std::path::Path;
 use code::{Named, functions, paths, without_tests, without_text};
 
 /// The modules of the crate with their layer and, within it, their step. A module uses only modules of a lower layer,
-/// or of the same layer and a lower step: in layer 0 `protocol` < `output`, `deaths` < `message`, and the program uses `cli`.
+/// or of the same layer and a lower step: in layer 0 `protocol` < `output` < `message`, and the program uses `cli`.
 const LAYERS: &[(&str, (u8, u8))] = &[
     ("ids", (0, 0)),
     ("lock", (0, 0)),
     ("protocol", (0, 0)),
     ("time", (0, 0)),
-    ("deaths", (0, 1)),
     ("output", (0, 1)),
     ("message", (0, 2)),
+    ("deaths", (0, 3)),
     ("channel", (1, 0)),
     ("queue", (1, 0)),
     ("routing", (1, 0)),

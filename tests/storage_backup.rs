@@ -121,7 +121,7 @@ impl Queue {
         };
         let ids: Vec<u64> = made.iter().map(|(id, _)| *id).collect();
         self.ledger.lock().expect("a lock").sent.extend(&ids);
-        let lsn = cell.publish(made.into_iter().map(|(_, message)| message)).expect("a queue");
+        let lsn = cell.publish(made.into_iter().map(|(_, message)| message)).expect("a queue").safe;
         assert!(broker.journal.wait_durable(lsn));
         self.ledger.lock().expect("a lock").confirmed.extend(&ids);
         ids.len()

@@ -42,7 +42,7 @@ fn data() -> (TempDir, PathBuf) {
         let raw = PropertiesBuilder::new().set_delivery_mode(2).set_timestamp(number).finish();
         let properties = Properties::parse(&raw).expect("properties");
         let message = MessageBuilder::default().build("", "orders", properties, Body::Owned(vec![b'x'; 500]));
-        let lsn = cell.publish(std::iter::once(message)).expect("a queue");
+        let lsn = cell.publish(std::iter::once(message)).expect("a queue").safe;
         assert!(broker.journal.wait_durable(lsn));
     }
     broker.journal.close();

@@ -3,6 +3,7 @@
 //! Every durable change passes through here and into the journal. Locks are taken in the order of
 //! [`Rank`](crate::lock::Rank); nothing here waits or knows a socket.
 
+pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
@@ -21,7 +22,10 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
 
+use crate::broker::agenda::Agenda;
 use crate::broker::alarms::Alarms;
 use crate::broker::names::Names;
 use crate::broker::options::BrokerOptions;
@@ -103,7 +107,8 @@ impl Broker {
         let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
         let vhost = |name: String| {
             let definitions = image.take(&name);
-            (name.clone(), VHost::restored(name, bodies.clone(), last_queue.clone(), definitions))
+            let agenda = Arc::new(Agenda::new(options.clock.clone()));
+            (name.clone(), VHost::restored(name, bodies.clone(), agenda, last_queue.clone(), definitions))
         };
         let vhosts = names.into_iter().map(vhost).collect();
         let broker = Arc::new(Self {
@@ -153,6 +158,17 @@ impl Broker {
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         Ok(vhost.clone())
+    }
+
+    /// Names the task that calls [`look_at_due`](Self::look_at_due).
+    pub fn register_agendas(&self, waker: &Waker) {
+        self.vhosts.values().for_each(|vhost| vhost.register_agenda(waker));
+    }
+
+    /// Does what queues want to have done by now. Returns how long nothing more is known to be done, if anything ever is;
+    /// nothing may come earlier than the task that [was named](Self::register_agendas) is woken for.
+    pub fn look_at_due(&self) -> Option<Duration> {
+        self.vhosts.values().filter_map(|vhost| vhost.look_at_due()).min().map(Duration::from_millis)
     }
 
     /// Most connections at a time, and most in their handshake, from now on; 0 is no limit.

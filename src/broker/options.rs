@@ -1,5 +1,7 @@
 //! What the broker is told at its start. Filled by `config`.
 
+use crate::time::Clock;
+
 /// Users, vhosts and broker-wide limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerOptions {
@@ -15,6 +17,8 @@ pub struct BrokerOptions {
     pub max_handshakes: u32,
     /// Vhosts that are traced.
     pub traced: Vec<String>,
+    /// Where deadlines are compared with.
+    pub clock: Clock,
 }
 
 /// What a user may do beyond others.
@@ -82,6 +86,7 @@ impl Default for BrokerOptions {
             max_connections: 0,
             max_handshakes: 512,
             traced: Vec::new(),
+            clock: Clock::default(),
         }
     }
 }

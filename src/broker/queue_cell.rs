@@ -4,17 +4,23 @@
 //! it.
 
 mod folding;
+mod letters;
 
+pub(super) use letters::Letters;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::broker::agenda::Agenda;
 use crate::broker::outlet::{Outlet, OutletLink};
+use crate::broker::queue_cell::letters::LettersState;
 use crate::ids::{ConnectionId, ConsumerId, Lsn, Position, QueueId};
 use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
-use crate::queue::rules::Rules;
+use crate::queue::rules::{Rules, Traits};
 use crate::queue::{
-    Closed, ConsumerSpec, Depth, ExclusiveUse, Get, Got, Load, Purged, Queue, Restored, Settle,
+    Closed, ConsumerSpec, Depth, Event, ExclusiveUse, Get, Got, Load, Purged, Queue, Restored, Settle,
 };
 use crate::storage::bodies::{Bodies, Outcome, Problem, Read};
 use crate::storage::journal::Append;
@@ -42,7 +48,11 @@ pub struct QueueCell {
     pub id: QueueId,
     /// What it was declared as.
     pub spec: QueueSpec,
+    traits: Traits,
     bodies: Arc<Bodies>,
+    agenda: Arc<Agenda<Self>>,
+    /// A message may be refused. Written under the lock.
+    may_refuse: AtomicBool,
     state: RankedMutex<State>,
     me: Weak<Self>,
 }
@@ -51,8 +61,9 @@ pub struct QueueCell {
 pub(super) struct State {
     pub(super) queue: Queue<OutletLink>,
     pub(super) gone: bool,
-    /// The journal says that messages below may have been delivered.
-    delivered_mark: Position,
+    letters: LettersState,
+    /// When the agenda has it looked at.
+    armed: Option<u64>,
     /// Something changed that the catalogue has to say.
     changed: bool,
     /// Connections whose basic.get found that the next message has to be read first.
@@ -62,9 +73,26 @@ pub(super) struct State {
 /// How far ahead of the deliveries a queue marks them in the journal: one record for so many messages.
 const MARK_AHEAD: u64 = 4096;
 
+impl Taken {
+    /// This and what became of others.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { safe: self.safe.max(other.safe), refused: self.refused + other.refused }
+    }
+}
+
 /// The queue was deleted meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
+
+/// What became of messages that were published to a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The journal position after which they are safe: [`Lsn::ZERO`] if none is to be kept.
+    pub safe: Lsn,
+    /// How many of them the queue has refused.
+    pub refused: u64,
+}
 
 /// Why a consumer was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +117,14 @@ pub enum GetResult {
 }
 
 impl QueueCell {
-    pub(super) fn new(id: QueueId, spec: QueueSpec, bodies: Arc<Bodies>) -> Arc<Self> {
-        Self::with_queue(id, spec, bodies, Queue::new(), Position::default())
+    pub(super) fn new(
+        id: QueueId,
+        spec: QueueSpec,
+        bodies: Arc<Bodies>,
+        agenda: Arc<Agenda<Self>>,
+    ) -> Arc<Self> {
+        let traits = Traits::of_arguments(spec.arguments.as_ref());
+        Self::with_queue(id, spec, bodies, agenda, Queue::new(traits))
     }
 
     /// A queue with the content it had before a restart.
@@ -98,39 +132,129 @@ impl QueueCell {
         id: QueueId,
         spec: QueueSpec,
         bodies: Arc<Bodies>,
-        mut content: Restored,
+        agenda: Arc<Agenda<Self>>,
+        content: Restored,
     ) -> Arc<Self> {
-        let delivered = content.delivered;
-        // Past the mark, so that a new message is not taken for one that may have been delivered.
-        content.next = content.next.max(delivered);
-        Self::with_queue(id, spec, bodies, Queue::restored(content), delivered)
+        let traits = Traits::of_arguments(spec.arguments.as_ref());
+        Self::with_queue(id, spec, bodies, agenda, Queue::restored(traits, content))
     }
 
     fn with_queue(
         id: QueueId,
         spec: QueueSpec,
         bodies: Arc<Bodies>,
-        queue: Queue<OutletLink>,
-        delivered_mark: Position,
+        agenda: Arc<Agenda<Self>>,
+        mut queue: Queue<OutletLink>,
     ) -> Arc<Self> {
-        let state = State { queue, gone: false, delivered_mark, changed: true, getters: Vec::new() };
+        queue.touch(agenda.now());
+        let state = State {
+            queue,
+            gone: false,
+            letters: LettersState::default(),
+            armed: None,
+            changed: true,
+            getters: Vec::new(),
+        };
         let state = RankedMutex::new(Rank::Queue, state);
-        Arc::new_cyclic(|me| Self { id, spec, bodies, state, me: me.clone() })
+        let may_refuse = AtomicBool::new(false);
+        let traits = Traits::of_arguments(spec.arguments.as_ref());
+        Arc::new_cyclic(|me| Self { id, spec, traits, bodies, agenda, may_refuse, state, me: me.clone() })
     }
 
-    /// Delivers from a queue that is locked, marks in the journal how far, and sees to what is in memory.
+    /// Delivers from a queue that is locked, drops what is over its time or has no room, tells the journal of it, and sees
+    /// to what is in memory.
     pub(super) fn deliver(&self, state: &mut State, wakes: &mut Vec<OutletLink>) {
+        self.deliver_at(state, wakes, u64::MAX);
+    }
+
+    /// As [`deliver`](Self::deliver), of messages that came at `latest`: those without any time to wait have it.
+    fn deliver_at(&self, state: &mut State, wakes: &mut Vec<OutletLink>, latest: u64) {
         let paging = state.queue.is_paging();
         if paging {
             state.queue.note_written(self.bodies.journal.written_address());
         }
-        state.queue.deliver(wakes);
+        let timed = state.queue.needs_time();
+        let now = if timed { self.agenda.now().min(latest) } else { 0 };
+        state.queue.deliver(now, wakes);
         self.mark_delivered(state);
         self.note_freed(state);
+        self.note_events(state);
+        if timed {
+            self.arm(state);
+        }
         if paging {
             state.queue.relieve();
-            self.load(state);
         }
+        self.load(state);
+    }
+
+    /// Tells the journal what happened in a queue that is locked beside publishes and acknowledgements. Returns the
+    /// position after it.
+    fn note_events(&self, state: &mut State) -> Lsn {
+        let mut lsn = Lsn::ZERO;
+        let events = state.queue.take_events();
+        if !events.is_empty() {
+            lsn = self.bodies.journal.append(|batch| self.record_events(state, &events, batch));
+        }
+        self.list_letters(state);
+        lsn
+    }
+
+    fn record_events(&self, state: &mut State, events: &[Event], batch: &mut Append<'_>) {
+        state.changed |= !events.is_empty();
+        for event in events {
+            match *event {
+                Event::Removed(position) => batch.removed(self.id, position),
+                Event::Dead(position, reason) => {
+                    batch.record(&Record::Dead { queue: self.id, position, reason });
+                }
+                Event::Returned(position, count) => {
+                    batch.record(&Record::Returned { queue: self.id, position, count });
+                }
+            }
+        }
+    }
+
+    /// Has a queue that is locked looked at when it wants to.
+    fn arm(&self, state: &mut State) {
+        if let Some(at) = state.queue.next_deadline()
+            && state.armed.is_none_or(|armed| at < armed)
+        {
+            state.armed = Some(at);
+            self.agenda.arm(at, &self.me);
+        }
+    }
+
+    /// Looks at the queue because its moment has come. Returns whether the queue itself is over its time, so that
+    /// [`VHost::delete_expired`](crate::broker::vhost::VHost::delete_expired) is due.
+    pub(super) fn look(&self) -> bool {
+        let mut wakes = Vec::new();
+        let expired = {
+            let mut state = self.state.lock();
+            state.armed = None;
+            if state.gone {
+                return false;
+            }
+            self.deliver(&mut state, &mut wakes);
+            state.queue.is_expired(self.agenda.now())
+        };
+        wake(wakes);
+        expired
+    }
+
+    /// The queue was used: its time by `x-expires` begins anew.
+    pub(super) fn touch(&self) {
+        let mut state = self.state.lock();
+        if state.queue.rules().expires.is_some() {
+            state.queue.touch(self.agenda.now());
+        }
+    }
+
+    /// Whether a message may be refused now, so that its publisher has to be told of each.
+    #[inline]
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
+        self.may_refuse.load(Ordering::Relaxed)
     }
 
     /// Has read what a queue that is locked needs next. Returns whether something is being read.
@@ -158,6 +282,10 @@ impl QueueCell {
             (damaged, std::mem::take(&mut state.getters))
         };
         wake(wakes);
+        // This thread is to read, not to route.
+        if self.agenda.has_letters() {
+            self.agenda.wake();
+        }
         getters.iter().for_each(|outlet| outlet.wake());
         // Otherwise they were moved or removed while they were read.
         if damaged > 0 {
@@ -169,17 +297,15 @@ impl QueueCell {
     }
 
     fn mark_delivered(&self, state: &mut State) {
-        let delivered = state.queue.delivered_through();
-        // With nothing out nothing was delivered just now: the head moves by a purge and a restart too.
-        let Depth { unacked, held, .. } = state.queue.depth();
-        if !self.spec.durable || delivered <= state.delivered_mark || unacked + held == 0 {
+        if !self.spec.durable {
             return;
         }
-        let position = Position(delivered.0 + MARK_AHEAD);
-        let record = Record::DeliveredThrough { queue: self.id, position };
-        self.bodies.journal.append(|batch| batch.record(&record));
-        state.delivered_mark = position;
-        state.changed = true;
+        let State { queue, changed, .. } = state;
+        queue.mark_delivered(MARK_AHEAD, |position| {
+            let record = Record::DeliveredThrough { queue: self.id, position };
+            self.bodies.journal.append(|batch| batch.record(&record));
+            *changed = true;
+        });
     }
 
     pub(super) fn lock_also(&self) -> RankedMutexGuard<'_, State> {
@@ -190,60 +316,85 @@ impl QueueCell {
     ///
     /// # Errors
     /// If the queue is gone; `messages` is as it was.
-    pub fn publish_all(&self, messages: &mut Vec<Message>) -> Result<Lsn, Gone> {
+    pub fn publish_all(&self, messages: &mut Vec<Message>) -> Result<Taken, Gone> {
         self.publish_with(|| messages.drain(..))
     }
 
-    /// Appends `messages` in order and delivers what consumers take. Returns the position after which they are safe:
-    /// [`Lsn::ZERO`] if none is to be kept.
+    /// Appends `messages` in order and delivers what consumers take.
     ///
     /// # Errors
     /// If the queue is gone.
-    pub fn publish(&self, messages: impl Iterator<Item = Message>) -> Result<Lsn, Gone> {
+    pub fn publish(&self, messages: impl Iterator<Item = Message>) -> Result<Taken, Gone> {
         self.publish_with(|| messages)
     }
 
-    fn publish_with<I>(&self, messages: impl FnOnce() -> I) -> Result<Lsn, Gone>
+    fn publish_with<I>(&self, messages: impl FnOnce() -> I) -> Result<Taken, Gone>
     where
         I: Iterator<Item = Message>,
     {
         let mut wakes = Vec::new();
-        let lsn = {
+        let taken = {
             let mut state = self.state.lock();
             if state.gone {
                 return Err(Gone);
             }
-            let lsn = self.enqueue(&mut state, messages());
-            self.deliver(&mut state, &mut wakes);
-            lsn
+            let mut came = 0;
+            let messages = messages().inspect(|message| came = message.published_at());
+            let taken = self.enqueue(&mut state, messages, &mut wakes);
+            self.deliver_at(&mut state, &mut wakes, came);
+            taken
         };
         wake(wakes);
-        Ok(lsn)
+        Ok(taken)
     }
 
-    fn enqueue(&self, state: &mut State, messages: impl Iterator<Item = Message>) -> Lsn {
-        if !self.spec.durable {
+    fn enqueue(
+        &self,
+        state: &mut State,
+        messages: impl Iterator<Item = Message>,
+        wakes: &mut Vec<OutletLink>,
+    ) -> Taken {
+        let refuses = state.queue.rules().refuses();
+        if !self.spec.durable && !refuses {
             for message in messages {
                 state.queue.publish(message, false);
             }
-            return Lsn::ZERO;
+            return Taken::default();
         }
-        let mut kept = false;
+        let (mut kept, mut refused) = (false, 0);
         let end = self.bodies.journal.append(|batch| {
             for message in messages {
-                kept |= self.enqueue_one(state, message, batch);
+                if refuses && self.refuse(state, &message, wakes) {
+                    refused += 1;
+                } else {
+                    kept |= self.enqueue_one(state, message, batch);
+                }
             }
         });
-        if kept { end } else { Lsn::ZERO }
+        Taken { safe: if kept { end } else { Lsn::ZERO }, refused }
+    }
+
+    /// Whether a queue that is locked has no room for a message.
+    fn refuse(&self, state: &mut State, message: &Message, wakes: &mut Vec<OutletLink>) -> bool {
+        if !state.queue.refuses(message.body_len()) {
+            return false;
+        }
+        // What came before it in the same batch may be with consumers first.
+        state.queue.deliver(message.published_at(), wakes);
+        let refused = state.queue.refuses(message.body_len());
+        if refused {
+            state.letters.refuse(state.queue.rules(), message);
+        }
+        refused
     }
 
     /// Appends a message to a queue that is locked and not gone. Returns whether it has a record.
     pub(super) fn enqueue_one(&self, state: &mut State, message: Message, batch: &mut Append<'_>) -> bool {
-        let kept = self.spec.durable && message.is_persistent();
+        let kept = self.spec.durable && (message.is_persistent() || state.queue.keeps_all());
         let message = if kept { batch.own(message) } else { message };
         if kept {
             state.changed = true;
-            let position = state.queue.next_position();
+            let position = state.queue.next_position(&message);
             batch.record(&Record::Enqueued { queue: self.id, position, message: &message });
         }
         state.queue.publish(message, kept);
@@ -318,6 +469,8 @@ impl QueueCell {
                 batch.removed(self.id, position);
             }
         });
+        let events = queue.take_events();
+        self.record_events(state, &events, batch);
     }
 
     /// Takes the next ready message. `outlet` is woken when it is to be asked for again.
@@ -326,10 +479,15 @@ impl QueueCell {
         if state.gone {
             return GetResult::Gone;
         }
-        let mut got = state.queue.get(no_ack);
+        let now = self.agenda.now();
+        let mut got = state.queue.get(no_ack, now);
         if matches!(got, Get::Absent) && !self.load(&mut state) {
             // What was to be read is nowhere, and not in the queue any more.
-            got = state.queue.get(no_ack);
+            got = state.queue.get(no_ack, now);
+        }
+        self.note_events(&mut state);
+        if state.queue.needs_time() {
+            self.arm(&mut state);
         }
         match got {
             Get::Got(got) => {
@@ -360,6 +518,7 @@ impl QueueCell {
 
     /// What holds for the queue from now on: its arguments together with the policies that match it.
     pub fn set_rules(&self, rules: Rules) {
+        self.may_refuse.store(rules.refuses(), Ordering::Relaxed);
         self.change(|queue| queue.set_rules(rules));
     }
 
@@ -367,6 +526,12 @@ impl QueueCell {
     #[must_use]
     pub fn consumer_timeout(&self) -> Option<u64> {
         self.state.lock().queue.rules().consumer_timeout
+    }
+
+    /// What a queue does by its arguments alone.
+    #[must_use]
+    pub fn traits(&self) -> Traits {
+        self.traits
     }
 
     /// Starts or stops deliveries to a consumer.
@@ -377,6 +542,11 @@ impl QueueCell {
     /// A consumer's outlet has room again.
     pub fn resume(&self, consumer: ConsumerId) {
         self.change(|queue| queue.resume(consumer));
+    }
+
+    /// Delivers what can be, after a change that did not.
+    pub fn go_on(&self) {
+        self.change(|_| {});
     }
 
     fn change(&self, change: impl FnOnce(&mut Queue<OutletLink>)) {
@@ -395,6 +565,10 @@ impl QueueCell {
     pub fn cancel(&self, consumer: ConsumerId) -> bool {
         let mut state = self.state.lock();
         state.queue.cancel(consumer);
+        if state.queue.rules().expires.is_some() {
+            state.queue.touch(self.agenda.now());
+            self.arm(&mut state);
+        }
         self.spec.auto_delete && state.queue.was_abandoned() && !state.gone
     }
 

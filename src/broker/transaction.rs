@@ -10,6 +10,10 @@ use crate::message::Message;
 use crate::queue::Settle;
 use crate::storage::journal::Journal;
 
+/// A queue had no room for all that a transaction wanted to put into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
 /// What a transaction does, by queue.
 #[derive(Debug, Default)]
 pub struct Commit {
@@ -50,12 +54,19 @@ impl Commit {
 
     /// Applies everything, publishes before settlements, and returns the journal position after which it is safe.
     /// What concerns a queue that was deleted meanwhile is as gone as the queue.
-    pub fn apply(self, journal: &Journal) -> Lsn {
+    ///
+    /// # Errors
+    /// If a queue has no room for a message and refuses it: then nothing is applied.
+    pub fn apply(self, journal: &Journal) -> Result<Lsn, Refused> {
         let mut wakes = Vec::new();
         let work: Vec<QueueWork> = self.queues.into_values().collect();
         let lsn = {
             // Rising ids: the order in which everyone who holds several queues takes them.
             let mut states: Vec<_> = work.iter().map(|work| work.cell.lock_also()).collect();
+            let refuses = |(work, state): (&QueueWork, &_)| work.cell.refuses_all(state, &work.messages);
+            if work.iter().zip(states.iter().map(|state| &**state)).any(refuses) {
+                return Err(Refused);
+            }
             let lsn = journal.append(|batch| {
                 for (work, state) in work.iter().zip(&mut states).filter(|(_, state)| !state.gone) {
                     for message in &work.messages {
@@ -72,6 +83,6 @@ impl Commit {
             lsn
         };
         wake(wakes);
-        lsn
+        Ok(lsn)
     }
 }

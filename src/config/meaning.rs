@@ -4,9 +4,11 @@ use super::options::Options;
 use super::setting::{Name, Watermark};
 use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
+use crate::time::Clock;
 
 impl Loaded {
     /// What is meant by the options.
@@ -80,6 +82,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
         max_connections: options.limits.connections.0,
         max_handshakes: options.limits.handshakes.0,
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
+        clock: Clock::Read(unix_ms),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::server::options::FreeLimit;
 use crate::session::limits::Stamp;
+use crate::time::Clock;
 
 pub(super) const MACHINE: fn() -> Machine =
     || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000) };
@@ -70,7 +71,11 @@ fn defaults_are_those_of_the_layers() {
         ..ServerOptions::default()
     };
     assert_eq!(config.server, server);
-    let broker = BrokerOptions { cluster_name: "hare".to_owned(), ..BrokerOptions::default() };
+    let broker = BrokerOptions {
+        cluster_name: "hare".to_owned(),
+        clock: Clock::Read(|| 0),
+        ..BrokerOptions::default()
+    };
     assert_eq!(config.broker, broker);
     assert_eq!(config.log, LogOptions { level: LevelFilter::INFO, format: LogFormat::Text, file: None });
     assert_eq!(config.data_dir, Path::new("./data"));

@@ -102,19 +102,7 @@ const KNOWN: &[Known] = &[
 ];
 
 /// Arguments whose rules are checked but whose effect is not there yet.
-const WITHOUT_EFFECT: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
-    DEAD_LETTER_EXCHANGE,
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-consumer-timeout",
-    "x-delivery-limit",
-    "x-delayed-retry-type",
-];
+const WITHOUT_EFFECT: &[&str] = &["x-consumer-timeout", "x-delayed-retry-type"];
 
 /// Where a declaration is checked, for its error texts.
 #[derive(Clone, Copy, Debug)]

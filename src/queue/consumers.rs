@@ -2,9 +2,15 @@
 //!
 //! Only consumers that can take a message now stand in a ring, so a queue with ten thousand saturated consumers
 //! finds the one with room at once. Higher priorities go first; within one, the least recently served.
+//!
+//! With a single active consumer only that one may stand there. The others wait for it to leave: then the one with the
+//! highest priority takes over, and among equals the oldest. In a quorum queue a consumer with a higher priority takes
+//! over as soon as what the active one has is settled, as in RabbitMQ since 4.0.
 
 use std::collections::VecDeque;
 
+use super::arguments::QueueKind;
+use super::rules::Traits;
 use crate::ids::ConsumerId;
 
 /// What a new consumer asks for.
@@ -30,6 +36,8 @@ pub(super) struct Consumer<L> {
     /// Its outlet was full; it will call back.
     parked: bool,
     queued: bool,
+    /// Grows from consumer to consumer.
+    age: u64,
 }
 
 impl<L> Consumer<L> {
@@ -57,15 +65,48 @@ pub(super) struct Consumers<L> {
     rings: Vec<Ring>,
     count: u32,
     exclusive: Option<ConsumerId>,
+    single: Option<Single>,
+    /// How many there ever were.
+    born: u64,
+}
+
+/// Who is active, where only one is at a time.
+#[derive(Debug, Default)]
+struct Single {
+    active: Option<ConsumerId>,
+    /// One with a higher priority takes over.
+    is_preemptive: bool,
+    /// The active one is given nothing more: another one takes over when it has settled what it has.
+    yields: bool,
 }
 
 impl<L> Default for Consumers<L> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), rings: Vec::new(), count: 0, exclusive: None }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            rings: Vec::new(),
+            count: 0,
+            exclusive: None,
+            single: None,
+            born: 0,
+        }
     }
 }
 
 impl<L> Consumers<L> {
+    /// For a queue with these traits.
+    pub(super) fn new(traits: Traits) -> Self {
+        let is_preemptive = traits.kind == QueueKind::Quorum;
+        let single = traits.single_active.then_some(Single { is_preemptive, ..Single::default() });
+        Self { single, ..Self::default() }
+    }
+
+    /// Whether only one at a time is given messages.
+    pub(super) fn has_single(&self) -> bool {
+        self.single.is_some()
+    }
+
     pub(super) fn count(&self) -> u32 {
         self.count
     }
@@ -81,13 +122,16 @@ impl<L> Consumers<L> {
         if spec.exclusive {
             self.exclusive = Some(id);
         }
-        let consumer = Consumer { link, spec, unacked: 0, active: false, parked: false, queued: false };
+        self.born += 1;
+        let age = self.born;
+        let consumer = Consumer { link, spec, unacked: 0, active: false, parked: false, queued: false, age };
         if free.is_some() {
             self.slots[id.0 as usize] = Some(consumer);
         } else {
             self.slots.push(Some(consumer));
         }
         self.count += 1;
+        self.elect();
         id
     }
 
@@ -105,12 +149,51 @@ impl<L> Consumers<L> {
         } else {
             self.free.push(id);
         }
+        if let Some(single) = self.single.as_mut().filter(|single| single.active == Some(id)) {
+            (single.active, single.yields) = (None, false);
+        }
+        self.elect();
         Some(consumer)
+    }
+
+    /// Where only one is active: says who, if that is open.
+    fn elect(&mut self) {
+        let Some(single) = &mut self.single else { return };
+        let slots = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
+        let best =
+            slots.max_by_key(|(_, consumer)| (consumer.spec.priority, std::cmp::Reverse(consumer.age)));
+        let Some((best, priority)) =
+            best.map(|(at, consumer)| (ConsumerId(at as u32), consumer.spec.priority))
+        else {
+            return;
+        };
+        let before = single.active;
+        if let Some(active) = before {
+            let Some(Some(consumer)) = self.slots.get(active.0 as usize) else { return };
+            single.yields = single.is_preemptive && consumer.spec.priority < priority;
+            if single.yields && consumer.unacked == 0 {
+                (single.active, single.yields) = (Some(best), false);
+            }
+        } else {
+            single.active = Some(best);
+        }
+        for id in [before, self.single.as_ref().and_then(|single| single.active)].into_iter().flatten() {
+            self.update(id);
+        }
+    }
+
+    /// Whether this one may be given messages, as far as only one is.
+    #[inline]
+    fn may_serve(&self, id: ConsumerId) -> bool {
+        self.single.as_ref().is_none_or(|single| single.active == Some(id) && !single.yields)
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Consumer<L>> {
         self.rings.clear();
         self.exclusive = None;
+        if let Some(single) = &mut self.single {
+            (single.active, single.yields) = (None, false);
+        }
         self.count = 0;
         self.free = Vec::new();
         std::mem::take(&mut self.slots).into_iter().flatten()
@@ -178,15 +261,20 @@ impl<L> Consumers<L> {
     pub(super) fn give_credit(&mut self, id: ConsumerId, n: u32) {
         let Some(consumer) = self.consumer(id) else { return };
         consumer.unacked = consumer.unacked.saturating_sub(n);
-        if !consumer.queued {
+        let (queued, done) = (consumer.queued, consumer.unacked == 0);
+        if done && self.single.as_ref().is_some_and(|single| single.yields) {
+            self.elect();
+        }
+        if !queued {
             self.update(id);
         }
     }
 
     /// Puts the consumer into its ring or takes it out, as it can take a message or not.
     fn update(&mut self, id: ConsumerId) {
+        let may_serve = self.may_serve(id);
         let Some(Some(consumer)) = self.slots.get_mut(id.0 as usize) else { return };
-        let can_take = consumer.can_take();
+        let can_take = consumer.can_take() && may_serve;
         if can_take == consumer.queued {
             return;
         }

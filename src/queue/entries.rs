@@ -21,6 +21,8 @@ pub(super) enum State {
     Unacked,
     /// Handed to a consumer that does not acknowledge, and not yet written to its socket.
     Held,
+    /// On its way to the dead-letter exchange.
+    Dead,
 }
 
 /// One message in the queue: 24 bytes, for there may be millions.
@@ -37,11 +39,14 @@ pub(super) struct Entry {
 }
 
 /// The state of a slot that holds nothing is 0.
-const STATE: u32 = 0b11;
+const STATE: u32 = 0b111;
 const READY: u32 = 1;
-const REDELIVERED: u32 = 1 << 2;
-const STORED: u32 = 1 << 3;
-const OVERHEAD_SHIFT: u32 = 4;
+const UNACKED: u32 = 2;
+const HELD: u32 = 3;
+const DEAD: u32 = 4;
+const REDELIVERED: u32 = 1 << 3;
+const STORED: u32 = 1 << 4;
+const OVERHEAD_SHIFT: u32 = 5;
 
 impl Entry {
     /// A ready message. `stored` says whether storage keeps it for this queue.
@@ -80,8 +85,9 @@ impl Entry {
     #[inline]
     pub(super) fn state(&self) -> State {
         match self.packed & STATE {
-            2 => State::Unacked,
-            3 => State::Held,
+            UNACKED => State::Unacked,
+            HELD => State::Held,
+            DEAD => State::Dead,
             _ => State::Ready,
         }
     }
@@ -90,8 +96,9 @@ impl Entry {
     pub(super) fn set_state(&mut self, state: State) {
         let bits = match state {
             State::Ready => READY,
-            State::Unacked => 2,
-            State::Held => 3,
+            State::Unacked => UNACKED,
+            State::Held => HELD,
+            State::Dead => DEAD,
         };
         self.packed = self.packed & !STATE | bits;
     }
@@ -348,11 +355,6 @@ impl Entries {
         }
     }
 
-    /// All entries with their positions, lowest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> {
-        self.iter_from(Position(0))
-    }
-
     /// The entries from `from` on with their positions, lowest first.
     pub(super) fn iter_from(&self, from: Position) -> impl Iterator<Item = (Position, &Entry)> {
         let skipped = (from.0 / CHUNK).saturating_sub(self.first);
@@ -411,7 +413,7 @@ mod tests {
             assert_eq!(number_of(entry), position.0);
             position.0
         };
-        entries.iter().map(told).collect()
+        entries.iter_from(Position(0)).map(told).collect()
     }
 
     fn filled(n: u64) -> Entries {
@@ -428,7 +430,7 @@ mod tests {
         for (body, stored) in [(0, 30), (128, 200), (1 << 30, (1 << 30) + 140_000)] {
             let mut entry = Entry::absent(Place::journal(7), body, stored, true);
             assert_eq!((entry.body_len(), entry.stored_len(), entry.address()), (body, stored, Some(7)));
-            for state in [State::Ready, State::Unacked, State::Held] {
+            for state in [State::Ready, State::Unacked, State::Dead, State::Held] {
                 entry.set_state(state);
                 assert_eq!(entry.state(), state);
             }
@@ -436,7 +438,7 @@ mod tests {
             entry.set_redelivered();
             assert!(entry.redelivered() && entry.state() == State::Held);
         }
-        assert!(Entry::absent(Place::UNKNOWN, 1, u64::MAX, false).stored_len() > 1 << 27);
+        assert!(Entry::absent(Place::UNKNOWN, 1, u64::MAX, false).stored_len() > 1 << 26);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What a checkpoint and a restart have to do with a queue: which of its messages lie in an old part of the journal,
 //! that they were moved to a segment, and how it is made again of what is stored.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::lanes::Lane;
+use super::rules::Traits;
 use super::{Entry, Link, Queue, Run, State, memory_of};
+use crate::deaths::Reason;
 use crate::ids::{Location, Place, Position};
 use crate::message::Message;
 
@@ -27,6 +31,28 @@ pub struct Restored {
     pub messages: Vec<RestoredMessage>,
     /// What lies in segments.
     pub runs: Vec<Run>,
+    /// What else is known.
+    pub marks: Marks,
+}
+
+/// What storage knows of a queue beside where its messages are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marks {
+    /// How far each lane has come, by rising numbers.
+    pub lanes: Vec<LaneState>,
+    /// Messages that are on their way to the dead-letter exchange, first to die first.
+    pub dead: Vec<(Position, Reason)>,
+    /// How often messages came back, by rising positions.
+    pub counts: Vec<(Position, u32)>,
+    /// There may be messages with a lifetime of their own.
+    pub has_lifetimes: bool,
+}
+
+/// How far a lane has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// Its number.
+    pub number: u8,
     /// Messages below it may have been delivered.
     pub delivered: Position,
     /// New messages get positions from here on.
@@ -56,23 +82,36 @@ pub struct Unstored {
 }
 
 impl<L: Link> Queue<L> {
-    /// A queue as it was before a restart. Everything is ready and nothing in memory.
+    /// A queue as it was before a restart. Everything is ready, or dead, and nothing in memory.
     #[must_use]
-    pub fn restored(content: Restored) -> Self {
-        let mut queue = Self { flagged_below: content.delivered, ..Self::default() };
+    pub fn restored(traits: Traits, content: Restored) -> Self {
+        let Restored { messages, runs, marks } = content;
+        let mut queue = Self { has_lifetimes: marks.has_lifetimes, ..Self::new(traits) };
+        for &LaneState { number, delivered, .. } in &marks.lanes {
+            let lane = queue.lanes.lane(number);
+            (lane.flagged_below, lane.mark) = (delivered, delivered);
+        }
+        let mut dead: BTreeMap<Position, Reason> = marks.dead.iter().copied().collect();
         let mut ready: Vec<Range<u64>> = Vec::new();
-        for message in content.messages {
+        for message in messages {
             let RestoredMessage { position, place, body_len, stored_len } = message;
             let mut entry = Entry::absent(place, body_len, stored_len, true);
-            if position < content.delivered {
+            let lane = queue.lanes.lane(position.lane());
+            if position < lane.flagged_below {
                 entry.set_redelivered();
             }
-            queue.entries.insert(position, entry);
-            queue.depth.ready += 1;
-            queue.depth.ready_bytes += body_len;
-            extend(&mut ready, position.0);
+            let is_dead = dead.remove(&position).is_some();
+            if is_dead {
+                entry.set_state(State::Dead);
+            }
+            lane.entries.insert(position, entry);
+            if !is_dead {
+                queue.depth.ready += 1;
+                queue.depth.ready_bytes += body_len;
+                extend(&mut ready, position.0);
+            }
         }
-        for run in content.runs {
+        for run in runs {
             queue.depth.ready += run.live.len();
             queue.depth.ready_bytes += run.bytes;
             run.live.iter().for_each(|position| extend(&mut ready, position));
@@ -81,13 +120,69 @@ impl<L: Link> Queue<L> {
         ready.sort_unstable_by_key(|range| range.start);
         for range in ready {
             queue.returned.insert_range(Position(range.start)..Position(range.end));
-            queue.entries.skip_to(Position(range.end));
+            queue.lanes.lane(Position(range.start).lane()).entries.skip_to(Position(range.end));
         }
-        queue.entries.skip_to(content.next);
-        queue.head = queue.entries.next();
-        queue.paging.sweep_from(queue.head);
+        for &LaneState { number, delivered, next } in &marks.lanes {
+            // Past the mark, so that a new message is not taken for one that may have been delivered.
+            queue.lanes.lane(number).entries.skip_to(next.max(delivered));
+        }
+        for lane in queue.lanes.iter_mut() {
+            lane.head = lane.entries.next();
+            lane.swept = lane.head;
+        }
         queue.paging.left(queue.depth.ready);
+        queue.restore_deaths(&marks.dead, marks.counts);
         queue
+    }
+
+    /// Those that have an entry are dead at once; the others are when they are read.
+    fn restore_deaths(&mut self, dead: &[(Position, Reason)], counts: Vec<(Position, u32)>) {
+        for &(position, reason) in dead {
+            match self.lanes.get(position) {
+                Some(_) => self.deaths.restore_dead(position, reason),
+                None if self.is_ready(position) => {
+                    self.deaths.restore_doomed(position, reason);
+                    self.paging.want();
+                }
+                None => {}
+            }
+        }
+        for (position, count) in counts {
+            if self.lanes.get(position).is_some() || self.is_ready(position) {
+                self.deaths.restore_count(position, count);
+            }
+        }
+    }
+
+    /// Moves the marks of lanes whose messages have been delivered up to theirs: `ahead` positions further. Calls
+    /// `marked` for each with its new mark.
+    #[inline]
+    pub fn mark_delivered(&mut self, ahead: u64, mut marked: impl FnMut(Position)) {
+        // With nothing out nothing was delivered just now: the head moves by a purge and a restart too.
+        if self.depth.unacked + self.depth.held == 0 {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|lane| lane.head > lane.mark) {
+            lane.mark = Position(lane.head.0 + ahead);
+            marked(lane.mark);
+        }
+    }
+
+    /// What storage is to know of it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        let lane = |lane: &Lane| LaneState {
+            number: lane.number(),
+            delivered: lane.mark,
+            next: lane.entries.next(),
+        };
+        let is_stored = |position| self.lanes.get(position).is_none_or(Entry::is_stored);
+        Marks {
+            lanes: self.lanes.iter().map(lane).collect(),
+            dead: self.deaths.marks().filter(|(position, _)| is_stored(*position)).collect(),
+            counts: self.deaths.counts().filter(|(position, _)| is_stored(*position)).collect(),
+            has_lifetimes: self.has_lifetimes,
+        }
     }
 
     /// Adds to `found` the messages from `from` on that lie in the journal below the body address `below`, looking at
@@ -104,8 +199,8 @@ impl<L: Link> Queue<L> {
     ) -> Option<Position> {
         let mut at = from;
         for _ in 0..slots {
-            at = self.entries.next_chunk(at).filter(|at| *at < self.entries.next())?;
-            if let Some(entry) = self.entries.entry(at).filter(|entry| entry.is_stored())
+            at = self.lanes.next_chunk(at)?;
+            if let Some(entry) = self.lanes.entry(at).filter(|entry| entry.is_stored())
                 && let Some(address) = entry.address().filter(|&address| address < below)
             {
                 entry.place = Place::journal(address);
@@ -119,12 +214,12 @@ impl<L: Link> Queue<L> {
 
     /// Whether the message at `position` is still there, and lies in the journal at `address`.
     pub fn is_stored_at(&mut self, position: Position, address: u64) -> bool {
-        self.entries.entry(position).is_some_and(|entry| entry.address() == Some(address))
+        self.lanes.entry(position).is_some_and(|entry| entry.address() == Some(address))
     }
 
     /// The message at `position` was stored again in the journal, at `address`, and can be read there.
     pub fn stored_again(&mut self, position: Position, address: u64) {
-        if let Some(entry) = self.entries.entry(position) {
+        if let Some(entry) = self.lanes.entry(position) {
             entry.place = Place::journal(address);
         }
     }
@@ -137,7 +232,7 @@ impl<L: Link> Queue<L> {
         let read = self.runs.read_up_to(&run);
         for &(position, offset) in items {
             let Some(place) = Place::segment(run.segment, offset) else { continue };
-            let Some(entry) = self.entries.entry(position) else { continue };
+            let Some(entry) = self.lanes.entry(position) else { continue };
             // Something else may have moved it first.
             if matches!(entry.place.location(), Location::Segment { .. }) {
                 continue;
@@ -153,9 +248,12 @@ impl<L: Link> Queue<L> {
                 self.paging.left(u64::from(ready));
             }
             // What a run tells needs no entry, unless its reader is past it.
-            let told = !(entry.redelivered() && position >= self.flagged_below) && offset >= read;
-            if ready && entry.message.is_none() && told {
-                self.entries.remove(position);
+            let flagged = entry.redelivered();
+            let absent = entry.message.is_none();
+            let Some(lane) = self.lanes.of_mut(position) else { continue };
+            let told = !(flagged && position >= lane.flagged_below) && offset >= read;
+            if ready && absent && told {
+                lane.entries.remove(position);
             }
         }
         self.runs.add(run);
@@ -164,7 +262,7 @@ impl<L: Link> Queue<L> {
 
     /// Messages of a run were copied to another: what of `from` is still there now lies in `to`, each at its offset.
     pub fn rewritten(&mut self, from: (u64, u64), to: Run, items: &[(Position, u64)]) {
-        self.runs.rewrite(from, to, items, &mut self.entries);
+        self.runs.rewrite(from, to, items, &mut self.lanes);
     }
 
     /// Adds to `found` ready messages in memory that are not stored, from `from` on and up to about `bytes`, looking at
@@ -177,7 +275,7 @@ impl<L: Link> Queue<L> {
         found: &mut Vec<Unstored>,
     ) -> Option<Position> {
         let mut taken = 0;
-        for (looked, (position, entry)) in self.entries.iter_from(from).enumerate() {
+        for (looked, (position, entry)) in self.lanes.entries_from(from).enumerate() {
             if looked == slots || taken >= bytes {
                 return Some(position);
             }

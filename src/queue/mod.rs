@@ -7,28 +7,33 @@
 
 pub mod arguments;
 mod consumers;
+mod deaths;
 mod entries;
 mod folding;
+mod lanes;
+mod limits;
 mod paging;
 mod positions;
 pub mod rules;
 mod runs;
+mod settling;
 #[cfg(test)]
 mod tests;
-
-use std::ops::Range;
 
 use crate::ids::{ConsumerId, Position};
 use crate::message::Message;
 
 pub use consumers::ConsumerSpec;
 use consumers::Consumers;
-use entries::{Entries, Entry, State, Taken};
-pub use folding::{Restored, RestoredMessage, StoredHere, Unstored};
+use deaths::Deaths;
+pub use deaths::{DeadMessage, Event};
+use entries::{Entry, State, Taken};
+pub use folding::{LaneState, Marks, Restored, RestoredMessage, StoredHere, Unstored};
+use lanes::Lanes;
 use paging::Paging;
 pub use paging::{Found, KEPT_BYTES, Load, Wanted};
 use positions::PositionSet;
-use rules::Rules;
+use rules::{Rules, Traits};
 use runs::Runs;
 pub use runs::{Run, Unread};
 
@@ -120,7 +125,7 @@ pub struct Closed {
     pub ready: u64,
     /// Some of its messages were in segment files.
     pub frees_segments: bool,
-    _entries: Entries,
+    _lanes: Lanes,
     _returned: PositionSet,
     _runs: Runs,
 }
@@ -136,7 +141,7 @@ pub struct Purged {
 
 /// Bytes that a message takes beside what it sends: its counters, its place in the table, and what the allocator
 /// rounds up.
-const MESSAGE_OVERHEAD: u64 = 104;
+const MESSAGE_OVERHEAD: u64 = 120;
 
 fn memory_of(message: &Message) -> u64 {
     message.wire_size() as u64 + MESSAGE_OVERHEAD
@@ -145,37 +150,44 @@ fn memory_of(message: &Message) -> u64 {
 /// One queue.
 #[derive(Debug)]
 pub struct Queue<L> {
-    entries: Entries,
-    /// The first position that was never delivered. All from here on are ready.
-    head: Position,
-    /// Ready ones below `head`: they came back.
+    lanes: Lanes,
+    /// Ready ones that were delivered before: they came back.
     returned: PositionSet,
     depth: Depth,
     /// Bytes that its messages take in memory.
     memory: u64,
     runs: Runs,
     paging: Paging,
-    /// Messages below it may have been delivered before the last restart.
-    flagged_below: Position,
     consumers: Consumers<L>,
     had_consumer: bool,
+    traits: Traits,
     rules: Rules,
+    deaths: Deaths,
+    /// Messages with a lifetime of their own may be in it.
+    has_lifetimes: bool,
+    /// When it was last used, in milliseconds since 1970.
+    used_at: u64,
+    /// There is more to drop than is done at once.
+    unfinished: bool,
 }
 
 impl<L> Default for Queue<L> {
     fn default() -> Self {
         Self {
-            entries: Entries::default(),
-            head: Position::default(),
+            lanes: Lanes::default(),
             returned: PositionSet::default(),
             depth: Depth::default(),
             memory: 0,
             runs: Runs::default(),
             paging: Paging::default(),
-            flagged_below: Position::default(),
             consumers: Consumers::default(),
             had_consumer: false,
+            traits: Traits::default(),
             rules: Rules::default(),
+            deaths: Deaths::default(),
+            has_lifetimes: false,
+            used_at: 0,
+            unfinished: false,
         }
     }
 }
@@ -183,8 +195,9 @@ impl<L> Default for Queue<L> {
 impl<L: Link> Queue<L> {
     /// An empty queue.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(traits: Traits) -> Self {
+        let consumers = Consumers::new(traits);
+        Self { traits, consumers, ..Self::default() }
     }
 
     /// What holds for the queue from now on.
@@ -198,30 +211,49 @@ impl<L: Link> Queue<L> {
         &self.rules
     }
 
-    /// Messages from here on were never delivered.
-    #[must_use]
-    pub fn delivered_through(&self) -> Position {
-        self.head
-    }
-
-    /// Appends a message; `stored` says that it has a record of its own in the journal. Call
-    /// [`deliver`](Self::deliver) after a batch of them.
+    /// Appends a message; `stored` says that it has a record of its own in the journal, at
+    /// [`next_position`](Self::next_position). Call [`deliver`](Self::deliver) after a batch of them.
     #[inline]
     pub fn publish(&mut self, message: Message, stored: bool) -> Position {
+        let body_len = message.body_len();
         self.depth.ready += 1;
-        self.depth.ready_bytes += message.body_len();
+        self.depth.ready_bytes += body_len;
         self.memory += memory_of(&message);
-        self.entries.push(Entry::new(message, stored))
+        self.has_lifetimes |= message.has_lifetime();
+        let lane = self.traits.lane_of(&message);
+        let position = self.lanes.lane(lane).entries.push(Entry::new(message, stored));
+        self.paging.came(position, body_len);
+        position
     }
 
     /// Hands ready messages to consumers with credit, until one of both runs out or the next message is not in memory.
-    /// Connections to wake are added to `wakes`.
-    pub fn deliver(&mut self, wakes: &mut Vec<L>) {
+    /// Then drops what has no room or is over its time at `now`, in milliseconds since 1970. Connections to wake are
+    /// added to `wakes`.
+    pub fn deliver(&mut self, now: u64, wakes: &mut Vec<L>) {
+        let mut drops = limits::DROPS_AT_ONCE;
+        let may_expire = self.may_expire();
         while let Some(id) = self.consumers.turn() {
-            let Some(position) = self.next_ready() else { return };
-            let Some(entry) = self.entries.entry(position) else { return self.paging.want() };
-            let Some(message) = &entry.message else { return self.paging.want() };
-            let Some(consumer) = self.consumers.consumer(id) else { return };
+            let Some(position) = self.next_ready() else { break };
+            let Some(entry) = self.lanes.entry(position) else {
+                self.paging.want();
+                break;
+            };
+            let Some(message) = &entry.message else {
+                self.paging.want();
+                break;
+            };
+            // At its last moment it is still given to who waits for it: a lifetime of zero is one.
+            if may_expire && self.rules.deadline(message).is_some_and(|deadline| deadline < now) {
+                if drops == 0 {
+                    break;
+                }
+                drops -= 1;
+                self.expire(position);
+                continue;
+            }
+            let Some(consumer) = self.consumers.consumer(id) else { break };
+            let seen = message.as_seen(self.deaths.count(position));
+            let message = seen.as_ref().unwrap_or(message);
             match consumer.link.push(message, position, entry.redelivered()) {
                 Push::Taken { wake } => {
                     if wake {
@@ -238,25 +270,47 @@ impl<L: Link> Queue<L> {
                 Push::Closed => self.consumers.set_active(id, false),
             }
         }
+        if may_expire || self.rules.is_limited() {
+            self.drop_surplus(now, drops);
+        }
     }
 
     /// The ready message to deliver next.
     #[inline]
     fn next_ready(&self) -> Option<Position> {
-        if let Some(first) = self.returned.first() {
-            return Some(first);
+        let fresh = self.lanes.first_fresh();
+        match self.returned.first() {
+            Some(returned) => Some(fresh.map_or(returned, |fresh| fresh.min(returned))),
+            None => fresh,
         }
-        (self.head < self.entries.next()).then_some(self.head)
+    }
+
+    /// Whether the message at `position`, if there is one, is ready.
+    fn is_ready(&self, position: Position) -> bool {
+        let fresh = self.lanes.of(position).is_some_and(|lane| lane.fresh().contains(&position));
+        fresh || self.returned.contains(position)
+    }
+
+    /// Takes the position of a ready message out of those that are ready.
+    #[inline]
+    fn take_position(&mut self, position: Position) {
+        if self.returned.first() == Some(position) {
+            self.returned.pop_first();
+            return;
+        }
+        let Some(lane) = self.lanes.of_mut(position) else { return };
+        if position < lane.head {
+            self.returned.remove(position);
+            return;
+        }
+        self.returned.insert_range(lane.head..position);
+        lane.head = position.next();
     }
 
     /// Books the message at `position`, which was the next ready one, as delivered.
     #[inline]
     fn took_ready(&mut self, position: Position, bytes: u64, no_ack: bool) {
-        if position == self.head {
-            self.head = position.next();
-        } else {
-            self.returned.pop_first();
-        }
+        self.take_position(position);
         self.depth.ready -= 1;
         self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
         self.paging.took(position, bytes);
@@ -267,10 +321,15 @@ impl<L: Link> Queue<L> {
         }
     }
 
-    /// Takes the next ready message for basic.get. It is settled like a delivery, with no consumer.
-    pub fn get(&mut self, no_ack: bool) -> Get {
+    /// Takes the next ready message for basic.get at `now`, in milliseconds since 1970. It is settled like a delivery,
+    /// with no consumer.
+    pub fn get(&mut self, no_ack: bool, now: u64) -> Get {
+        self.used_at = now;
+        if self.may_expire() {
+            self.drop_surplus(now, limits::DROPS_AT_ONCE);
+        }
         let Some(position) = self.next_ready() else { return Get::Empty };
-        let entry = self.entries.entry(position);
+        let entry = self.lanes.entry(position);
         let Some((message, entry)) = entry.and_then(|entry| Some((entry.message.clone()?, entry))) else {
             self.paging.want();
             return Get::Absent;
@@ -279,6 +338,7 @@ impl<L: Link> Queue<L> {
         let redelivered = entry.redelivered();
         self.took_ready(position, message.body_len(), no_ack);
         self.let_go_delivered(position);
+        let message = message.as_seen(self.deaths.count(position)).unwrap_or(message);
         Get::Got(Got { message, position, redelivered, remaining: self.depth.ready })
     }
 
@@ -286,9 +346,11 @@ impl<L: Link> Queue<L> {
     /// first.
     ///
     /// # Errors
-    /// If it asks for exclusive use and is not alone, or another one has exclusive use.
+    /// If it asks for exclusive use and is not alone, or another one has exclusive use, or only one consumer is active at
+    /// a time.
     pub fn consume(&mut self, spec: ConsumerSpec, link: L) -> Result<ConsumerId, ExclusiveUse> {
-        if self.consumers.has_exclusive() || (spec.exclusive && self.consumers.count() > 0) {
+        let taken = self.consumers.count() > 0 || self.consumers.has_single();
+        if self.consumers.has_exclusive() || (spec.exclusive && taken) {
             return Err(ExclusiveUse);
         }
         self.had_consumer = true;
@@ -317,97 +379,6 @@ impl<L: Link> Queue<L> {
         self.had_consumer && self.consumers.count() == 0
     }
 
-    /// Settles deliveries at `positions`, given to `consumer` or taken by get or by a consumer that is gone. A
-    /// position that is not outstanding is passed over, so settling twice does nothing the second time.
-    ///
-    /// `removed` is called for each message that leaves the queue, with whether it is stored.
-    pub fn settle(
-        &mut self,
-        consumer: Option<ConsumerId>,
-        positions: impl Iterator<Item = Position>,
-        how: Settle,
-        mut removed: impl FnMut(Position, bool),
-    ) {
-        let mut credit = 0;
-        for position in positions {
-            let Some(entry) = self.entries.entry(position) else { continue };
-            match entry.state() {
-                State::Ready => continue,
-                State::Unacked => {
-                    self.depth.unacked -= 1;
-                    credit += 1;
-                }
-                State::Held => self.depth.held -= 1,
-            }
-            match how {
-                Settle::Ack | Settle::Reject => {
-                    removed(position, entry.is_stored());
-                    self.forget(position);
-                }
-                Settle::Requeue | Settle::Unsent => {
-                    entry.set_state(State::Ready);
-                    if how == Settle::Requeue {
-                        entry.set_redelivered();
-                    }
-                    self.depth.ready += 1;
-                    self.depth.ready_bytes += entry.body_len();
-                    self.paging.came_back(position, entry);
-                    self.returned.insert(position);
-                }
-            }
-        }
-        if let Some(consumer) = consumer.filter(|_| credit > 0) {
-            self.consumers.give_credit(consumer, credit);
-        }
-        self.lower_relief();
-        self.release_if_empty();
-    }
-
-    /// Takes the entry of a message that has left the queue.
-    #[inline]
-    fn forget(&mut self, position: Position) {
-        let Some(entry) = self.entries.remove(position) else { return };
-        if let Some(message) = &entry.message {
-            self.memory -= memory_of(message);
-        }
-        if !self.runs.is_empty() {
-            self.runs.remove(entry.place, position, entry.body_len());
-        }
-    }
-
-    /// Drops all ready messages. Unacked ones stay. `removed` is called for each range of positions that was dropped.
-    pub fn purge(&mut self, mut removed: impl FnMut(Range<Position>)) -> Purged {
-        let returned = std::mem::take(&mut self.returned);
-        let mut purged = Purged { count: self.depth.ready, taken: Vec::new() };
-        for range in returned.ranges().chain(std::iter::once(self.head..self.entries.next())) {
-            if range.is_empty() {
-                continue;
-            }
-            removed(range.clone());
-            purged.taken.push(self.entries.take_range(range.clone()));
-            self.runs.remove_range(range);
-        }
-        self.head = self.entries.next();
-        // The fewer messages are looked at; all of them may be many.
-        let memory = |entry: &Entry| entry.message.as_ref().map_or(0, memory_of);
-        self.memory = if self.depth.unacked + self.depth.held < purged.count {
-            self.entries.iter().map(|(_, entry)| memory(entry)).sum()
-        } else {
-            self.memory - purged.taken.iter().flat_map(Taken::iter).map(memory).sum::<u64>()
-        };
-        self.depth.ready = 0;
-        self.depth.ready_bytes = 0;
-        self.paging.emptied();
-        self.release_if_empty();
-        purged
-    }
-
-    /// The position the next message gets.
-    #[must_use]
-    pub fn next_position(&self) -> Position {
-        self.entries.next()
-    }
-
     /// Ends the queue: all messages are dropped, with what is returned, and every consumer is told. Connections to
     /// wake are added to `wakes`.
     pub fn close(&mut self, wakes: &mut Vec<L>) -> Closed {
@@ -419,12 +390,12 @@ impl<L: Link> Queue<L> {
         let closed = Closed {
             ready: self.depth.ready,
             frees_segments: !self.runs.is_empty(),
-            _entries: std::mem::take(&mut self.entries),
+            _lanes: std::mem::take(&mut self.lanes),
             _returned: std::mem::take(&mut self.returned),
             _runs: std::mem::take(&mut self.runs),
         };
         self.paging.emptied();
-        self.head = Position::default();
+        self.deaths = Deaths::default();
         self.depth = Depth::default();
         self.memory = 0;
         closed
@@ -439,20 +410,12 @@ impl<L: Link> Queue<L> {
     /// About how many bytes of memory its messages take. One that lies in several queues counts in each.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.memory + self.entries.memory()
+        self.memory + self.lanes.memory()
     }
 
     /// How many consumers there are.
     #[must_use]
     pub fn consumer_count(&self) -> u32 {
         self.consumers.count()
-    }
-
-    #[inline]
-    fn release_if_empty(&mut self) {
-        let depth = &self.depth;
-        if depth.ready + depth.unacked + depth.held == 0 && self.consumers.count() == 0 {
-            self.entries.release_if_empty();
-        }
     }
 }

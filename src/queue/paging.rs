@@ -4,6 +4,7 @@
 //! A short queue keeps everything. Beyond [`KEPT_BYTES`] it keeps a *window* of the messages that are next, and what
 //! is written to disk behind them, or is out with consumers, goes.
 
+use super::lanes::Lane;
 use super::{Entry, Link, Queue, State, Unread, memory_of};
 use crate::ids::{Location, Place, Position};
 use crate::message::Message;
@@ -28,14 +29,14 @@ pub(super) struct Paging {
     window_end: Position,
     /// About how many bytes of bodies are ready and in memory below `window_end`.
     window_bytes: u64,
-    /// Entries below it were looked at for bodies to let go.
-    swept: Position,
     /// Bytes in memory from which on it is worth to look again.
     relieve_at: u64,
     /// Body addresses below it are written, so that they can be read.
     written: u64,
     /// Somebody would have taken the next message if it were in memory.
     wanted: bool,
+    /// A dead message is to be moved that is not in memory.
+    dead_wanted: bool,
     /// What was planned is being read.
     loading: bool,
 }
@@ -47,10 +48,10 @@ impl Default for Paging {
             absent: 0,
             window_end: Position::default(),
             window_bytes: 0,
-            swept: Position::default(),
             relieve_at: 0,
             written: 0,
             wanted: false,
+            dead_wanted: false,
             loading: false,
         }
     }
@@ -93,6 +94,29 @@ impl Paging {
         self.wanted = true;
     }
 
+    /// A dead message is to be moved that is not in memory.
+    pub(super) fn want_dead(&mut self) {
+        self.dead_wanted = true;
+    }
+
+    /// A message was published.
+    #[inline]
+    pub(super) fn came(&mut self, position: Position, bytes: u64) {
+        // Before others, by its priority.
+        if position < self.window_end {
+            self.window_bytes += bytes;
+        }
+    }
+
+    /// A ready message died; `absent` if it was not in memory.
+    pub(super) fn died(&mut self, position: Position, bytes: u64, absent: bool) {
+        if absent {
+            self.absent -= 1;
+        } else {
+            self.took(position, bytes);
+        }
+    }
+
     /// A ready message was taken.
     #[inline]
     pub(super) fn took(&mut self, position: Position, bytes: u64) {
@@ -120,11 +144,6 @@ impl Paging {
         self.absent = 0;
         self.window_bytes = 0;
         self.wanted = false;
-    }
-
-    /// There is no need to look at entries below `position`.
-    pub(super) fn sweep_from(&mut self, position: Position) {
-        self.swept = position;
     }
 }
 
@@ -165,7 +184,7 @@ impl<L: Link> Queue<L> {
             return;
         }
         let written = self.paging.written;
-        if let Some(entry) = self.entries.entry(position) {
+        if let Some(entry) = self.lanes.entry(position) {
             let_go(entry, written, &mut self.memory);
         }
     }
@@ -184,7 +203,7 @@ impl<L: Link> Queue<L> {
     /// Lets all bodies go that can, also those that [`relieve`](Self::relieve) has passed by before. A few stay if there
     /// are consumers.
     pub fn relieve_all(&mut self) {
-        self.paging.swept = Position::default();
+        self.lanes.iter_mut().for_each(|lane| lane.swept = lane.all().start);
         self.paging.relieve_at = 0;
         let kept = if self.consumers.count() > 0 { self.paging.kept / 8 } else { 0 };
         let before = std::mem::replace(&mut self.paging.kept, kept);
@@ -207,17 +226,20 @@ impl<L: Link> Queue<L> {
 
     /// The ready positions, in the order in which they are delivered.
     pub(super) fn ready(&self) -> impl Iterator<Item = Position> {
-        let returned = self.returned.ranges().chain(std::iter::once(self.head..self.entries.next()));
-        returned.flat_map(|range| (range.start.0..range.end.0).map(Position))
+        let ranges = self
+            .lanes
+            .iter()
+            .flat_map(|lane| self.returned.ranges_in(lane.all()).chain(std::iter::once(lane.fresh())));
+        ranges.flat_map(|range| (range.start.0..range.end.0).map(Position))
     }
 
     /// Puts the window over the messages that are next and in memory, up to half of what is kept.
     fn set_window(&mut self) {
-        let (mut end, mut bytes) = (self.head, 0);
+        let (mut end, mut bytes) = (Position::default(), 0);
         let room = self.paging.kept / 2;
         for position in self.ready() {
             end = position;
-            let entry = self.entries.get(position).filter(|entry| entry.message.is_some());
+            let entry = self.lanes.get(position).filter(|entry| entry.message.is_some());
             let Some(entry) = entry.filter(|_| bytes < room) else { break };
             bytes += entry.body_len();
             end = position.next();
@@ -227,29 +249,12 @@ impl<L: Link> Queue<L> {
 
     /// Looks at some more entries. Returns whether there are more.
     fn sweep(&mut self) -> bool {
-        let end = self.entries.next();
-        let mut at = self.paging.swept;
-        for _ in 0..SWEEP {
-            let Some(next) = self.entries.next_chunk(at).filter(|next| *next < end) else {
-                at = end;
-                break;
-            };
-            at = next;
-            if let Some(entry) = self.entries.entry(at).filter(|entry| entry.message.is_some()) {
-                let ready = entry.state() == State::Ready;
-                let in_window = ready && at < self.paging.window_end;
-                let gone = !in_window && let_go(entry, self.paging.written, &mut self.memory);
-                self.paging.absent += u64::from(gone && ready);
-                if !gone && !in_window && entry.is_stored() {
-                    // Not written yet, and what follows is not either.
-                    self.paging.swept = at;
-                    return false;
-                }
-            }
-            at = at.next();
+        let (mut left, mut more) = (SWEEP, false);
+        let Self { lanes, paging, memory, .. } = self;
+        for lane in lanes.iter_mut() {
+            more |= sweep_lane(lane, paging, memory, &mut left);
         }
-        self.paging.swept = at;
-        at < end
+        more
     }
 
     /// What is to be read now, if anything: the next messages, if somebody waits for them or soon will. Every plan has
@@ -257,12 +262,35 @@ impl<L: Link> Queue<L> {
     #[inline]
     #[must_use]
     pub fn plan_load(&mut self) -> Option<Load> {
-        let Paging { absent, loading, wanted, window_bytes, kept, .. } = self.paging;
-        if absent == 0 || loading {
+        let Paging { absent, loading, wanted, dead_wanted, window_bytes, kept, .. } = self.paging;
+        if loading || (absent == 0 && !dead_wanted) {
             return None;
         }
+        if dead_wanted && let Some(load) = self.find_dead_load() {
+            self.paging.loading = true;
+            return Some(load);
+        }
         let ahead = window_bytes < kept / 4 && self.consumers.count() > 0;
-        if wanted || ahead { self.find_load() } else { None }
+        if absent > 0 && (wanted || ahead) { self.find_load() } else { None }
+    }
+
+    /// Dead messages are read in the order in which they leave.
+    fn find_dead_load(&mut self) -> Option<Load> {
+        self.paging.dead_wanted = false;
+        let room = (self.paging.kept / 2).max(1);
+        let (mut planned, mut places) = (0, Vec::new());
+        for position in self.deaths.positions().take(LOADED_AT_ONCE) {
+            let Some(entry) = self.lanes.get(position).filter(|entry| entry.message.is_none()) else {
+                continue;
+            };
+            let stored_len = entry.stored_len();
+            planned += stored_len;
+            places.push(Wanted { position, place: entry.place, stored_len });
+            if planned >= room {
+                break;
+            }
+        }
+        (!places.is_empty()).then_some(Load::Places(places))
     }
 
     fn find_load(&mut self) -> Option<Load> {
@@ -283,11 +311,11 @@ impl<L: Link> Queue<L> {
     fn look_for_load(&mut self) -> Result<Option<Load>, Position> {
         let room = (self.paging.kept / 2).max(1);
         let (mut bytes, mut planned) = (0, 0);
-        let mut window_end = self.head;
+        let mut window_end = Position::default();
         let mut places = Vec::new();
         let mut run = None;
         for position in self.ready() {
-            match self.entries.get(position) {
+            match self.lanes.get(position) {
                 Some(entry) if entry.message.is_some() => bytes += entry.body_len(),
                 Some(entry) => {
                     let stored_len = entry.stored_len();
@@ -328,8 +356,8 @@ impl<L: Link> Queue<L> {
         let mut damaged = found.into_iter().map(|found| u64::from(!self.take_found(found))).sum();
         if gaps {
             let below = last.filter(|_| next < unread.until);
-            let entries = &self.entries;
-            let has_entry = |position| entries.get(position).is_some();
+            let lanes = &self.lanes;
+            let has_entry = |position| lanes.get(position).is_some();
             for position in self.runs.passed(unread.segment, unread.from, below, has_entry) {
                 self.runs.damage(unread.segment, unread.from, position);
                 self.quarantine(position);
@@ -342,21 +370,22 @@ impl<L: Link> Queue<L> {
     /// Takes one message. Returns whether it was sound, or was not wanted any more.
     fn take_found(&mut self, found: Found) -> bool {
         let Found { position, place, message } = found;
-        if self.entries.get(position).is_none() {
+        if self.lanes.get(position).is_none() {
             let Some(transient) = self.runs.holds(place, position) else { return true };
             if let Some(message) = &message {
                 let (body_len, stored_len) = (message.body_len(), message.stored_len());
                 let mut entry = Entry::absent(place, body_len, stored_len, !transient);
-                if position < self.flagged_below {
+                if self.lanes.of(position).is_some_and(|lane| position < lane.flagged_below) {
                     entry.set_redelivered();
                 }
-                self.entries.insert(position, entry);
+                self.lanes.insert(position, entry);
             }
         }
-        let entry = self.entries.entry(position);
+        let entry = self.lanes.entry(position);
         // It may have been moved meanwhile, so that the next try finds it, or be out with a consumer.
+        let waits = |state| matches!(state, State::Ready | State::Dead);
         let is_wanted =
-            |entry: &Entry| entry.message.is_none() && entry.place == place && entry.state() == State::Ready;
+            |entry: &Entry| entry.message.is_none() && entry.place == place && waits(entry.state());
         if entry.as_ref().is_some_and(|entry| !is_wanted(entry)) {
             return true;
         }
@@ -370,26 +399,65 @@ impl<L: Link> Queue<L> {
         if let Some(entry) = entry {
             self.memory += memory_of(&message);
             entry.message = Some(message);
+            if entry.state() == State::Dead {
+                return true;
+            }
             self.paging.absent -= 1;
             self.paging.window_bytes += entry.body_len();
             self.paging.window_end = self.paging.window_end.max(position.next());
+            if let Some(reason) = self.deaths.take_doom(position) {
+                self.kill(position, reason);
+            }
         }
         true
     }
 
-    /// Takes a ready message that cannot be read out of the queue.
+    /// Takes a message that waits here and cannot be read out of the queue.
     fn quarantine(&mut self, position: Position) {
-        if position >= self.head {
-            self.returned.insert_range(self.head..position);
-            self.head = position.next();
-        } else if !self.returned.remove(position) {
+        let state = self.lanes.get(position).map(Entry::state);
+        if state == Some(State::Dead) {
+            self.deaths.lose(position);
+            self.lanes.remove(position);
             return;
         }
-        let bytes = self.entries.remove(position).map_or(0, |entry| entry.body_len());
+        if state.is_some_and(|state| state != State::Ready) || !self.is_ready(position) {
+            return;
+        }
+        self.take_position(position);
+        self.deaths.forget_count(position);
+        let bytes = self.lanes.remove(position).map_or(0, |entry| entry.body_len());
         self.depth.ready -= 1;
         self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
         self.paging.absent -= 1;
     }
+}
+
+/// Looks at up to `left` more entries of a lane. Returns whether there are more.
+fn sweep_lane(lane: &mut Lane, paging: &mut Paging, memory: &mut u64, left: &mut usize) -> bool {
+    let end = lane.entries.next();
+    let mut at = lane.swept;
+    while *left > 0 {
+        *left -= 1;
+        let Some(next) = lane.entries.next_chunk(at).filter(|next| *next < end) else {
+            at = end;
+            break;
+        };
+        at = next;
+        if let Some(entry) = lane.entries.entry(at).filter(|entry| entry.message.is_some()) {
+            let ready = entry.state() == State::Ready;
+            let in_window = ready && at < paging.window_end;
+            let gone = !in_window && let_go(entry, paging.written, memory);
+            paging.absent += u64::from(gone && ready);
+            if !gone && !in_window && entry.is_stored() {
+                // Not written yet, and what follows is not either.
+                lane.swept = at;
+                return false;
+            }
+        }
+        at = at.next();
+    }
+    lane.swept = at;
+    at < end
 }
 
 /// Lets the body of a message go that can be read again. Returns whether it did.

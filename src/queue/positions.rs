@@ -62,6 +62,18 @@ impl PositionSet {
         self.ranges.iter().map(|(&from, &end)| Position(from)..Position(end))
     }
 
+    /// The ranges of positions within `bounds`, from the lowest on. None of the set's ranges crosses them.
+    pub(super) fn ranges_in(&self, bounds: Range<Position>) -> impl Iterator<Item = Range<Position>> {
+        let ranges = self.ranges.range(bounds.start.0..bounds.end.0.max(bounds.start.0));
+        ranges.map(|(&from, &end)| Position(from)..Position(end))
+    }
+
+    /// Whether a position is in the set.
+    pub(super) fn contains(&self, position: Position) -> bool {
+        let before = self.ranges.range(..=position.0).next_back();
+        before.is_some_and(|(_, end)| *end > position.0)
+    }
+
     /// Takes the lowest position out.
     pub(super) fn pop_first(&mut self) -> Option<Position> {
         let (from, end) = self.ranges.pop_first()?;

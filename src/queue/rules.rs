@@ -4,10 +4,15 @@
 //! in the end.
 
 use super::arguments::QueueKind;
+use crate::message::Message;
 use crate::protocol::field::{TableRef, Value};
 
 /// Deliveries of a quorum queue's message after which it is given up, as in RabbitMQ since 4.0.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// The highest priority of a message in a quorum queue, and that of one without.
+const QUORUM_HIGHEST: u8 = 31;
+const QUORUM_DEFAULT: u8 = 4;
 
 /// What happens to a message that a full queue has no room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,6 +226,23 @@ impl Traits {
             kind: if quorum { QueueKind::Quorum } else { QueueKind::Classic },
             max_priority: max_priority.map_or(0, |max| u8::try_from(max.max(0)).unwrap_or(u8::MAX)),
             single_active: single_active == Some(true),
+        }
+    }
+}
+
+impl Traits {
+    /// The lane that a message belongs to: the higher its priority, the lower.
+    ///
+    /// In a quorum queue all priorities count, as in RabbitMQ 4.3: 0 to 31, and 4 for a message that has none.
+    #[inline]
+    #[must_use]
+    pub fn lane_of(&self, message: &Message) -> u8 {
+        match self.kind {
+            QueueKind::Classic if self.max_priority == 0 => 0,
+            QueueKind::Classic => self.max_priority - message.priority().unwrap_or(0).min(self.max_priority),
+            QueueKind::Quorum => {
+                QUORUM_HIGHEST - message.priority().unwrap_or(QUORUM_DEFAULT).min(QUORUM_HIGHEST)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use roaring::RoaringTreemap;
 
-use super::entries::Entries;
+use super::lanes::Lanes;
 use crate::ids::{Location, Place, Position};
 
 /// A stretch of a segment file that holds messages of one queue.
@@ -188,7 +188,7 @@ impl Runs {
         from: (u64, u64),
         mut to: Run,
         items: &[(Position, u64)],
-        entries: &mut Entries,
+        lanes: &mut Lanes,
     ) {
         let Some(old) = self.held.get_mut(&from) else { return };
         (to.live, to.bytes, to.transient) = (RoaringTreemap::new(), 0, old.run.transient);
@@ -198,7 +198,7 @@ impl Runs {
                 continue;
             }
             to.live.insert(position.0);
-            if let Some(entry) = entries.entry(position) {
+            if let Some(entry) = lanes.entry(position) {
                 entry.place = place;
             }
         }

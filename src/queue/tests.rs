@@ -8,6 +8,7 @@ mod store;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::rules::Traits;
 use super::*;
 use crate::message::{Body, MessageBuilder};
 use crate::protocol::properties::Properties;
@@ -108,7 +109,7 @@ const ACKING: ConsumerSpec = ConsumerSpec { prefetch: 0, no_ack: false, exclusiv
 impl Bench {
     /// With `count` messages at positions from 0 on.
     fn with(count: u64) -> Self {
-        let mut bench = Self { queue: Queue::new(), log: Log::default(), links: Vec::new() };
+        let mut bench = Self { queue: Queue::default(), log: Log::default(), links: Vec::new() };
         for n in 0..count {
             assert_eq!(bench.queue.publish(numbered(n, 8), false), Position(n));
         }
@@ -126,7 +127,7 @@ impl Bench {
 
     /// Delivers, and gives what that was as (link, position, redelivered).
     fn deliver(&mut self) -> Vec<(usize, u64, bool)> {
-        self.queue.deliver(&mut Vec::new());
+        self.queue.deliver(0, &mut Vec::new());
         self.log.borrow_mut().drain(..).map(|p| (p.link, p.position, p.redelivered)).collect()
     }
 
@@ -139,7 +140,7 @@ impl Bench {
 
     /// Takes a message that is in memory, if there is one.
     fn get(&mut self, no_ack: bool) -> Option<Got> {
-        match self.queue.get(no_ack) {
+        match self.queue.get(no_ack, 0) {
             Get::Got(got) => Some(got),
             Get::Empty => None,
             Get::Absent => panic!("the message is not in memory"),
@@ -291,7 +292,7 @@ fn one_wake_per_connection_that_sleeps() {
     bench.consumer(ACKING, 9);
     bench.consumer(ACKING, 9);
     let mut wakes = Vec::new();
-    bench.queue.deliver(&mut wakes);
+    bench.queue.deliver(0, &mut wakes);
     let woken: Vec<usize> = wakes.iter().map(|link| link.0.borrow().number).collect();
     assert_eq!(woken, [0, 1]);
 }
@@ -328,15 +329,15 @@ fn only_a_queue_that_had_consumers_can_be_abandoned() {
 #[test]
 fn an_empty_queue_without_consumers_keeps_no_memory_for_messages() {
     let mut bench = Bench::with(200);
-    assert!(!bench.queue.entries.is_released());
+    assert!(!bench.queue.lanes.is_released());
     let id = bench.consumer(ConsumerSpec { no_ack: true, ..ACKING }, 200);
     bench.deliver();
     bench.settle(Some(id), &(0..200).collect::<Vec<_>>(), Settle::Ack);
     bench.queue.cancel(id);
-    assert!(bench.queue.entries.is_released());
+    assert!(bench.queue.lanes.is_released());
     assert_eq!(bench.queue.publish(numbered(200, 8), false), Position(200));
     assert_eq!(bench.queue.purge(|_| {}).count, 1);
-    assert!(bench.queue.entries.is_released());
+    assert!(bench.queue.lanes.is_released());
 }
 
 #[test]
@@ -397,6 +398,6 @@ fn a_purge_and_an_end_hand_their_messages_out() {
     assert_eq!((purged.count, held, bench.depth()), (298, 298, (0, 2, 0)));
     assert_eq!(bench.queue.memory, 2 * memory_of(&message));
     let closed = bench.queue.close(&mut Vec::new());
-    assert_eq!((closed.ready, closed._entries.iter().count()), (0, 2));
-    assert!(bench.queue.entries.is_released());
+    assert_eq!((closed.ready, closed._lanes.entries().count()), (0, 2));
+    assert!(bench.queue.lanes.is_released());
 }

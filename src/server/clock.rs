@@ -6,19 +6,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::{Moment, Now};
 
-static START: OnceLock<Instant> = OnceLock::new();
+static START: OnceLock<(Instant, Duration)> = OnceLock::new();
 
-fn start() -> Instant {
-    *START.get_or_init(Instant::now)
+/// When the process began to count, on both clocks.
+fn start() -> (Instant, Duration) {
+    *START.get_or_init(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 /// The time now. Read it once per batch.
 #[must_use]
 pub fn now() -> Now {
     // One second ahead, so that a moment is never zero and intervals before the start can be told.
-    let elapsed = start().elapsed() + Duration::from_secs(1);
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { moment: Moment(millis(elapsed)), unix_ms: millis(unix) }
+    let (start, unix) = start();
+    let elapsed = start.elapsed();
+    Now { moment: Moment(millis(elapsed + Duration::from_secs(1))), unix_ms: millis(unix + elapsed) }
+}
+
+/// Milliseconds since 1970, as [`now`] has them.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    now().unix_ms
 }
 
 /// The tokio instant at which `moment` is reached.
@@ -26,7 +33,7 @@ pub fn now() -> Now {
 pub fn instant(moment: Moment) -> tokio::time::Instant {
     let since_start = Duration::from_millis(moment.0).saturating_sub(Duration::from_secs(1));
     let far = Duration::from_secs(30 * 365 * 24 * 3600);
-    (start() + since_start.min(far)).into()
+    (start().0 + since_start.min(far)).into()
 }
 
 fn millis(duration: Duration) -> u64 {

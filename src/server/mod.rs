@@ -1,5 +1,6 @@
 //! The network side: listeners, connections, shutdown. Tokio lives here and above.
 
+mod agenda;
 pub mod clock;
 mod connection;
 pub mod control;
@@ -100,6 +101,7 @@ impl Server {
         if let Some(control) = control {
             accepting.spawn(control.run(stop.clone()));
         }
+        accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
         stop.cancelled().await;
         accepting.close();

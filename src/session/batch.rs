@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::broker::queue_cell::{Gone, QueueCell};
+use crate::broker::queue_cell::{QueueCell, Taken};
 use crate::broker::vhost::{Route, RouteScratch, VHost};
-use crate::ids::{Lsn, QueueId};
+use crate::ids::QueueId;
 use crate::message::Message;
 use crate::protocol::properties::Properties;
 
@@ -60,29 +60,29 @@ impl PublishBatch {
         self.run.clear();
     }
 
-    /// Hands everything to the queues. Returns the journal position after which it is safe, and calls `confirm` for
-    /// each count of publishes to be confirmed then.
+    /// Hands everything to the queues, and calls `confirm` for each count of publishes to be confirmed with what became
+    /// of all. Where a queue may refuse one, that is to be alone.
     pub(super) fn flush(
         &mut self,
         vhost: &VHost,
         scratch: &mut RouteScratch,
-        mut confirm: impl FnMut(u16, u64, Lsn),
+        mut confirm: impl FnMut(u16, u64, Taken),
     ) {
-        let mut safe = Lsn::ZERO;
+        let mut taken = Taken::default();
         if self.lines.is_empty() {
             if let Some(route) = self.route.take() {
-                safe = publish_run(vhost, scratch, &route.queues, &mut self.run);
+                taken = publish_run(vhost, scratch, &route.queues, &mut self.run);
                 // The next read probably goes the same way.
                 self.route = Some(route);
             }
         } else {
             self.spread();
             for (cell, mut line) in std::mem::take(&mut self.lines).lines {
-                safe = safe.max(publish_run(vhost, scratch, std::slice::from_ref(&cell), &mut line));
+                taken = taken.and(publish_run(vhost, scratch, std::slice::from_ref(&cell), &mut line));
             }
         }
         for (channel, count) in self.confirms.drain(..) {
-            confirm(channel, count, safe);
+            confirm(channel, count, taken);
         }
     }
 }
@@ -132,35 +132,33 @@ fn publish_run(
     scratch: &mut RouteScratch,
     cells: &[Arc<QueueCell>],
     run: &mut Vec<Message>,
-) -> Lsn {
+) -> Taken {
     if run.is_empty() {
-        return Lsn::ZERO;
+        return Taken::default();
     }
     let [cell] = cells else {
         // A queue of several that is gone was deleted after this publish, as far as anyone can tell.
-        let publish = |cell: &Arc<QueueCell>| cell.publish(run.iter().cloned()).unwrap_or(Lsn::ZERO);
-        let safe = cells.iter().map(publish).max().unwrap_or(Lsn::ZERO);
+        let publish = |cell: &Arc<QueueCell>| cell.publish(run.iter().cloned()).unwrap_or_default();
+        let taken = cells.iter().map(publish).fold(Taken::default(), Taken::and);
         run.clear();
-        return safe;
+        return taken;
     };
-    if let Ok(safe) = cell.publish_all(run) {
-        return safe;
+    if let Ok(taken) = cell.publish_all(run) {
+        return taken;
     }
-    run.drain(..).map(|message| route_again(vhost, scratch, &message)).max().unwrap_or(Lsn::ZERO)
+    run.drain(..).map(|message| route_again(vhost, scratch, &message)).fold(Taken::default(), Taken::and)
 }
 
 /// The only queue a message was for is gone; it may exist again under its name.
-fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> Lsn {
+fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> Taken {
     let properties = Properties::assume_valid(message.raw_properties());
     let Ok(routed) = vhost.route(message.exchange(), message.routing_key(), properties.headers(), scratch)
     else {
-        return Lsn::ZERO;
+        return Taken::default();
     };
-    let publish = |cell: &Arc<QueueCell>| match cell.publish(std::iter::once(message.clone())) {
-        Ok(safe) => safe,
-        Err(Gone) => Lsn::ZERO,
-    };
-    routed.route.queues.iter().map(publish).max().unwrap_or(Lsn::ZERO)
+    // One that is gone by now takes nothing.
+    let publish = |cell: &Arc<QueueCell>| cell.publish(std::iter::once(message.clone())).unwrap_or_default();
+    routed.route.queues.iter().map(publish).fold(Taken::default(), Taken::and)
 }
 
 #[cfg(test)]

@@ -133,6 +133,7 @@ impl Open {
             gate = self.leave_queue(wire, key);
             self.sweep_outlet(wire);
             self.flush_settlements(wire);
+            self.hand_over();
             self.consumers.retire(key);
         }
         let reply = basic::CancelOk { consumer_tag: cancel.consumer_tag };
@@ -145,11 +146,21 @@ impl Open {
         let Some(id) = consumer.id.take() else { return Gate::OPEN };
         let abandoned = consumer.cell.cancel(id);
         wire.outlet.forget(key);
+        if consumer.cell.traits().single_active {
+            self.left.push(consumer.cell.clone());
+        }
         if abandoned {
             self.owned.remove(&consumer.cell.id);
             return self.vhost.delete_abandoned(&consumer.cell);
         }
         Gate::OPEN
+    }
+
+    /// Lets queues deliver to who takes over from consumers that have left, after what those had is back in its place.
+    pub(super) fn hand_over(&mut self) {
+        for cell in std::mem::take(&mut self.left) {
+            cell.go_on();
+        }
     }
 
     /// Takes all consumers of a channel out of their queues.
@@ -174,6 +185,7 @@ impl Open {
         }
         self.give_back_unacked(number);
         self.flush_settlements(wire);
+        self.hand_over();
         let Some(channel) = self.channels.get_mut(&number) else { return };
         keys.append(&mut channel.getters);
         if std::mem::take(&mut channel.has_window) {

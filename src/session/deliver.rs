@@ -127,6 +127,7 @@ impl Open {
         if room > 0 {
             self.release_room(wire, room);
         }
+        self.move_letters();
     }
 
     fn release_room(&mut self, wire: &Wire, room: usize) {

@@ -72,6 +72,8 @@ pub(super) struct Open {
     pub(super) traced: bool,
     /// Something is done with every message that is published here.
     pub(super) intercepts: bool,
+    /// Queues with a single active consumer that one has left, so that another may take over.
+    pub(super) left: Vec<Arc<QueueCell>>,
     /// An alarm is on and this connection has published.
     pub(super) blocked: bool,
     /// Channels with replies or confirms that wait for the journal.
@@ -108,6 +110,7 @@ impl Open {
             unix_ms: 0,
             traced: false,
             intercepts: false,
+            left: Vec::new(),
             blocked: false,
             waiting: Vec::new(),
             wake_asked: Progress::default(),
@@ -121,6 +124,7 @@ impl Open {
     /// Notes the time and what is to be done with all messages, so that none of them asks.
     pub(super) fn look_around(&mut self, wire: &Wire, now: Now) {
         self.unix_ms = now.unix_ms;
+        self.builder.set_time(now.unix_ms);
         self.traced = self.vhost.is_traced();
         self.intercepts = self.traced || stamps_all(&wire.limits);
     }
@@ -252,23 +256,41 @@ impl Open {
     /// Hands what was collected to the queues, and lets confirms and replies out whose time has come.
     pub(super) fn flush(&mut self, wire: &mut Wire) {
         if !self.publishes.is_empty() {
-            let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
-            publishes.flush(vhost, scratch, |number, count, safe| {
-                if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
-                    confirms.taken(count, safe);
-                    if !waiting.contains(&number) {
-                        waiting.push(number);
-                    }
-                }
-            });
+            self.flush_publishes();
             self.check_journal(wire);
         }
         if !self.settlements.is_empty() {
             self.flush_settlements(wire);
         }
+        self.move_letters();
         if !self.waiting.is_empty() {
             self.release_waiting(wire);
         }
+    }
+
+    /// Moves what died because of what this session did.
+    #[inline]
+    pub(super) fn move_letters(&self) {
+        if self.vhost.has_letters() {
+            self.vhost.move_letters();
+        }
+    }
+
+    /// Hands what was published to the queues.
+    pub(super) fn flush_publishes(&mut self) {
+        let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
+        publishes.flush(vhost, scratch, |number, count, taken| {
+            if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
+                if taken.refused == 0 {
+                    confirms.taken(count, taken.safe);
+                } else {
+                    confirms.refused(count);
+                }
+                if !waiting.contains(&number) {
+                    waiting.push(number);
+                }
+            }
+        });
     }
 
     /// Stops reading while the journal is behind, or too large; it wakes the connection when it has written what there
@@ -381,6 +403,7 @@ impl Open {
         if let Err(Stop::Error(error)) = self.retry_get(wire) {
             self.taken.close.get_or_insert(error);
         }
+        self.move_letters();
         self.taken.close.take()
     }
 
@@ -414,9 +437,11 @@ impl Open {
         }
         // All at once: each queue has everything back in order before it delivers again.
         self.flush_settlements(wire);
+        self.hand_over();
         for cell in std::mem::take(&mut self.owned).into_values() {
             self.vhost.delete_owned(&cell);
         }
+        self.move_letters();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::vhost::{REPLY_TO, Route};
-use crate::message::Body;
+use crate::message::{Body, Marks};
 use crate::protocol::content::{Content, ContentHeader};
 use crate::protocol::field::{TableRef, Value};
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
@@ -167,7 +167,8 @@ impl Open {
         let message = self.builder.build(address.exchange, address.routing_key, properties, body);
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let confirms = matches!(channel.mode, Mode::Confirm(_));
-        if route.queues.is_empty() || matches!(channel.mode, Mode::Tx(_)) {
+        let is_alone = confirms && route.may_refuse();
+        if route.queues.is_empty() || is_alone || matches!(channel.mode, Mode::Tx(_)) {
             let route = route.clone();
             return self.publish_to(wire, number, address, &route, message);
         }
@@ -206,8 +207,12 @@ impl Open {
             route = self.route_all(&route, address.exchange, &more_keys, headers)?;
         }
         self.check_user_id(properties)?;
+        // It is kept for dead letters, and taken out for whoever sees the message.
+        let hides_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
+        let marks = Marks { hides_bcc, ..Marks::default() };
+        let Address { exchange, routing_key, .. } = address;
         let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
-        let message = self.builder.build(address.exchange, address.routing_key, properties, body);
+        let message = self.builder.build_marked(exchange, routing_key, properties, body, marks);
         self.publish_to(wire, number, address, &route, message)
     }
 
@@ -263,6 +268,11 @@ impl Open {
             return transaction.publish(staged);
         }
         let confirms = matches!(channel.mode, Mode::Confirm(_));
+        // Its publisher is told of this one and no other.
+        let is_alone = confirms && route.may_refuse();
+        if is_alone {
+            self.flush_publishes();
+        }
         if !route.queues.is_empty() {
             self.publishes.add(route, message);
         } else if address.mandatory {
@@ -271,6 +281,9 @@ impl Open {
         }
         if confirms {
             self.publishes.count_confirm(number);
+        }
+        if is_alone {
+            self.flush_publishes();
         }
         Ok(())
     }
@@ -306,6 +319,8 @@ impl Open {
 
 /// Sends an unroutable message back.
 pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::message::Message) {
+    let seen = message.as_seen(0);
+    let message = seen.as_ref().unwrap_or(message);
     let method = basic::Return {
         reply_code: ReplyCode::NoRoute.code(),
         reply_text: "NO_ROUTE",

@@ -28,18 +28,16 @@ impl Rewrite<'_> {
     pub(super) fn apply(self, properties: Properties<'_>) -> Option<Vec<u8>> {
         let headers = properties.headers().unwrap_or(TableRef::EMPTY);
         let has = |key| headers.get(key).is_some();
-        // Its receivers are not to be seen.
-        let has_bcc = has("BCC");
         let SessionLimits { stamp_time, stamp_node, .. } = self.limits;
         let (new_time, new_node) = (stamp_time.writes(has(TIME)), stamp_node.writes(has(NODE)));
         let new_timestamp = stamp_time.writes(properties.timestamp().is_some());
-        if !(has_bcc || new_time || new_node || new_timestamp) && self.reply_to.is_none() {
+        if !(new_time || new_node || new_timestamp) && self.reply_to.is_none() {
             return None;
         }
         let mut builder = PropertiesBuilder::from_properties(properties);
-        if has_bcc || new_time || new_node {
+        if new_time || new_node {
             let mut table = TableBuilder::new();
-            let goes = |key| key == "BCC" || (new_time && key == TIME) || (new_node && key == NODE);
+            let goes = |key| (new_time && key == TIME) || (new_node && key == NODE);
             for (key, value) in headers.iter().filter(|(key, _)| !goes(*key)) {
                 table.value(key, value);
             }

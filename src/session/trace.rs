@@ -65,9 +65,12 @@ impl Open {
             return;
         }
         let mut headers = TableBuilder::new();
-        let properties = Properties::assume_valid(message.raw_properties());
+        // The receivers of BCC are among the routing keys, as in RabbitMQ, but not among the headers.
+        let seen = message.as_seen(0);
+        let seen = seen.as_ref().unwrap_or(message);
+        let properties = Properties::assume_valid(seen.raw_properties());
         let mut keys = ArrayBuilder::new();
-        for key in routing_keys(message.routing_key(), properties) {
+        for key in routing_keys(message) {
             keys.long_str(key);
         }
         headers

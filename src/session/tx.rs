@@ -92,7 +92,7 @@ impl Open {
             }
             M::Commit(_) => {
                 let transaction = std::mem::take(self.transaction(number)?);
-                let gate = self.commit(wire, number, transaction);
+                let gate = self.commit(wire, number, transaction)?;
                 self.reply(wire, number, gate, &tx::CommitOk {}, Then::Nothing);
             }
             M::Rollback(_) => {
@@ -115,10 +115,14 @@ impl Open {
     }
 
     /// Applies a transaction as one and returns the gate of its commit-ok.
-    fn commit(&mut self, wire: &mut Wire, number: u16, transaction: Transaction) -> Gate {
+    ///
+    /// # Errors
+    /// 406 if a queue has no room for what it was sent. Nothing is applied then, and what was acknowledged goes back with
+    /// the rest when the channel ends.
+    fn commit(&mut self, wire: &mut Wire, number: u16, transaction: Transaction) -> Result<Gate, AmqpError> {
         let Transaction { publishes, settlements, .. } = transaction;
         if publishes.is_empty() && settlements.is_empty() {
-            return Gate::OPEN;
+            return Ok(Gate::OPEN);
         }
         let mut commit = Commit::default();
         for Staged { message, mut route, mandatory } in publishes {
@@ -141,11 +145,16 @@ impl Open {
                 commit.settle(&consumer.cell, consumer.id, unacked.position, how);
             }
         }
-        let lsn = commit.apply(&wire.broker.journal);
+        let Ok(lsn) = commit.apply(&wire.broker.journal) else {
+            let taken = settlements.into_iter().map(|(tag, unacked, _)| (tag, unacked));
+            self.channel(number)?.unacked.restore(taken);
+            return Err(AmqpError::new(ReplyCode::PreconditionFailed, "partial tx completion"));
+        };
         for (_, unacked, _) in settlements {
             self.consumers.settled(unacked.consumer, 1);
             self.settled_on(wire, number, 1, lsn);
         }
-        Gate::durable(lsn)
+        self.move_letters();
+        Ok(Gate::durable(lsn))
     }
 }

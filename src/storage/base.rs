@@ -28,12 +28,12 @@ impl Base {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }
-        for StoredQueue { id, delivered, next, runs } in snapshot.queues {
+        for StoredQueue { id, marks, runs } in snapshot.queues {
             let runs = runs.into_iter().map(|run| {
                 let StoredRun { segment, from, until, bytes, live } = run;
                 RunImage { segment, from, until, bytes, live }
             });
-            image.put_queue(id, delivered, next, runs.collect());
+            image.put_queue(id, marks, runs.collect());
         }
         image.set_last_queue(snapshot.last_queue);
         Ok(Self { image, oldest: snapshot.oldest })

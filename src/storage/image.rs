@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::FixedState;
 use roaring::RoaringTreemap;
 
+use crate::deaths::Reason;
 use crate::ids::{Position, QueueId};
 use crate::protocol::field::Table;
+use crate::queue::{LaneState, Marks};
 use crate::routing::{BindingSpec, ExchangeSpec, Router};
 use crate::storage::codec::Reader;
 use crate::storage::record::{Definition, Enqueued, Entry, decode};
@@ -46,8 +48,13 @@ struct Replayed {
     /// How many of them since the log was sorted out.
     dropped: u64,
     runs: Vec<RunImage>,
-    delivered: Position,
-    next: Position,
+    /// By the numbers of the lanes.
+    lanes: BTreeMap<u8, LaneState>,
+    /// With when they died, as a number that grows.
+    dead: BTreeMap<Position, (usize, Reason)>,
+    died: usize,
+    counts: BTreeMap<Position, u32>,
+    has_lifetimes: bool,
 }
 
 #[derive(Debug)]
@@ -93,10 +100,18 @@ pub struct QueueImage {
     pub messages: Vec<StoredMessage>,
     /// Messages in segments; none of the runs is empty.
     pub runs: Vec<RunImage>,
-    /// Messages below it may have been delivered.
-    pub delivered: Position,
-    /// No message at or above it was ever seen.
-    pub next: Position,
+    /// What else is known. There is a lane for every message; its next position is one at or above which none was ever
+    /// seen.
+    pub marks: Marks,
+}
+
+impl QueueImage {
+    /// The position from which on no message of the first lane was ever seen, and that below which they may have been
+    /// delivered.
+    #[must_use]
+    pub fn first_lane(&self) -> LaneState {
+        self.marks.lanes.first().copied().unwrap_or_default()
+    }
 }
 
 /// A durable queue with its name.
@@ -139,12 +154,18 @@ impl Image {
         Some(())
     }
 
-    /// Puts what is known of a queue's content: how far it may have been delivered, the first position that was never
-    /// given, and what it has in segments. Its definition comes by [`define`](Self::define), before or after.
-    pub fn put_queue(&mut self, id: QueueId, delivered: Position, next: Position, runs: Vec<RunImage>) {
+    /// Puts what is known of a queue's content: its marks, and what it has in segments. Its definition comes by
+    /// [`define`](Self::define), before or after.
+    pub fn put_queue(&mut self, id: QueueId, marks: Marks, runs: Vec<RunImage>) {
         let queue = self.queue(id);
-        queue.delivered = queue.delivered.max(delivered);
-        queue.next = queue.next.max(next);
+        for LaneState { number, delivered, next } in marks.lanes {
+            let lane = queue.lane(Position::first_of(number));
+            lane.delivered = lane.delivered.max(delivered);
+            lane.next = lane.next.max(next);
+        }
+        marks.dead.into_iter().for_each(|(position, reason)| queue.die(position, reason));
+        queue.counts.extend(marks.counts);
+        queue.has_lifetimes |= marks.has_lifetimes;
         queue.runs = runs;
     }
 
@@ -162,19 +183,25 @@ impl Image {
     pub(super) fn apply(&mut self, entry: Entry, address: u64) {
         match entry {
             Entry::Definition(definition) => self.apply_definition(*definition),
-            Entry::Enqueued(Enqueued { queue, position, address: reference, stored_len, body_len }) => {
+            Entry::Enqueued(enqueued) => {
+                let Enqueued { queue, position, address: reference, stored_len, body_len, .. } = enqueued;
                 let address = reference.unwrap_or(address);
                 let is_here = address >= self.first_address;
                 let queue = self.queue(queue);
-                queue.next = queue.next.max(position.next());
+                queue.has_lifetimes |= enqueued.has_lifetime;
+                queue.saw(position);
                 if is_here {
                     queue.log.push(StoredMessage { position, address, stored_len, body_len });
                 }
             }
             Entry::Removed(queue, position, count) => self.queue(queue).remove(position.0, count),
             Entry::DeliveredThrough(queue, position) => {
-                let queue = self.queue(queue);
-                queue.delivered = queue.delivered.max(position);
+                let lane = self.queue(queue).lane(position);
+                lane.delivered = lane.delivered.max(position);
+            }
+            Entry::Dead(queue, position, reason) => self.queue(queue).die(position, reason),
+            Entry::Returned(queue, position, count) => {
+                self.queue(queue).counts.insert(position, count);
             }
         }
     }
@@ -235,9 +262,8 @@ impl Image {
     /// Adds what was found in a segment of a declared queue, but for what is known to be elsewhere or removed.
     pub(super) fn add_run(&mut self, id: QueueId, mut run: RunImage) {
         let queue = self.queue(id);
-        if let Some(last) = run.live.max() {
-            queue.next = queue.next.max(Position(last).next());
-        }
+        // The last of each lane would do, but these are few enough.
+        run.live.iter().for_each(|position| queue.saw(Position(position)));
         let elsewhere: RoaringTreemap = queue.log.iter().map(|message| message.position.0).collect();
         run.live -= elsewhere;
         queue.runs.iter().for_each(|other| run.live -= &other.live);
@@ -295,17 +321,44 @@ impl Image {
 impl Replayed {
     fn remove(&mut self, from: u64, count: u64) {
         let until = from.saturating_add(count);
+        let lane = self.lane(Position(from));
         // What was never there need not be remembered, however far the range goes.
-        let known = until.min(self.next.0);
+        let known = until.min(lane.next.0);
+        lane.next = lane.next.max(Position(until));
         self.dropped += match count {
             1 if from < known => u64::from(self.removed.insert(from)),
             _ => self.removed.insert_range(from..known.max(from)),
         };
-        self.next = self.next.max(Position(until));
+        if !(self.dead.is_empty() && self.counts.is_empty()) {
+            let gone = Position(from)..Position(known.max(from));
+            self.dead.extract_if(gone.clone(), |_, _| true).for_each(drop);
+            self.counts.extract_if(gone, |_, _| true).for_each(drop);
+        }
         if self.dropped >= COMPACT_FROM && self.dropped > self.log.len() as u64 / 2 {
             self.dropped = 0;
             self.sort_out();
         }
+    }
+
+    /// The lane that a position belongs to.
+    fn lane(&mut self, position: Position) -> &mut LaneState {
+        let number = position.lane();
+        self.lanes.entry(number).or_insert_with(|| {
+            let first = Position::first_of(number);
+            LaneState { number, delivered: first, next: first }
+        })
+    }
+
+    /// A message was at `position`.
+    fn saw(&mut self, position: Position) {
+        let lane = self.lane(position);
+        lane.next = lane.next.max(position.next());
+    }
+
+    fn die(&mut self, position: Position, reason: Reason) {
+        self.died += 1;
+        self.dead.insert(position, (self.died, reason));
+        self.counts.remove(&position);
     }
 
     /// Drops what was removed.
@@ -316,7 +369,15 @@ impl Replayed {
 
     fn into_image(mut self) -> QueueImage {
         self.sort_out();
-        let Self { log: mut messages, removed, mut runs, delivered, next, .. } = self;
+        let Self { log: mut messages, removed, mut runs, lanes, dead, counts, has_lifetimes, .. } = self;
+        let mut dead: Vec<_> = dead.into_iter().collect();
+        dead.sort_unstable_by_key(|(_, (when, _))| *when);
+        let marks = Marks {
+            lanes: lanes.into_values().collect(),
+            dead: dead.into_iter().map(|(position, (_, reason))| (position, reason)).collect(),
+            counts: counts.into_iter().collect(),
+            has_lifetimes,
+        };
         // Stable, so that of those at one position the last stays the last.
         messages.sort_by_key(|message| message.position);
         messages.dedup_by(|later, kept| {
@@ -331,7 +392,7 @@ impl Replayed {
         }
         runs.retain(|run| !run.live.is_empty());
         messages.shrink_to_fit();
-        QueueImage { messages, runs, delivered, next }
+        QueueImage { messages, runs, marks }
     }
 }
 
@@ -369,7 +430,14 @@ mod tests {
 
     fn enqueued(position: u64, address: u64) -> Entry {
         let (position, address) = (Position(position), Some(address));
-        Entry::Enqueued(Enqueued { queue: QUEUE, position, address, stored_len: 20, body_len: 10 })
+        Entry::Enqueued(Enqueued {
+            queue: QUEUE,
+            position,
+            address,
+            stored_len: 20,
+            body_len: 10,
+            has_lifetime: false,
+        })
     }
 
     fn run(segment: u64, positions: std::ops::Range<u64>, bytes: u64) -> RunImage {
@@ -385,7 +453,9 @@ mod tests {
     #[test]
     fn the_journal_goes_on_where_the_catalogue_ends() {
         let mut image = Image::default();
-        image.put_queue(QUEUE, Position(40), Position(100), vec![run(1, 0..10, 1000), run(2, 10..20, 500)]);
+        let lanes = vec![LaneState { number: 0, delivered: Position(40), next: Position(100) }];
+        let marks = Marks { lanes, ..Marks::default() };
+        image.put_queue(QUEUE, marks, vec![run(1, 0..10, 1000), run(2, 10..20, 500)]);
         image.set_last_queue(30);
         image.define(&definitions("q")).unwrap();
         // A later record that says less changes nothing.
@@ -396,7 +466,8 @@ mod tests {
         image.apply(enqueued(50, 999), 0);
         assert_eq!(image.last_queue(), 30);
         let queue = taken(&mut image);
-        assert_eq!((queue.delivered, queue.next), (Position(40), Position(100)));
+        let LaneState { delivered, next, .. } = queue.first_lane();
+        assert_eq!((delivered, next), (Position(40), Position(100)));
         let live = [0, 1, 2, 4, 5, 6, 7].into_iter().collect();
         assert_eq!(queue.runs, [RunImage { bytes: 700, live, ..run(1, 0..0, 0) }]);
         assert_eq!(queue.messages.len(), 1);
@@ -443,7 +514,7 @@ mod tests {
         image.apply(Entry::Removed(QUEUE, Position(2), u64::MAX - 2), 0);
         image.apply(Entry::Removed(QUEUE, Position(9), 0), 0);
         let queue = taken(&mut image);
-        assert_eq!((queue.messages.len(), queue.next), (1, Position(u64::MAX)));
+        assert_eq!((queue.messages.len(), queue.first_lane().next), (1, Position(u64::MAX)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! On disk a record is a tag octet and its fields, see `docs/storage.md`. The message of an [`Record::Enqueued`] is
 //! not in the record but an item in the body block behind all records of its group; the record has its lengths.
 
+use crate::deaths::Reason;
 use crate::ids::{Position, QueueId};
 use crate::message::Message;
 use crate::protocol::field::{Table, TableRef};
@@ -77,12 +78,30 @@ pub enum Record<'a> {
         /// How many places from there on. Not all of them need to hold a message.
         count: u64,
     },
-    /// Messages below this position may have been delivered.
+    /// Messages of the same lane below this position may have been delivered.
     DeliveredThrough {
         /// The queue.
         queue: QueueId,
         /// The first position that was not.
         position: Position,
+    },
+    /// A message is on its way to the dead-letter exchange.
+    Dead {
+        /// The queue.
+        queue: QueueId,
+        /// Its place there.
+        position: Position,
+        /// Why.
+        reason: Reason,
+    },
+    /// A message came back, where that is counted.
+    Returned {
+        /// The queue.
+        queue: QueueId,
+        /// Its place there.
+        position: Position,
+        /// How often by now.
+        count: u32,
     },
 }
 
@@ -97,6 +116,10 @@ pub(super) enum Entry {
     Removed(QueueId, Position, u64),
     /// See [`Record::DeliveredThrough`].
     DeliveredThrough(QueueId, Position),
+    /// See [`Record::Dead`].
+    Dead(QueueId, Position, Reason),
+    /// See [`Record::Returned`].
+    Returned(QueueId, Position, u32),
 }
 
 /// An enqueue as it was read.
@@ -110,6 +133,8 @@ pub(super) struct Enqueued {
     pub(super) stored_len: u32,
     /// Bytes of its body.
     pub(super) body_len: u32,
+    /// It has a lifetime of its own.
+    pub(super) has_lifetime: bool,
 }
 
 /// A record about something that has a name.
@@ -139,6 +164,11 @@ const ENQUEUED: u8 = 7;
 const ENQUEUED_REFERENCE: u8 = 8;
 const REMOVED: u8 = 9;
 const DELIVERED_THROUGH: u8 = 10;
+/// As [`ENQUEUED`] and [`ENQUEUED_REFERENCE`], of a message with a lifetime of its own.
+const ENQUEUED_LIFETIME: u8 = 20;
+const ENQUEUED_LIFETIME_REFERENCE: u8 = 21;
+const DEAD: u8 = 22;
+const RETURNED: u8 = 23;
 
 impl Record<'_> {
     /// Appends the record as it lies on disk; that of an enqueue as one whose message is stored with it.
@@ -176,6 +206,14 @@ impl Record<'_> {
             Self::DeliveredThrough { queue, position } => {
                 put_place(out, DELIVERED_THROUGH, queue, position);
             }
+            Self::Dead { queue, position, reason } => {
+                put_place(out, DEAD, queue, position);
+                out.push(reason.code());
+            }
+            Self::Returned { queue, position, count } => {
+                put_place(out, RETURNED, queue, position);
+                put_int(out, u64::from(count));
+            }
         }
     }
 }
@@ -194,7 +232,13 @@ pub(super) fn put_enqueued(
     message: &Message,
     reference: Option<u64>,
 ) {
-    put_place(out, if reference.is_some() { ENQUEUED_REFERENCE } else { ENQUEUED }, queue, position);
+    let tag = match (message.has_lifetime(), reference.is_some()) {
+        (false, false) => ENQUEUED,
+        (false, true) => ENQUEUED_REFERENCE,
+        (true, false) => ENQUEUED_LIFETIME,
+        (true, true) => ENQUEUED_LIFETIME_REFERENCE,
+    };
+    put_place(out, tag, queue, position);
     if let Some(address) = reference {
         put_int(out, address);
     }
@@ -233,14 +277,8 @@ fn put_binding(out: &mut Vec<u8>, tag: u8, vhost: &str, binding: &BindingSpec<Qu
 /// Reads the next record; `None` if the bytes are none.
 pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
     Some(match reader.octet()? {
-        ENQUEUED => {
-            let (queue, position) = place(reader)?;
-            Entry::Enqueued(enqueued(reader, queue, position, None)?)
-        }
-        ENQUEUED_REFERENCE => {
-            let (queue, position) = place(reader)?;
-            let address = reader.int()?;
-            Entry::Enqueued(enqueued(reader, queue, position, Some(address))?)
+        tag @ (ENQUEUED | ENQUEUED_REFERENCE | ENQUEUED_LIFETIME | ENQUEUED_LIFETIME_REFERENCE) => {
+            Entry::Enqueued(enqueued(reader, tag)?)
         }
         REMOVED => {
             let (queue, position) = place(reader)?;
@@ -252,21 +290,28 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
             let (queue, position) = place(reader)?;
             Entry::DeliveredThrough(queue, position)
         }
+        DEAD => {
+            let (queue, position) = place(reader)?;
+            Entry::Dead(queue, position, Reason::from_code(reader.octet()?)?)
+        }
+        RETURNED => {
+            let (queue, position) = place(reader)?;
+            Entry::Returned(queue, position, u32::try_from(reader.int()?).ok()?)
+        }
         tag => Entry::Definition(Box::new(definition(tag, reader)?)),
     })
 }
 
-fn enqueued(
-    reader: &mut Reader<'_>,
-    queue: QueueId,
-    position: Position,
-    address: Option<u64>,
-) -> Option<Enqueued> {
+fn enqueued(reader: &mut Reader<'_>, tag: u8) -> Option<Enqueued> {
+    let (queue, position) = place(reader)?;
+    let is_reference = matches!(tag, ENQUEUED_REFERENCE | ENQUEUED_LIFETIME_REFERENCE);
+    let address = if is_reference { Some(reader.int()?) } else { None };
+    let has_lifetime = matches!(tag, ENQUEUED_LIFETIME | ENQUEUED_LIFETIME_REFERENCE);
     // There is a position after it.
     position.0.checked_add(1)?;
     let stored_len = u32::try_from(reader.int()?).ok()?;
     let body_len = u32::try_from(reader.int()?).ok()?;
-    Some(Enqueued { queue, position, address, stored_len, body_len })
+    Some(Enqueued { queue, position, address, stored_len, body_len, has_lifetime })
 }
 
 fn definition(tag: u8, reader: &mut Reader<'_>) -> Option<Definition> {

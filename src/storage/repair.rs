@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use self::rewritten::Rewritten;
-use crate::ids::{Position, QueueId};
+use crate::ids::QueueId;
 use crate::storage::catalogue::{self, Catalogue, Change, StoredQueue, StoredRun};
 use crate::storage::disk::{Disk, Open, read_exact_at, write_all_at};
 use crate::storage::file::FileHeader;
@@ -160,14 +160,15 @@ fn write(new: &mut Rewritten<'_>, examined: &Examined) -> io::Result<Vec<Kept>> 
             runs.extend(new.copy_run(*id, run)?);
         }
         runs.extend(new.copy_messages(*id, &content.messages, &examined.files)?);
-        let highest = runs.iter().filter_map(|run| run.live.max()).map(|last| Position(last).next()).max();
-        let next = content.next.max(highest.unwrap_or_default());
-        let delivered = if is_uncertain { next } else { content.delivered };
+        let mut marks = content.marks.clone();
+        if is_uncertain {
+            marks.lanes.iter_mut().for_each(|lane| lane.delivered = lane.next);
+        }
         let runs = runs.into_iter().map(|run| {
             let RunImage { segment, from, until, bytes, live } = run;
             StoredRun { segment, from, until, bytes, live }
         });
-        kept.push((*id, StoredQueue { id: *id, delivered, next, runs: runs.collect() }));
+        kept.push((*id, StoredQueue { id: *id, marks, runs: runs.collect() }));
     }
     Ok(kept)
 }

@@ -265,11 +265,14 @@ fn definitions_references_removals_and_marks_come_back() {
     assert_eq!(definitions.exchanges, exchanges[..2]);
     assert_eq!(definitions.bindings, bindings[..2]);
     let [first, second] = &definitions.queues[..] else { panic!("two queues: {definitions:?}") };
-    assert_eq!((&*first.name, first.id, first.content.delivered), ("queue 1", QUEUE, Position(4099)));
+    assert_eq!(
+        (&*first.name, first.id, first.content.first_lane().delivered),
+        ("queue 1", QUEUE, Position(4099))
+    );
     assert_eq!((positions(first), positions(second)), (vec![5], vec![4]));
     check(&messages[&(QUEUE, 5)], 8, 10);
     check(&messages[&(QueueId(2), 4)], 7, 20_000);
-    assert_eq!(second.content.next, Position(5));
+    assert_eq!(second.content.first_lane().next, Position(5));
     // Stored once, though it went to three queues.
     let written: usize =
         disk.snapshot().values().map(|content| content.iter().filter(|b| **b != 0).count()).sum();

@@ -231,7 +231,7 @@ pub fn build_folded() -> World {
     let cell = queue(&vhost, "long");
     let numbers: Vec<u64> = (1..250).filter(|number| number % 29 > 0).collect();
     for number in &numbers {
-        let lsn = cell.publish(std::iter::once(message(*number))).expect("a queue");
+        let lsn = cell.publish(std::iter::once(message(*number))).expect("a queue").safe;
         assert!(broker.journal.wait_durable(lsn));
     }
     let taken = take(&cell, 5);

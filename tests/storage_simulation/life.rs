@@ -318,7 +318,7 @@ impl<'a> Life<'a> {
         assert_eq!(names, self.history.now().route(&exchange, &key), "route of {exchange:?} {key:?}");
         let mut last = Lsn::ZERO;
         for cell in &route.route.queues {
-            let lsn = cell.publish(std::iter::once(message.clone())).expect("a queue");
+            let lsn = cell.publish(std::iter::once(message.clone())).expect("a queue").safe;
             assert_eq!(lsn > Lsn::ZERO, message.is_persistent());
             if message.is_persistent() {
                 last = self.note(lsn, vec![Change::Enqueue(cell.spec.name.clone(), id)]);
@@ -337,7 +337,7 @@ impl<'a> Life<'a> {
         let made: Vec<(Id, Message)> = (0..count).map(|_| self.message("", &name)).collect();
         let kept = made.iter().filter(|(_, message)| message.is_persistent());
         let changes: Vec<Change> = kept.map(|(id, _)| Change::Enqueue(name.clone(), *id)).collect();
-        let lsn = cell.publish(made.into_iter().map(|(_, message)| message)).expect("a queue");
+        let lsn = cell.publish(made.into_iter().map(|(_, message)| message)).expect("a queue").safe;
         if changes.is_empty() { Lsn::ZERO } else { self.note(lsn, changes) }
     }
 
@@ -464,7 +464,7 @@ impl<'a> Life<'a> {
             }
             changes.extend(removals(&some, how));
         }
-        let lsn = commit.apply(&self.broker.journal);
+        let lsn = commit.apply(&self.broker.journal).expect("no limits");
         self.note(lsn, changes)
     }
 }

@@ -106,8 +106,7 @@ impl QueueCell {
             StoredRun { segment, from, until, bytes, live }
         });
         let runs = runs.collect();
-        let (delivered, next) = (state.delivered_mark, state.queue.next_position());
-        Some(StoredQueue { id: self.id, delivered, next, runs })
+        Some(StoredQueue { id: self.id, marks: state.queue.marks(), runs })
     }
 
     /// What [`take_changed`](Self::take_changed) gave did not come into the catalogue.
@@ -148,7 +147,7 @@ impl QueueCell {
 
 impl From<QueueImage> for Restored {
     fn from(image: QueueImage) -> Self {
-        let QueueImage { messages, runs, delivered, next } = image;
+        let QueueImage { messages, runs, marks } = image;
         let message = |message: StoredMessage| RestoredMessage {
             position: message.position,
             place: Place::journal(message.address),
@@ -162,8 +161,7 @@ impl From<QueueImage> for Restored {
         Self {
             messages: messages.into_iter().map(message).collect(),
             runs: runs.into_iter().map(run).collect(),
-            delivered,
-            next,
+            marks,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! cached routes are stale.
 
 mod exchanges;
+mod letters;
 mod queues;
 mod replies;
 mod routes;
@@ -21,12 +22,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::broker::agenda::Agenda;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
 use crate::broker::vhost::replies::Replies;
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::rules::{Rules, Settings};
 use crate::routing::{BindingSpec, Destination, Removed, Router};
 use crate::storage::bodies::Bodies;
 use crate::storage::image::{Definitions, NamedQueue};
@@ -34,6 +37,8 @@ use crate::storage::journal::Append;
 #[cfg(test)]
 use crate::storage::journal::Journal;
 use crate::storage::record::Record;
+#[cfg(test)]
+use crate::time::Clock;
 
 /// Names that begin so are the server's.
 const RESERVED_PREFIX: &str = "amq.";
@@ -50,6 +55,7 @@ pub struct VHost {
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
     bodies: Arc<Bodies>,
+    agenda: Arc<Agenda<QueueCell>>,
     /// The last number given to a queue, in any vhost.
     last_queue: Arc<AtomicU64>,
 }
@@ -81,6 +87,7 @@ impl VHost {
     pub(super) fn restored(
         name: String,
         bodies: Arc<Bodies>,
+        agenda: Arc<Agenda<QueueCell>>,
         last_queue: Arc<AtomicU64>,
         definitions: Definitions,
     ) -> Arc<Self> {
@@ -90,7 +97,9 @@ impl VHost {
         }
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
             let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
-            topology.add(QueueCell::restored(id, spec, bodies.clone(), content.into()));
+            let cell = QueueCell::restored(id, spec, bodies.clone(), agenda.clone(), content.into());
+            cell.set_rules(rules_of(&cell));
+            topology.add(cell);
         }
         for BindingSpec { source, destination, key, arguments } in definitions.bindings {
             if let Err(error) = topology.router.bind(&source, &destination, &key, &arguments) {
@@ -107,6 +116,7 @@ impl VHost {
             epoch,
             redefined,
             bodies,
+            agenda,
             last_queue,
         })
     }
@@ -115,7 +125,8 @@ impl VHost {
     #[cfg(test)]
     fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
         let bodies = Arc::new(Bodies::in_memory(journal));
-        Self::restored(name.to_owned(), bodies, Arc::default(), Definitions::default())
+        let agenda = Arc::new(Agenda::new(Clock::default()));
+        Self::restored(name.to_owned(), bodies, agenda, Arc::default(), Definitions::default())
     }
 
     /// Appends changes of definitions to the journal.
@@ -199,6 +210,11 @@ impl VHost {
         let text = format!("{what} '{name}' in vhost '{}' in use", self.name);
         AmqpError::new(ReplyCode::PreconditionFailed, text)
     }
+}
+
+/// What holds for a queue.
+fn rules_of(cell: &QueueCell) -> Rules {
+    Rules::new(cell.traits().kind, Settings::of_arguments(cell.spec.arguments.as_ref()))
 }
 
 /// A name as RabbitMQ takes it: without carriage returns and line feeds.

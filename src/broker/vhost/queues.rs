@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
+use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved, rules_of};
 use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::{QueueCell, QueueSpec, wake};
 use crate::channel::gates::Gate;
@@ -54,6 +54,7 @@ impl VHost {
         let mut topology = self.topology.write();
         if let Some(cell) = topology.queues.get(&name) {
             self.check_same(cell, request, durable, who)?;
+            cell.touch();
             return Ok(Declared { cell: cell.clone(), created: false, gate: self.unchanged(durable) });
         }
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
@@ -90,7 +91,8 @@ impl VHost {
         } else {
             Gate::OPEN
         };
-        let cell = QueueCell::new(id, spec, self.bodies.clone());
+        let cell = QueueCell::new(id, spec, self.bodies.clone(), self.agenda.clone());
+        cell.set_rules(rules_of(&cell));
         topology.add(cell.clone());
         self.changed();
         Declared { cell, created: true, gate }
@@ -148,6 +150,7 @@ impl VHost {
     /// As [`find_queue`](Self::find_queue).
     pub fn find_declared(&self, name: &str, who: ConnectionId) -> Result<Declared, AmqpError> {
         let cell = self.find_queue(&clean_name(name), who)?;
+        cell.touch();
         let gate = self.unchanged(cell.spec.durable);
         Ok(Declared { cell, created: false, gate })
     }
@@ -214,6 +217,11 @@ impl VHost {
             return Gate::OPEN;
         }
         self.delete_if(cell, Queue::was_abandoned)
+    }
+
+    /// Deletes a queue that was not used for as long as its rules say, unless it is used now.
+    pub(super) fn delete_expired(&self, cell: &QueueCell, now: u64) {
+        self.delete_if(cell, |queue| queue.is_expired(now));
     }
 
     fn delete_if(&self, cell: &QueueCell, due: impl FnOnce(&Queue<OutletLink>) -> bool) -> Gate {

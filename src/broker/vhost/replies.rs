@@ -71,7 +71,7 @@ impl VHost {
             owner: None,
             arguments: Table::default(),
         };
-        let cell = QueueCell::new(id, spec, self.bodies.clone());
+        let cell = QueueCell::new(id, spec, self.bodies.clone(), self.agenda.clone());
         let consumer =
             cell.consume(ConsumerSpec { prefetch: 0, no_ack: true, exclusive: true, priority: 0 }, link)?;
         let route = Arc::new(Route { queues: Box::new([cell.clone()]) });

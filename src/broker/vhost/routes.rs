@@ -19,6 +19,15 @@ pub struct Route {
     pub queues: Box<[Arc<QueueCell>]>,
 }
 
+impl Route {
+    /// Whether a message may be refused by one of its queues.
+    #[inline]
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
+        self.queues.iter().any(|cell| cell.may_refuse())
+    }
+}
+
 /// A route and how long it holds.
 #[derive(Debug)]
 pub struct Routed {
@@ -67,6 +76,29 @@ impl VHost {
         let queues = found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect();
         let cacheable = !topology.router.headers_matter(exchange);
         Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
+    }
+
+    /// Where a dead letter with these keys goes: each queue once, in the order of their ids. Nowhere if there is no such
+    /// exchange. Also returns whether that holds whatever its headers are.
+    pub(super) fn letter_route(
+        &self,
+        exchange: &str,
+        keys: &[&str],
+        headers: Option<TableRef<'_>>,
+        scratch: &mut RouteScratch,
+    ) -> (Vec<Arc<QueueCell>>, bool) {
+        let topology = self.topology.read();
+        let mut cells: Vec<Arc<QueueCell>> = Vec::new();
+        for key in keys {
+            if exchange.is_empty() {
+                cells.extend(topology.queues.get(*key).cloned());
+            } else if let Some(found) = topology.router.route(exchange, key, headers, scratch) {
+                cells.extend(found.iter().filter_map(|id| topology.by_id.get(id).cloned()));
+            }
+        }
+        cells.sort_unstable_by_key(|cell| cell.id);
+        cells.dedup_by_key(|cell| cell.id);
+        (cells, exchange.is_empty() || !topology.router.headers_matter(exchange))
     }
 
     /// Where a message goes that was routed before: its exchange may be gone, then nowhere.

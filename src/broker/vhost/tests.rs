@@ -63,7 +63,7 @@ fn message(persistent: bool) -> Message {
 
 /// Publishes one message; the position after which it is safe.
 fn publish(cell: &QueueCell, persistent: bool) -> Lsn {
-    cell.publish(std::iter::once(message(persistent))).unwrap()
+    cell.publish(std::iter::once(message(persistent))).unwrap().safe
 }
 
 fn consume(cell: &QueueCell, outlet: &Arc<Outlet>) -> ConsumerId {

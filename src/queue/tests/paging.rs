@@ -59,7 +59,7 @@ fn a_long_queue_keeps_what_is_next_and_lets_the_rest_go_once_it_is_written() {
     let queue = &mut paged.bench.queue;
     assert!(queue.memory <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory);
     assert_eq!((queue.depth().ready, queue.depth().ready_bytes), (200, 20_000));
-    assert!(matches!(queue.get(false), Get::Got(got) if got.position == Position(0)));
+    assert!(matches!(queue.get(false, 0), Get::Got(got) if got.position == Position(0)));
     assert_eq!(queue.plan_load(), None, "there is nobody to read for");
     paged.bench.consumer(ACKING, 500);
     assert_eq!(paged.drain().0, (1..200).collect::<Vec<_>>());
@@ -87,7 +87,7 @@ fn get_says_that_a_message_has_to_be_read_first() {
     paged.bench.queue.note_written(paged.store.end());
     paged.bench.queue.relieve_all();
     assert_eq!(paged.bench.queue.memory, 0);
-    assert!(matches!(paged.bench.queue.get(true), Get::Absent));
+    assert!(matches!(paged.bench.queue.get(true, 0), Get::Absent));
     let load = paged.bench.queue.plan_load().unwrap();
     assert_eq!(paged.bench.queue.plan_load(), None, "one at a time");
     assert_eq!(paged.store.carry_out(load, &mut paged.bench.queue), 0);
@@ -100,7 +100,7 @@ fn a_segment_takes_the_place_of_entries_and_goes_when_all_in_it_is_acknowledged(
     paged.relieve();
     paged.fold();
     let queue = &mut paged.bench.queue;
-    assert!(queue.entries.memory() < 5_000, "{}", queue.entries.memory());
+    assert!(queue.lanes.memory() < 5_000, "{}", queue.lanes.memory());
     assert_eq!((queue.depth().ready, queue.depth().ready_bytes, queue.runs().count()), (1000, 100_000, 1));
     assert_eq!(queue.runs().next().unwrap().bytes, 100_000);
     let id = paged.bench.consumer(ACKING, 5000);
@@ -143,7 +143,7 @@ fn damaged_messages_are_left_out_and_the_rest_comes() {
         paged.bench.queue.relieve_all();
         let bad = [0, 7, 9, 50, 98, 99];
         let place = |paged: &Paged, at: u64| {
-            paged.bench.queue.entries.get(Position(at)).map(|entry| entry.place).unwrap()
+            paged.bench.queue.lanes.get(Position(at)).map(|entry| entry.place).unwrap()
         };
         if folded {
             let at = paged.fold();
@@ -160,7 +160,7 @@ fn damaged_messages_are_left_out_and_the_rest_comes() {
         paged.bench.settle(Some(id), &sound, Settle::Ack);
         assert_eq!(paged.bench.queue.runs().count(), usize::from(folded), "what is damaged is kept");
         assert!(paged.bench.queue.runs().all(|run| run.live.is_empty()));
-        let n = paged.bench.queue.next_position().0;
+        let n = paged.bench.queue.next_position(&numbered(0, 8)).0;
         paged.bench.queue.publish(numbered(n, 8), false);
         assert_eq!(paged.bench.deliver(), [(0, n, false)]);
     }
@@ -181,9 +181,10 @@ fn a_restored_queue_reads_before_it_delivers_and_flags_what_was_delivered() {
     run.live.extend(items.iter().map(|(position, _)| position.0));
     run.bytes = 200;
     let runs = vec![run];
-    let content = Restored { messages, runs, delivered: Position(4), next: Position(12) };
+    let lanes = vec![LaneState { number: 0, delivered: Position(4), next: Position(12) }];
+    let content = Restored { messages, runs, marks: Marks { lanes, ..Marks::default() } };
     let mut bench = Bench::with(0);
-    bench.queue = Queue::restored(content);
+    bench.queue = Queue::restored(Traits::default(), content);
     assert_eq!((bench.queue.depth().ready, bench.queue.depth().ready_bytes), (8, 400));
     let mut paged = Paged { bench, store };
     paged.bench.consumer(ACKING, 500);

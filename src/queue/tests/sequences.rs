@@ -250,7 +250,7 @@ impl Run {
 
     fn get(&mut self, no_ack: bool) {
         let got = loop {
-            match self.bench.queue.get(no_ack) {
+            match self.bench.queue.get(no_ack, 0) {
                 Get::Got(got) => {
                     assert_eq!(number_of(&got.message), got.position.0);
                     break Some((got.position.0, got.redelivered, got.remaining));
@@ -336,9 +336,9 @@ impl Run {
     fn deliver(&mut self) {
         let before: Vec<usize> = (0..self.ids.len()).filter(|&number| self.model.eligible(number)).collect();
         let mut wakes = Vec::new();
-        self.bench.queue.deliver(&mut wakes);
+        self.bench.queue.deliver(0, &mut wakes);
         while self.load() {
-            self.bench.queue.deliver(&mut wakes);
+            self.bench.queue.deliver(0, &mut wakes);
         }
         let pushed: Vec<Pushed> = self.bench.log.borrow_mut().drain(..).collect();
         assert_eq!(pushed, self.model.deliver(), "who got what, in which order");
@@ -377,7 +377,7 @@ impl Run {
         let queue = &mut self.bench.queue;
         assert_eq!(queue.depth(), self.model.depth());
         assert_eq!(queue.consumer_count() as usize, self.model.present());
-        assert_eq!(queue.next_position().0, self.model.next);
+        assert_eq!(queue.next_position(&numbered(0, 8)).0, self.model.next);
         assert_eq!(queue.was_abandoned(), !self.ids.is_empty() && self.model.present() == 0);
         assert_eq!(
             self.model.messages.len() + self.left.len(),
@@ -386,7 +386,7 @@ impl Run {
         );
         let (mut memory, mut absent) = (0, 0);
         for &Kept { position, size, place, redelivered } in &self.model.messages {
-            let Some(entry) = queue.entries.entry(Position(position)) else {
+            let Some(entry) = queue.lanes.entry(Position(position)) else {
                 assert!(queue.runs().any(|run| run.live.contains(position)), "{position} is nowhere");
                 assert_eq!((place, redelivered), (Place::Ready, false), "at {position}");
                 absent += 1;
@@ -453,7 +453,7 @@ impl Run {
         }
         assert_eq!(self.bench.queue.depth(), Depth::default());
         assert_eq!(self.bench.queue.consumer_count(), 0);
-        assert!(matches!(self.bench.queue.get(false), Get::Empty));
+        assert!(matches!(self.bench.queue.get(false, 0), Get::Empty));
         assert_eq!((self.bench.queue.absent(), self.bench.queue.plan_load()), (0, None));
     }
 }

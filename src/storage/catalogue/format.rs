@@ -6,11 +6,13 @@ use std::io;
 use roaring::RoaringTreemap;
 
 use super::snapshot::{StoredQueue, StoredRun};
+use crate::deaths::Reason;
 use crate::ids::{Position, QueueId};
+use crate::queue::{LaneState, Marks};
 use crate::storage::codec::{Reader, put_bytes, put_int};
 
 /// The version of what is in the tables.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// Names of tables.
 pub(super) const META: &str = "meta";
@@ -117,8 +119,7 @@ pub(super) fn decode_segment(number: u64, sealed: &[u8]) -> Option<u64> {
 /// The error is one of the bitmap's writer, which memory does not give.
 pub(super) fn encode_queue(id: QueueId, queue: &StoredQueue) -> io::Result<Vec<u8>> {
     let mut value = Vec::new();
-    put_int(&mut value, queue.delivered.0);
-    put_int(&mut value, queue.next.0);
+    put_marks(&mut value, &queue.marks);
     put_int(&mut value, queue.runs.len() as u64);
     let mut live = Vec::new();
     for run in &queue.runs {
@@ -136,15 +137,52 @@ pub(super) fn encode_queue(id: QueueId, queue: &StoredQueue) -> io::Result<Vec<u
 
 pub(super) fn decode_queue(id: QueueId, sealed: &[u8]) -> Option<StoredQueue> {
     whole(unseal(QUEUES, &id.0.to_le_bytes(), sealed)?, |reader| {
-        let (delivered, next) = (Position(reader.int()?), Position(reader.int()?));
+        let marks = decode_marks(reader)?;
         let count = reader.int()?;
         // The number is not trusted with an allocation: each run takes some of the bytes there are.
         let mut runs = Vec::new();
         for _ in 0..count {
             runs.push(decode_run(reader)?);
         }
-        Some(StoredQueue { id, delivered, next, runs })
+        Some(StoredQueue { id, marks, runs })
     })
+}
+
+fn put_marks(value: &mut Vec<u8>, marks: &Marks) {
+    let Marks { lanes, dead, counts, has_lifetimes } = marks;
+    value.push(u8::from(*has_lifetimes));
+    put_int(value, lanes.len() as u64);
+    for LaneState { number, delivered, next } in lanes {
+        value.push(*number);
+        put_int(value, delivered.0);
+        put_int(value, next.0);
+    }
+    put_int(value, dead.len() as u64);
+    for (position, reason) in dead {
+        put_int(value, position.0);
+        value.push(reason.code());
+    }
+    put_int(value, counts.len() as u64);
+    for (position, count) in counts {
+        put_int(value, position.0);
+        put_int(value, u64::from(*count));
+    }
+}
+
+fn decode_marks(reader: &mut Reader<'_>) -> Option<Marks> {
+    let mut marks = Marks { has_lifetimes: reader.flag()?, ..Marks::default() };
+    for _ in 0..reader.int()? {
+        let number = reader.octet()?;
+        let (delivered, next) = (Position(reader.int()?), Position(reader.int()?));
+        marks.lanes.push(LaneState { number, delivered, next });
+    }
+    for _ in 0..reader.int()? {
+        marks.dead.push((Position(reader.int()?), Reason::from_code(reader.octet()?)?));
+    }
+    for _ in 0..reader.int()? {
+        marks.counts.push((Position(reader.int()?), u32::try_from(reader.int()?).ok()?));
+    }
+    Some(marks)
 }
 
 fn decode_run(reader: &mut Reader<'_>) -> Option<StoredRun> {

@@ -2,7 +2,8 @@
 
 use roaring::RoaringTreemap;
 
-use crate::ids::{Position, QueueId};
+use crate::ids::QueueId;
+use crate::queue::Marks;
 
 /// All that checkpoints have folded away, as of the last commit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,10 +27,8 @@ pub struct Snapshot {
 pub struct StoredQueue {
     /// The queue.
     pub id: QueueId,
-    /// The delivered mark.
-    pub delivered: Position,
-    /// The next position.
-    pub next: Position,
+    /// How far it has come, and what is known of single messages.
+    pub marks: Marks,
     /// Where its messages lie, in the order of their positions.
     pub runs: Vec<StoredRun>,
 }

@@ -13,7 +13,9 @@ use rand::rngs::StdRng;
 use roaring::RoaringTreemap;
 
 use super::*;
+use crate::deaths::Reason;
 use crate::ids::Position;
+use crate::queue::{LaneState, Marks};
 use crate::storage::disk::RealDisk;
 use crate::storage::simulated_disk::{Call, FaultKind, SimulatedDisk, When};
 
@@ -68,7 +70,15 @@ fn random_queue(id: QueueId, random: &mut StdRng) -> StoredQueue {
             StoredRun { segment: random.random_range(0..1 << 28), from, until, bytes: random.random(), live }
         })
         .collect();
-    StoredQueue { id, delivered: Position(random.random()), next: Position(random.random()), runs }
+    let lane =
+        |number| LaneState { number, delivered: Position(random.random()), next: Position(random.random()) };
+    let marks = Marks {
+        lanes: [0, 3, 255].map(lane).to_vec(),
+        dead: vec![(Position(random.random()), Reason::Expired), (Position(7), Reason::MaxLen)],
+        counts: vec![(Position(random.random()), random.random())],
+        has_lifetimes: random.random(),
+    };
+    StoredQueue { id, marks, runs }
 }
 
 /// A change among `queues` queues and some of everything else.
@@ -214,8 +224,8 @@ fn another_version_is_refused() {
     let backend = Backend::new(disk.open(NAME, Open::Write).unwrap(), failure);
     let database = Builder::new().create_with_backend(backend).unwrap();
     let transaction = database.begin_write().unwrap();
-    let mut value = vec![2, 77];
-    value.extend_from_slice(&crc32fast::hash(b"metacatalogue\x02\x4D").to_le_bytes());
+    let mut value = vec![3, 77];
+    value.extend_from_slice(&crc32fast::hash(b"metacatalogue\x03\x4D").to_le_bytes());
     transaction.open_table(META).unwrap().insert(META_KEY, &value[..]).unwrap();
     transaction.commit().unwrap();
     drop(database);
@@ -239,5 +249,5 @@ fn a_small_change_costs_little_in_a_large_catalogue() {
     };
     let one = (QueueId(1500), Some(random_queue(QueueId(1500), &mut random)));
     let small = calls(&Change { queues: vec![one], ..Change::default() });
-    assert!(small < 150, "{small} calls");
+    assert!(small < 300, "{small} calls");
 }

@@ -75,7 +75,11 @@ fn write(disk: &dyn Disk, kind: Kind, plan: &Plan) -> std::io::Result<(Vec<Writt
                     (writer.append(queue, position, &message)?, None, message)
                 }
             };
-            let data = if target.is_some() { 8 } else { message.wire_size() };
+            let data = if target.is_some() {
+                8
+            } else {
+                message.stored_len() as usize - crate::message::ITEM_HEADER
+            };
             let end = offset + (ITEM_HEADER + data) as u64;
             written.push(Written { queue, position, offset, end, target, message });
         }

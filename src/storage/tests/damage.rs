@@ -93,7 +93,7 @@ fn a_message_that_went_bad_is_missing_in_all_its_queues() {
     for queue in &definitions.queues[..2] {
         // Known to be there, and damaged.
         assert_eq!(positions(queue), [0, 1]);
-        assert_eq!(queue.content.next, Position(2));
+        assert_eq!(queue.content.first_lane().next, Position(2));
     }
 }
 

@@ -145,9 +145,9 @@ impl World {
         let mut count = 0;
         for (queue, model) in definitions.queues.iter().zip(self.model.queues.values()) {
             assert_eq!(positions(queue), model.messages.keys().copied().collect::<Vec<_>>());
-            assert_eq!(queue.content.delivered, Position(model.delivered));
+            assert_eq!(queue.content.first_lane().delivered, Position(model.delivered));
             // Files that say so may be gone, if nothing of them is left.
-            assert!(queue.content.next.0 <= model.next);
+            assert!(queue.content.first_lane().next.0 <= model.next);
             for (at, message) in &model.messages {
                 let found = &messages[&(queue.id, *at)];
                 assert!(found.body() == message.body() && found.raw_properties() == message.raw_properties());
@@ -224,7 +224,7 @@ fn removals_of_a_batch_are_joined() {
     assert!(journal.wait_durable(end));
     let queues = found(&disk).unwrap().definitions.queues;
     assert_eq!(positions(&queues[0]), [8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
-    assert_eq!(queues[0].content.next, Position(21));
+    assert_eq!(queues[0].content.first_lane().next, Position(21));
     assert_eq!(positions(&queues[1]).len(), 18);
     // In memory they count as much.
     let journal = Journal::in_memory();

@@ -152,7 +152,7 @@ fn references_to_what_was_moved_away_are_ignored() {
     drop(journal);
     let Found { definitions, messages, .. } = found(&disk).unwrap();
     let [first, second] = &definitions.queues[..] else { panic!("two queues") };
-    assert_eq!((positions(second), second.content.next), (vec![], Position(6)));
+    assert_eq!((positions(second), second.content.first_lane().next), (vec![], Position(6)));
     assert_eq!(positions(first).last(), Some(&11));
     assert!(!positions(first).contains(&0));
     assert_eq!(messages.len(), positions(first).len());

@@ -512,7 +512,9 @@ fn queues_at(file: &dyn DiskFile, at: u64, until: u64) -> io::Result<BTreeSet<Qu
     {
         if let Entry::Enqueued(Enqueued { queue, .. })
         | Entry::Removed(queue, ..)
-        | Entry::DeliveredThrough(queue, _) = entry
+        | Entry::DeliveredThrough(queue, _)
+        | Entry::Dead(queue, ..)
+        | Entry::Returned(queue, ..) = entry
         {
             queues.insert(queue);
         }

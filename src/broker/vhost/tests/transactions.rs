@@ -28,7 +28,7 @@ fn a_commit_does_all_of_it_in_all_its_queues() {
     commit.settle(&cells["a"], None, Position(1), Settle::Requeue);
     assert_eq!(ready(&cells["b"]), 0, "nothing happens before the commit");
     let before = journal.end();
-    let lsn = commit.apply(&journal);
+    let lsn = commit.apply(&journal).unwrap();
     assert_eq!(journal.end().0 - lsn.0, 1, "how far c was delivered is marked after the commit");
     assert_eq!(lsn.0 - before.0, 4, "three messages kept and one removed");
     assert_eq!((ready(&cells["a"]), ready(&cells["b"])), (2, 1));
@@ -53,6 +53,6 @@ fn a_queue_that_is_gone_takes_its_part_with_it() {
     commit.publish(&kept, message(true));
     vhost.delete_queue("gone", false, false, ME).unwrap();
     let before = vhost.bodies.journal.end();
-    assert_eq!(commit.apply(&vhost.bodies.journal).0 - before.0, 1);
+    assert_eq!(commit.apply(&vhost.bodies.journal).unwrap().0 - before.0, 1);
     assert_eq!((ready(&kept), ready(&gone)), (1, 0));
 }

@@ -14,8 +14,10 @@ fn queues(ids: impl Iterator<Item = u64>, at: u64) -> Change {
             QueueId(id),
             Some(StoredQueue {
                 id: QueueId(id),
-                delivered: Position(at),
-                next: Position(at + 1),
+                marks: Marks {
+                    lanes: vec![LaneState { number: 0, delivered: Position(at), next: Position(at + 1) }],
+                    ..Marks::default()
+                },
                 runs: vec![run],
             }),
         )

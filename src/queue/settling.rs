@@ -1,0 +1,128 @@
+//! How deliveries end, and what a purge drops.
+
+use std::ops::Range;
+
+use super::{Entry, Link, Purged, Queue, Settle, State, Taken, memory_of};
+use crate::deaths::Reason;
+use crate::ids::{ConsumerId, Position};
+
+impl<L: Link> Queue<L> {
+    /// Settles deliveries at `positions`, given to `consumer` or taken by get or by a consumer that is gone. A
+    /// position that is not outstanding is passed over, so settling twice does nothing the second time.
+    ///
+    /// `removed` is called for each message that left the queue by it, with whether it is stored. What becomes of others is
+    /// told by [`take_events`](Self::take_events).
+    pub fn settle(
+        &mut self,
+        consumer: Option<ConsumerId>,
+        positions: impl Iterator<Item = Position>,
+        how: Settle,
+        mut removed: impl FnMut(Position, bool),
+    ) {
+        let mut credit = 0;
+        for position in positions {
+            let Some(entry) = self.lanes.entry(position) else { continue };
+            match entry.state() {
+                State::Ready | State::Dead => continue,
+                State::Unacked => {
+                    self.depth.unacked -= 1;
+                    credit += 1;
+                }
+                State::Held => self.depth.held -= 1,
+            }
+            match how {
+                Settle::Reject if self.rules.dead_letters.is_some() => self.kill(position, Reason::Rejected),
+                Settle::Ack | Settle::Reject => {
+                    removed(position, entry.is_stored());
+                    self.deaths.forget_count(position);
+                    self.forget(position);
+                }
+                Settle::Requeue => {
+                    entry.set_redelivered();
+                    if self.counts_one_more(position) {
+                        self.make_ready(position);
+                    }
+                }
+                Settle::Unsent => self.make_ready(position),
+            }
+        }
+        if let Some(consumer) = consumer.filter(|_| credit > 0) {
+            self.consumers.give_credit(consumer, credit);
+        }
+        self.lower_relief();
+        self.release_if_empty();
+    }
+
+    /// Puts an outstanding message back to its place.
+    fn make_ready(&mut self, position: Position) {
+        let Some(entry) = self.lanes.entry(position) else { return };
+        entry.set_state(State::Ready);
+        self.depth.ready += 1;
+        self.depth.ready_bytes += entry.body_len();
+        self.paging.came_back(position, entry);
+        self.returned.insert(position);
+    }
+
+    /// Takes the entry of a message that has left the queue.
+    #[inline]
+    pub(super) fn forget(&mut self, position: Position) {
+        let Some(entry) = self.lanes.remove(position) else { return };
+        if let Some(message) = &entry.message {
+            self.memory -= memory_of(message);
+        }
+        if !self.runs.is_empty() {
+            self.runs.remove(entry.place, position, entry.body_len());
+        }
+    }
+
+    /// Drops all ready messages. Unacked ones stay, and those that are on their way to a dead-letter exchange. `removed`
+    /// is called for each range of positions that was dropped.
+    pub fn purge(&mut self, mut removed: impl FnMut(Range<Position>)) -> Purged {
+        let returned = std::mem::take(&mut self.returned);
+        let mut purged = Purged { count: self.depth.ready, taken: Vec::new() };
+        let fresh: Vec<_> = self.lanes.iter().map(|lane| lane.fresh()).collect();
+        for range in returned.ranges().chain(fresh) {
+            if range.is_empty() {
+                continue;
+            }
+            removed(range.clone());
+            purged.taken.push(self.lanes.take_range(range.clone()));
+            self.runs.remove_range(range);
+        }
+        self.lanes.iter_mut().for_each(|lane| lane.head = lane.entries.next());
+        // The fewer messages are looked at; all of them may be many.
+        let memory = |entry: &Entry| entry.message.as_ref().map_or(0, memory_of);
+        let kept = self.depth.unacked + self.depth.held + self.deaths.dead();
+        self.memory = if kept < purged.count {
+            self.lanes.entries().map(|(_, entry)| memory(entry)).sum()
+        } else {
+            self.memory - purged.taken.iter().flat_map(Taken::iter).map(memory).sum::<u64>()
+        };
+        self.depth.ready = 0;
+        self.depth.ready_bytes = 0;
+        self.paging.emptied();
+        let lanes = &self.lanes;
+        self.deaths.purge(|position| lanes.get(position).is_some());
+        self.release_if_empty();
+        purged
+    }
+
+    /// The position that the next message with this priority gets.
+    #[must_use]
+    pub fn next_position(&self, message: &crate::message::Message) -> Position {
+        let first = Position::first_of(self.traits.lane_of(message));
+        self.lanes.of(first).map_or(first, |lane| lane.entries.next())
+    }
+
+    #[inline]
+    pub(super) fn release_if_empty(&mut self) {
+        let depth = &self.depth;
+        if depth.ready + depth.unacked + depth.held + self.deaths.dead() > 0 {
+            return;
+        }
+        self.has_lifetimes = false;
+        if self.consumers.count() == 0 {
+            self.lanes.release_if_empty();
+        }
+    }
+}
