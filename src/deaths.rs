@@ -1,7 +1,8 @@
 //! Why messages die, and what their headers say of it.
 //!
 //! The shape of the headers is RabbitMQ 4's. Only what the broker wrote itself is believed: a message that it has
-//! dead-lettered is marked so, and to a client's `x-death` it pays no heed.
+//! dead-lettered is marked so, and to a client's `x-death` it pays no heed. What it writes is bounded, since it travels
+//! in a header frame, which cannot be split.
 
 use crate::message::Message;
 use crate::protocol::field::{Array, ArrayBuilder, TableBuilder, TableRef, Value};
@@ -56,6 +57,15 @@ impl Reason {
     }
 }
 
+/// Most deaths that a message tells of; the oldest go first.
+pub const MAX_DEATHS: usize = 128;
+
+/// Most bytes of further routing keys that a death tells of; the message's own key is always there.
+const MAX_KEYS: usize = 4096;
+
+/// Bytes of deaths from which on a new one tells of no further keys.
+const MAX_BYTES: usize = 32 * 1024;
+
 /// Headers that the broker writes, and reads only where it wrote them itself.
 const DEATHS: &str = "x-death";
 const FIRST: [&str; 3] = ["x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
@@ -84,10 +94,11 @@ fn deaths(message: &Message) -> impl Iterator<Item = TableRef<'_>> {
         Some(Value::Array(deaths)) => Some(deaths),
         _ => None,
     };
-    deaths.into_iter().flat_map(|deaths| deaths.iter()).filter_map(|death| match death {
+    let tables = deaths.into_iter().flat_map(|deaths| deaths.iter()).filter_map(|death| match death {
         Value::Table(death) => Some(death),
         _ => None,
-    })
+    });
+    tables.take(MAX_DEATHS)
 }
 
 fn is_of(death: TableRef<'_>, queue: &str, reason: &str) -> bool {
@@ -113,12 +124,16 @@ pub fn routing_keys(message: &Message) -> Vec<&str> {
 
 /// Whether a message that dies for this reason would go round for ever if it came to `queue`: it died there before, and
 /// since then no consumer has rejected it. As in RabbitMQ a rejected one always goes on.
+///
+/// One that tells of as many deaths as it can may have forgotten one in `queue`, and is taken to have died there.
 #[must_use]
 pub fn is_cycle(message: &Message, reason: Reason, queue: &str) -> bool {
     if reason == Reason::Rejected {
         return false;
     }
+    let mut known = 0;
     for death in deaths(message) {
+        known += 1;
         let text = |name| death.get(name).and_then(Value::as_str);
         if text("reason") == Some(Reason::Rejected.name()) {
             return false;
@@ -127,7 +142,7 @@ pub fn is_cycle(message: &Message, reason: Reason, queue: &str) -> bool {
             return true;
         }
     }
-    false
+    known == MAX_DEATHS
 }
 
 /// The properties of a message after a death: with what RabbitMQ 4 writes in its headers, and without the lifetime that
@@ -179,7 +194,14 @@ fn deaths_after(message: &Message, properties: Properties<'_>, death: Death<'_>)
         let mut seen = vec![message.routing_key()];
         let cc = properties.headers().filter(|_| !message.marks().own_key_only);
         if let Some(Value::Array(cc)) = cc.and_then(|headers| headers.get("CC")) {
-            seen.extend(cc.iter().filter_map(Value::as_str));
+            let told: usize = deaths(message).map(|death| death.as_bytes().len()).sum();
+            let mut room = if told < MAX_BYTES { MAX_KEYS } else { 0 };
+            let fits = |key: &&str| {
+                let left = room.checked_sub(key.len());
+                room = left.unwrap_or(0);
+                left.is_some()
+            };
+            seen.extend(cc.iter().filter_map(Value::as_str).take_while(fits));
         }
         seen.into_iter().for_each(|key| {
             keys.value(Value::LongStr(key.as_bytes()));
@@ -190,7 +212,8 @@ fn deaths_after(message: &Message, properties: Properties<'_>, death: Death<'_>)
     }
     let mut list = ArrayBuilder::new();
     list.value(Value::Table(first.finish().as_ref()));
-    for other in deaths(message).filter(|other| !is_of(*other, queue, reason.name())) {
+    let others = deaths(message).filter(|other| !is_of(*other, queue, reason.name()));
+    for other in others.take(MAX_DEATHS - 1) {
         list.value(Value::Table(other));
     }
     list.finish()

@@ -192,3 +192,26 @@ proptest! {
         prop_assert!(is_cycle(&message, Reason::Expired, "q") && !is_cycle(&message, Reason::Expired, "r"));
     }
 }
+
+#[test]
+fn what_a_message_tells_is_bounded_and_who_tells_all_it_can_goes_no_further() {
+    let words: Vec<String> = (0..400).map(|number| format!("{number:0>200}")).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let cc = strings(&words);
+    let table = headers(&[("CC", Value::Array(cc.as_ref()))]);
+    let raw = PropertiesBuilder::new().set_headers(Some(&table)).finish();
+    let names: Vec<String> = (0..2 * MAX_DEATHS).map(|number| format!("{number:0>255}")).collect();
+    let mut letter = message(&raw, false);
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(is_cycle(&letter, Reason::Expired, "unseen"), number >= MAX_DEATHS, "{number}");
+        letter = after(&letter, name, Reason::Expired, AT);
+    }
+    let len = letter.raw_properties().len();
+    assert!(len < raw.len() + 128 * 1024, "{} bytes more", len - raw.len());
+    assert_eq!(deaths(&letter).count(), MAX_DEATHS);
+    let newest = deaths(&letter).next().unwrap();
+    assert!(is_of(newest, names.last().unwrap(), "expired"));
+    // What a consumer rejected goes on by its will.
+    let rejected = after(&after(&letter, "r", Reason::Rejected, AT), "s", Reason::MaxLen, AT);
+    assert!(!is_cycle(&rejected, Reason::MaxLen, "unseen"));
+}

@@ -102,7 +102,7 @@ const KNOWN: &[Known] = &[
 ];
 
 /// Arguments whose rules are checked but whose effect is not there yet.
-const WITHOUT_EFFECT: &[&str] = &["x-consumer-timeout", "x-delayed-retry-type"];
+const WITHOUT_EFFECT: &[&str] = &["x-delayed-retry-type"];
 
 /// Where a declaration is checked, for its error texts.
 #[derive(Clone, Copy, Debug)]

@@ -133,6 +133,16 @@ fn the_consumer_decides_before_the_queue_and_the_queue_before_the_configuration(
 }
 
 #[test]
+fn a_queue_says_it_by_an_argument() {
+    let broker = broker(Journal::in_memory());
+    let mut client = Client::new(&broker);
+    let arguments = TableBuilder::new().int32("x-consumer-timeout", 9000).finish();
+    client.send(&queue::Declare { queue: "q", arguments: arguments.as_ref(), ..Default::default() });
+    client.publish("q", false).consume_within("q", None).received();
+    assert_eq!(client.live(MINUTE), [(10_000, "channel.close")]);
+}
+
+#[test]
 fn the_configured_timeout_may_be_none() {
     let broker = broker(Journal::in_memory());
     let limits = SessionLimits { consumer_timeout: Duration::ZERO, ..SessionLimits::default() };
