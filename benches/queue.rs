@@ -55,7 +55,7 @@ fn message(size: usize) -> Message {
 
 /// A queue with active consumers of one kind.
 fn queue(consumers: usize, prefetch: u16, no_ack: bool) -> (Queue<Sink>, Vec<ConsumerId>) {
-    let mut queue = Queue::new();
+    let mut queue = Queue::default();
     let spec = ConsumerSpec { prefetch, no_ack, exclusive: false, priority: 0 };
     let ids = (0..consumers).filter_map(|_| queue.consume(spec.clone(), Sink::default()).ok()).collect();
     for &id in &ids {
@@ -66,11 +66,11 @@ fn queue(consumers: usize, prefetch: u16, no_ack: bool) -> (Queue<Sink>, Vec<Con
 
 /// Publishes `count`, delivers, and settles all of them for `consumer`.
 fn round(queue: &mut Queue<Sink>, consumer: ConsumerId, message: &Message, count: u64, how: Settle) {
-    let first = queue.next_position().0;
+    let first = queue.next_position(message).0;
     for _ in 0..count {
         queue.publish(message.clone(), false);
     }
-    queue.deliver(&mut Vec::new());
+    queue.deliver(0, &mut Vec::new());
     queue.settle(Some(consumer), (first..first + count).map(Position), how, |position, message| {
         black_box((position, message));
     });
@@ -101,11 +101,11 @@ fn push_and_ack_through_many_consumers(bencher: Bencher<'_, '_>, consumers: usiz
     let (mut queue, ids) = queue(consumers, 1, false);
     let message = message(16);
     bencher.counter(ItemsCount::new(consumers)).bench_local(|| {
-        let first = queue.next_position().0;
+        let first = queue.next_position(&message).0;
         for _ in &ids {
             queue.publish(message.clone(), false);
         }
-        queue.deliver(&mut Vec::new());
+        queue.deliver(0, &mut Vec::new());
         for (&id, position) in ids.iter().zip(first..) {
             queue.settle(Some(id), std::iter::once(Position(position)), Settle::Ack, |_, _| {});
         }
@@ -120,11 +120,11 @@ fn requeue_1000(bencher: Bencher<'_, '_>, every: usize) {
     for _ in 0..1000 {
         queue.publish(message.clone(), false);
     }
-    queue.deliver(&mut Vec::new());
+    queue.deliver(0, &mut Vec::new());
     bencher.counter(ItemsCount::new(1000 / every)).bench_local(|| {
         let positions = (0..1000).step_by(every).map(Position);
         queue.settle(Some(ids[0]), positions, Settle::Requeue, |_, _| {});
-        queue.deliver(&mut Vec::new());
+        queue.deliver(0, &mut Vec::new());
     });
 }
 
@@ -139,7 +139,7 @@ fn drain_10000_ready_by_get(bencher: Bencher<'_, '_>) {
         queue
     };
     bencher.counter(ItemsCount::new(10_000u64)).with_inputs(filled).bench_local_values(|mut queue| {
-        while let Get::Got(got) = queue.get(true) {
+        while let Get::Got(got) = queue.get(true, 0) {
             queue.settle(None, std::iter::once(got.position), Settle::Ack, |_, _| {});
         }
         queue
