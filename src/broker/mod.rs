@@ -7,9 +7,11 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod limits;
 pub mod names;
 pub mod options;
 pub mod outlet;
+pub mod policies;
 pub mod queue_cell;
 pub mod registry;
 mod spill;
@@ -27,12 +29,13 @@ use std::time::Duration;
 
 use crate::broker::agenda::Agenda;
 use crate::broker::alarms::Alarms;
+use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::names::Names;
 use crate::broker::options::BrokerOptions;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
 use crate::broker::users::{User, Users};
-use crate::broker::vhost::VHost;
+use crate::broker::vhost::{Shared, VHost};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::storage::bodies::Bodies;
 use crate::storage::disk::Disk;
@@ -54,6 +57,8 @@ pub struct Broker {
     pub alarms: Alarms,
     /// Generated names.
     pub names: Names,
+    /// How many channels, queues and exchanges there are, and may be.
+    pub limits: Arc<NodeLimits>,
     /// Where durable changes go.
     pub journal: Arc<Journal>,
     bodies: Arc<Bodies>,
@@ -105,10 +110,17 @@ impl Broker {
         // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
         let kept = image.vhosts().map(str::to_owned).filter(|name| !options.vhosts.contains(name));
         let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
+        let shared = Shared {
+            bodies: bodies.clone(),
+            last_queue: last_queue.clone(),
+            node: Arc::new(NodeLimits::new(options.node)),
+            operators: options.operators.into(),
+            default_limits: options.vhost_limits,
+        };
         let vhost = |name: String| {
             let definitions = image.take(&name);
             let agenda = Arc::new(Agenda::new(options.clock.clone()));
-            (name.clone(), VHost::restored(name, bodies.clone(), agenda, last_queue.clone(), definitions))
+            (name.clone(), VHost::restored(name, agenda, shared.clone(), definitions))
         };
         let vhosts = names.into_iter().map(vhost).collect();
         let broker = Arc::new(Self {
@@ -117,6 +129,7 @@ impl Broker {
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             names: Names::new(seed),
             vhosts,
+            limits: shared.node,
             last_queue,
             cluster_name: options.cluster_name,
             journal: bodies.journal.clone(),
@@ -158,6 +171,35 @@ impl Broker {
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         Ok(vhost.clone())
+    }
+
+    /// Opens a vhost for one more connection, which has its place in it until the seat is dropped.
+    ///
+    /// # Errors
+    /// 530 if the vhost or the user has as many connections as they may, or as [`open_vhost`](Self::open_vhost).
+    pub fn admit(&self, name: &str, user: &Arc<User>) -> Result<(Arc<VHost>, ConnectionSeat), AmqpError> {
+        let seat = ConnectionSeat::take(user, name, self.vhosts.get(name))?;
+        Ok((self.open_vhost(name, user)?, seat))
+    }
+
+    /// The vhost of this name.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> Option<&Arc<VHost>> {
+        self.vhosts.get(name)
+    }
+
+    /// The names of all vhosts, sorted.
+    #[must_use]
+    pub fn vhost_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.vhosts.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How much there may be of channels, queues and exchanges, and in vhosts for which nothing was set, from now on.
+    pub fn set_limits(&self, node: NodeOptions, vhosts: VHostLimits) {
+        self.limits.set(node);
+        self.vhosts.values().for_each(|vhost| vhost.set_default_limits(vhosts));
     }
 
     /// Names the task that calls [`look_at_due`](Self::look_at_due).

@@ -1,5 +1,7 @@
 //! What the broker is told at its start. Filled by `config`.
 
+use crate::broker::limits::{NodeOptions, VHostLimits};
+use crate::broker::policies::policy::Operator;
 use crate::time::Clock;
 
 /// Users, vhosts and broker-wide limits.
@@ -15,6 +17,12 @@ pub struct BrokerOptions {
     pub max_connections: u32,
     /// Most connections in their handshake at a time; 0 is no limit.
     pub max_handshakes: u32,
+    /// Most channels, queues and exchanges.
+    pub node: NodeOptions,
+    /// Limits of vhosts for which none was set.
+    pub vhost_limits: VHostLimits,
+    /// Operator policies.
+    pub operators: Vec<Operator>,
     /// Vhosts that are traced.
     pub traced: Vec<String>,
     /// Where deadlines are compared with.
@@ -55,6 +63,10 @@ pub struct UserOptions {
     pub vhosts: Vec<String>,
     /// What the user may do beyond others.
     pub tags: Vec<Tag>,
+    /// Most connections at a time; any number if `None`.
+    pub max_connections: Option<u32>,
+    /// Most channels at a time; any number if `None`.
+    pub max_channels: Option<u32>,
     /// Refused from any peer that is not on the loopback interface.
     pub loopback_only: bool,
 }
@@ -66,6 +78,8 @@ impl std::fmt::Debug for UserOptions {
             .field("password", &"***")
             .field("vhosts", &self.vhosts)
             .field("tags", &self.tags)
+            .field("max_connections", &self.max_connections)
+            .field("max_channels", &self.max_channels)
             .field("loopback_only", &self.loopback_only)
             .finish()
     }
@@ -81,10 +95,15 @@ impl Default for BrokerOptions {
                 password: "guest".to_owned(),
                 vhosts: vec!["/".to_owned()],
                 tags: Vec::new(),
+                max_connections: None,
+                max_channels: None,
                 loopback_only: true,
             }],
             max_connections: 0,
             max_handshakes: 512,
+            node: NodeOptions::default(),
+            vhost_limits: VHostLimits::default(),
+            operators: Vec::new(),
             traced: Vec::new(),
             clock: Clock::default(),
         }

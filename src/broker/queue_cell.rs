@@ -522,6 +522,13 @@ impl QueueCell {
         self.change(|queue| queue.set_rules(rules));
     }
 
+    /// As [`set_rules`](Self::set_rules), if they are not those that hold already.
+    pub fn follow_rules(&self, rules: Rules) {
+        if *self.state.lock().queue.rules() != rules {
+            self.set_rules(rules);
+        }
+    }
+
     /// Milliseconds that a delivery may await its acknowledgement, if the queue's rules say so; 0 is for ever.
     #[must_use]
     pub fn consumer_timeout(&self) -> Option<u64> {

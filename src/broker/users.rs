@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
+use crate::broker::limits::Quota;
 use crate::broker::options::{Tag, UserOptions};
 
 /// A user who has logged in.
@@ -15,6 +16,10 @@ pub struct User {
     vhosts: Vec<String>,
     tags: Vec<Tag>,
     loopback_only: bool,
+    /// Open connections.
+    pub(super) connections: Quota,
+    /// Channels of these.
+    pub(super) channels: Quota,
 }
 
 impl User {
@@ -55,7 +60,9 @@ impl Users {
         let entry = |user: &UserOptions| {
             let password = user.password.as_bytes().into();
             let UserOptions { name, vhosts, tags, loopback_only, .. } = user.clone();
-            (name.clone(), (Arc::new(User { name, vhosts, tags, loopback_only }), password))
+            let (connections, channels) = (Quota::new(user.max_connections), Quota::new(user.max_channels));
+            let user = User { name, vhosts, tags, loopback_only, connections, channels };
+            (user.name.clone(), (Arc::new(user), password))
         };
         Self { by_name: options.iter().map(entry).collect() }
     }
@@ -98,6 +105,8 @@ mod tests {
             password: String::new(),
             vhosts: vec!["/".into()],
             tags: Vec::new(),
+            max_connections: None,
+            max_channels: None,
             loopback_only: false,
         };
         let users = Users::new(&[user]);

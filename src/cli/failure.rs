@@ -21,6 +21,10 @@ pub(super) enum Failure {
     Storage { path: PathBuf, error: io::Error },
     #[error("cannot back up {}: {error}", path.display())]
     Backup { path: PathBuf, error: io::Error },
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot reach a broker on {}: {error}", path.display())]
+    NoBroker { path: PathBuf, error: io::Error },
     #[error("cannot read the data in {}: {error}", path.display())]
     DataUnread { path: PathBuf, error: io::Error },
     #[error("the data in {} is not repaired: {why}", path.display())]

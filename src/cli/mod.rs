@@ -1,6 +1,7 @@
-//! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check` and
+//! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check`, `leveret ctl` and
 //! `leveret storage`.
 
+mod ctl;
 mod failure;
 mod logging;
 mod reload;
@@ -45,6 +46,7 @@ Examples:
   leveret --listen 0.0.0.0:5672 --data-dir /var/lib/leveret
   leveret --ephemeral --set auth.default_user=alice --set auth.default_pass=secret
   leveret check --config /etc/leveret/leveret.toml
+  leveret ctl set_policy bound '^jobs' '{\"max-length\": 100000}'
   leveret storage backup --data-dir /var/lib/leveret /backup/leveret-monday
   leveret storage verify --data-dir /var/lib/leveret";
 
@@ -72,6 +74,8 @@ enum Command {
     Serve(ServeArguments),
     /// Check the configuration; exit with 0 if it is valid and with 1 if not
     Check(CheckArguments),
+    /// Set and show policies and limits of the broker that runs on a data directory
+    Ctl(ctl::Arguments),
     /// Look after a data directory
     #[command(subcommand)]
     Storage(storage::Command),
@@ -98,6 +102,15 @@ struct DirectoryArgument {
     /// Directory of the data [default: ./data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+}
+
+/// Where the data directory is.
+#[derive(Debug, Args)]
+struct Place {
+    #[command(flatten)]
+    sources: SourceArguments,
+    #[command(flatten)]
+    directory: DirectoryArgument,
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +166,14 @@ impl DirectoryArgument {
     }
 }
 
+impl Place {
+    fn path(&self) -> Result<PathBuf, Failure> {
+        let mut sources = self.sources.sources()?;
+        sources.flags.extend(self.directory.assignment());
+        Ok(sources.load(Machine::read())?.config().data_dir)
+    }
+}
+
 impl ServeArguments {
     /// Flags with a name of their own come after `--set`, and so beat it.
     fn sources(&self) -> Result<Sources, ConfigError> {
@@ -184,6 +205,7 @@ pub fn run() -> ExitCode {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),
         Some(Command::Check(arguments)) => run_check(&arguments),
+        Some(Command::Ctl(arguments)) => ctl::run(&arguments),
         Some(Command::Storage(command)) => return storage::run(&command),
     };
     match outcome {

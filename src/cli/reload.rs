@@ -35,6 +35,7 @@ impl Reloader {
         let config = loaded.config();
         self.logging.set_level(config.log.level);
         self.broker.set_max_connections(config.broker.max_connections, config.broker.max_handshakes);
+        self.broker.set_limits(config.broker.node, config.broker.vhost_limits);
         self.broker.set_traced(&config.broker.traced);
         self.limits.replace(config.session);
 

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use super::error::{ConfigError, Origin};
 use super::table::nearest;
 use super::value::Value;
-use super::{Loading, TABLE};
+use super::{Loading, TABLE, USER_KEYS};
+
+/// Begins the variables that set up users.
+const OF_USERS: &str = "LEVERET_AUTH_USERS_";
 
 /// Names the configuration file, as `--config` does.
 const CONFIG_FILE: &str = "LEVERET_CONFIG_FILE";
@@ -133,22 +136,17 @@ fn assign(variable: &str, value: &str, loading: &mut Loading) -> Result<(), Conf
     if let Some(row) = TABLE.iter().find(|row| row.variable() == variable) {
         return loading.assign(row.name, &value, origin);
     }
-    if let Some((user, key)) =
-        variable.strip_prefix("LEVERET_AUTH_USERS_").and_then(|rest| rest.rsplit_once('_'))
-        && matches!(key, "PASSWORD" | "VHOSTS" | "TAGS")
-    {
-        return loading.assign(&format!("auth.users.{user}.{}", key.to_ascii_lowercase()), &value, origin);
+    let user_key = USER_KEYS.iter().find_map(|key| {
+        let user =
+            variable.strip_prefix(OF_USERS)?.strip_suffix(&key.to_ascii_uppercase())?.strip_suffix('_')?;
+        Some((user, key))
+    });
+    if let Some((user, key)) = user_key {
+        return loading.assign(&format!("auth.users.{user}.{key}"), &value, origin);
     }
     let mut known: Vec<String> = TABLE.iter().map(super::OptionRow::variable).collect();
-    known.extend(
-        [
-            CONFIG_FILE,
-            "LEVERET_AUTH_USERS_NAME_PASSWORD",
-            "LEVERET_AUTH_USERS_NAME_VHOSTS",
-            "LEVERET_AUTH_USERS_NAME_TAGS",
-        ]
-        .map(String::from),
-    );
+    known.push(CONFIG_FILE.to_owned());
+    known.extend(USER_KEYS.map(|key| format!("{OF_USERS}NAME_{}", key.to_ascii_uppercase())));
     let nearest = nearest(variable, known.iter().map(String::as_str)).unwrap_or_default().to_owned();
     Err(ConfigError::UnknownVariable { name: variable.to_owned(), nearest })
 }

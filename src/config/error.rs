@@ -99,6 +99,16 @@ pub enum ConfigError {
         /// The value, quoted.
         found: String,
     },
+    /// An operator policy cannot be.
+    #[error("{origin}: `policies.operator.{}`: {}", Printable(policy), Printable(why))]
+    BadPolicy {
+        /// Where it was first named.
+        origin: Origin,
+        /// The policy.
+        policy: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A user has no password from any source.
     #[error(
         "{origin}: user `{}` has no password; set `auth.users.{}.password`",

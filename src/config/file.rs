@@ -131,7 +131,17 @@ impl Loading {
             self.user(user, origin);
             return Ok(());
         }
-        let sections = || super::TABLE.iter().map(|row| row.split().0).chain(["auth.users"]);
+        if let Some(policy) = name.strip_prefix(super::operators::PREFIX) {
+            self.operator(policy, origin);
+            return Ok(());
+        }
+        let sections = || {
+            super::TABLE.iter().map(|row| row.split().0).chain([
+                "auth.users",
+                "policies",
+                "policies.operator",
+            ])
+        };
         if sections().any(|section| section == name) {
             return Ok(());
         }

@@ -1,8 +1,9 @@
 //! What the options mean: the structs of the layers below, filled.
 
-use super::options::Options;
+use super::options::{Options, UserEntry};
 use super::setting::{Name, Watermark};
 use super::{Config, Loaded, LogOptions, Machine};
+use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
@@ -56,7 +57,8 @@ fn broker_options(options: &Options) -> BrokerOptions {
     push_new(&mut vhosts, of_default.clone());
     // A section for the default user says more than its two options, so it takes their place.
     if !auth.default_user.is_empty() && !options.users.contains_key(&auth.default_user) {
-        users.push((&auth.default_user, auth.default_pass.0.as_str(), vhosts.clone(), Vec::new()));
+        let entry = UserEntry { password: Some(auth.default_pass.clone()), ..UserEntry::default() };
+        users.push(user_options(options, &auth.default_user, &entry, vhosts.clone()));
     }
     for (name, entry) in &options.users {
         let mut own = Vec::new();
@@ -65,24 +67,41 @@ fn broker_options(options: &Options) -> BrokerOptions {
             None => push_new(&mut own, [&auth.default_vhost]),
         }
         push_new(&mut vhosts, entry.vhosts.iter().flatten());
-        let password = entry.password.as_ref().map_or("", |password| password.0.as_str());
-        users.push((name, password, own, entry.tags.clone().unwrap_or_default()));
+        users.push(user_options(options, name, entry, own));
     }
-    let users = users.into_iter().map(|(name, password, vhosts, tags)| UserOptions {
-        name: name.clone(),
-        password: password.to_owned(),
-        vhosts,
-        tags,
-        loopback_only: auth.loopback_users.iter().any(|user| user.0 == *name),
-    });
+    let limits = &options.limits;
+    let default_limits = &options.default_vhost_limits;
     BrokerOptions {
         cluster_name: options.cluster.name.clone(),
         vhosts,
-        users: users.collect(),
-        max_connections: options.limits.connections.0,
-        max_handshakes: options.limits.handshakes.0,
+        users,
+        max_connections: limits.connections.0,
+        max_handshakes: limits.handshakes.0,
+        node: NodeOptions {
+            channels: limits.channels.0,
+            queues: limits.queues.0,
+            exchanges: limits.exchanges.0,
+        },
+        vhost_limits: VHostLimits {
+            max_connections: default_limits.max_connections.0.map(i64::from),
+            max_queues: default_limits.max_queues.0.map(i64::from),
+        },
+        // They were checked as they were loaded.
+        operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
         clock: Clock::Read(unix_ms),
+    }
+}
+
+fn user_options(options: &Options, name: &str, entry: &UserEntry, vhosts: Vec<String>) -> UserOptions {
+    UserOptions {
+        name: name.to_owned(),
+        password: entry.password.as_ref().map_or_else(String::new, |password| password.0.clone()),
+        vhosts,
+        tags: entry.tags.clone().unwrap_or_default(),
+        max_connections: entry.max_connections.map(|limit| limit.0),
+        max_channels: entry.max_channels.map(|limit| limit.0),
+        loopback_only: options.auth.loopback_users.iter().any(|user| user.0 == name),
     }
 }
 

@@ -12,6 +12,7 @@ mod file;
 mod machine;
 mod meaning;
 mod memory;
+mod operators;
 mod options;
 mod render;
 mod setting;
@@ -30,6 +31,8 @@ use tracing::level_filters::LevelFilter;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Origin};
 pub use self::machine::Machine;
+pub use self::operators::OperatorEntry;
+use self::options::Limit;
 pub use self::options::{Options, TABLE, UserEntry};
 pub use self::render::render;
 pub use self::table::{Effect, OptionRow};
@@ -133,6 +136,7 @@ impl Sources {
             loading.assign(name, value, Origin::Flag(flag))?;
         }
         loading.check_users()?;
+        loading.check_operators()?;
         let Loading { options, origins, notes } = loading;
         Ok(Loaded { options, origins, file, notes, machine })
     }
@@ -164,6 +168,23 @@ impl Loading {
             let tags = Vec::<Tag>::read(value);
             let done = tags.map(|tags| self.user(user, origin.clone()).tags = Some(tags));
             (done, Vec::<Tag>::expected as fn() -> String, false)
+        } else if let Some((user, key @ ("max_connections" | "max_channels"))) = user_key {
+            let done = Limit::read(value).map(|limit| {
+                let user = self.user(user, origin.clone());
+                let place =
+                    if key == "max_channels" { &mut user.max_channels } else { &mut user.max_connections };
+                *place = Some(limit);
+            });
+            (done, Limit::expected as fn() -> String, false)
+        } else if let Some((policy, key)) =
+            name.strip_prefix(operators::PREFIX).and_then(|rest| rest.rsplit_once('.'))
+            && let Some(expected) = operators::expected(key)
+        {
+            let Some(()) = self.operator(policy, origin.clone()).set(key, value) else {
+                let (key, expected, found) = (name.to_owned(), expected.to_owned(), value.quoted());
+                return Err(ConfigError::BadValue { origin, key, expected, found });
+            };
+            (Some(()), String::new as fn() -> String, false)
         } else {
             return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), nearest: nearest_key(name) });
         };
@@ -179,6 +200,20 @@ impl Loading {
     fn user(&mut self, user: &str, origin: Origin) -> &mut UserEntry {
         self.origins.entry(format!("auth.users.{user}")).or_insert(origin);
         self.options.users.entry(user.to_owned()).or_default()
+    }
+
+    /// The entry of an operator policy, made at the first mention, whose place is remembered.
+    fn operator(&mut self, name: &str, origin: Origin) -> &mut OperatorEntry {
+        self.origins.entry(format!("{}{name}", operators::PREFIX)).or_insert(origin);
+        self.options.operators.entry(name.to_owned()).or_default()
+    }
+
+    /// Whether each operator policy is one, now that it is complete.
+    fn check_operators(&self) -> Result<(), ConfigError> {
+        self.options.operators.iter().try_for_each(|(name, entry)| {
+            let origin = self.origins.get(&format!("{}{name}", operators::PREFIX));
+            origin.map_or(Ok(()), |origin| entry.check(name, origin))
+        })
     }
 
     /// What only shows once every source has been read.
@@ -198,12 +233,20 @@ impl Loading {
     }
 }
 
+/// The keys of `[auth.users.NAME]`.
+const USER_KEYS: [&str; 5] = ["password", "vhosts", "tags", "max_connections", "max_channels"];
+
 /// The key that looks most like an unknown one.
 fn nearest_key(name: &str) -> String {
-    let user = name.strip_prefix("auth.users.").map(|rest| rest.split('.').next().unwrap_or_default());
-    let user = user.filter(|user| !user.is_empty()).unwrap_or("NAME");
-    let of_users = ["password", "vhosts", "tags"].map(|key| format!("auth.users.{user}.{key}"));
-    let known = TABLE.iter().map(|row| row.name).chain(of_users.iter().map(String::as_str));
+    let named = |prefix: &str| {
+        let rest = name.strip_prefix(prefix).and_then(|rest| rest.split('.').next());
+        rest.filter(|named| !named.is_empty()).unwrap_or("NAME").to_owned()
+    };
+    let (user, policy) = (named("auth.users."), named(operators::PREFIX));
+    let of_users = USER_KEYS.map(|key| format!("auth.users.{user}.{key}"));
+    let of_operators = operators::key_names().map(|key| format!("{}{policy}.{key}", operators::PREFIX));
+    let named: Vec<String> = of_users.into_iter().chain(of_operators).collect();
+    let known = TABLE.iter().map(|row| row.name).chain(named.iter().map(String::as_str));
     nearest(name, known).unwrap_or_default().to_owned()
 }
 
@@ -215,6 +258,9 @@ impl Options {
         let mut changes: Vec<_> = rows.map(|row| (row.name, row.effect)).collect();
         if self.users != other.users {
             changes.push(("auth.users", Effect::Restart));
+        }
+        if self.operators != other.operators {
+            changes.push(("policies.operator", Effect::Restart));
         }
         changes
     }

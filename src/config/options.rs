@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::LogFormat;
 use super::setting::{
-    FrameMax, InitialFrameMax, Name, Seconds, Secret, Setting, Size, Span, Watermark, Within,
+    FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span, Watermark, Within,
 };
-use super::table::{Effect, OptionRow, options};
+use super::table::{Effect, OptionRow, options, section_path};
+use super::{LogFormat, OperatorEntry};
 use crate::broker::options::Tag;
 use crate::server::options::{FreeLimit, Keepalive};
 use crate::session::limits::{Mechanism, Stamp};
@@ -37,7 +37,14 @@ pub struct UserEntry {
     pub vhosts: Option<Vec<Name>>,
     /// What the user may do beyond others; nothing if not given.
     pub tags: Option<Vec<Tag>>,
+    /// Most connections at a time; any number if not given.
+    pub max_connections: Option<Limit>,
+    /// Most channels at a time; any number if not given.
+    pub max_channels: Option<Limit>,
 }
+
+/// A number of things, which may be none.
+pub type Limit = Within<u32, 0, 4_294_967_295>;
 
 options! {
     /// Sockets that clients connect to.
@@ -88,8 +95,21 @@ options! {
         connections: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most connections that have not finished their handshake; others wait to be accepted. 0 is no limit.
         handshakes: Within<u32, 0, 4_294_967_295> [Reload] = Within(512);
+        /// Most channels of all connections; 0 is no limit.
+        channels: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
+        /// Most queues in all vhosts; 0 is no limit.
+        queues: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
+        /// Most exchanges in all vhosts, without those that every vhost has; 0 is no limit.
+        exchanges: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
+    }
+    /// What holds for vhosts that have no limits of their own.
+    default_vhost_limits: DefaultVHostLimits {
+        /// Most connections; -1 is no limit, 0 is none at all.
+        max_connections: OrNone [Reload] = OrNone(None);
+        /// Most queues; -1 is no limit, 0 is none at all.
+        max_queues: OrNone [Reload] = OrNone(None);
     }
     /// When publishers are held back and messages moved to disk for the sake of memory.
     memory: Memory {

@@ -37,6 +37,19 @@ pub fn render(loaded: &Loaded) -> String {
             let _ = write!(text, "tags = {}", tags.show());
             push_origin(&mut text, loaded, &format!("auth.users.{name}.tags"));
         }
+        for (key, limit) in [("max_connections", user.max_connections), ("max_channels", user.max_channels)] {
+            if let Some(limit) = limit {
+                let _ = write!(text, "{key} = {}", limit.show());
+                push_origin(&mut text, loaded, &format!("auth.users.{name}.{key}"));
+            }
+        }
+    }
+    for (name, operator) in &options.operators {
+        let _ = writeln!(text, "\n[policies.operator.{}]", show_key(name));
+        for (key, value) in operator.shown() {
+            let _ = write!(text, "{key} = {value}");
+            push_origin(&mut text, loaded, &format!("policies.operator.{name}.{key}"));
+        }
     }
     text
 }

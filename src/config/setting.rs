@@ -49,6 +49,31 @@ impl<T: TryFrom<u64> + Copy + Into<u64>, const MIN: u64, const MAX: u64> Setting
     }
 }
 
+/// A number of things that may be, or -1 for any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrNone(
+    /// The number; `None` is any.
+    pub Option<u32>,
+);
+
+impl Setting for OrNone {
+    fn expected() -> String {
+        format!("a whole number from -1 to {}", u32::MAX)
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Integer(-1) => Some(Self(None)),
+            Value::Raw(text) if text.trim() == "-1" => Some(Self(None)),
+            other => u32::try_from(other.whole()?).ok().map(|number| Self(Some(number))),
+        }
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::Integer(self.0.map_or(-1, i64::from))
+    }
+}
+
 /// Whole seconds, as AMQP counts heartbeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seconds(

@@ -40,7 +40,7 @@ impl OptionRow {
     /// Section and key.
     #[must_use]
     pub fn split(&self) -> (&'static str, &'static str) {
-        self.name.split_once('.').unwrap_or((self.name, ""))
+        self.name.rsplit_once('.').unwrap_or((self.name, ""))
     }
 
     /// The variable that sets it: `LEVERET_AMQP_HEARTBEAT`.
@@ -48,6 +48,16 @@ impl OptionRow {
     pub fn variable(&self) -> String {
         format!("LEVERET_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
+}
+
+/// The name of a section: its identifier, but for one that lies within another.
+macro_rules! section_path {
+    (default_vhost_limits) => {
+        "limits.default_vhost"
+    };
+    ($section:ident) => {
+        stringify!($section)
+    };
 }
 
 /// Turns the option table into a struct for each section, [`Options`] over all of them, and the rows.
@@ -78,12 +88,14 @@ macro_rules! options {
             $( $(#[doc = $section_doc])+ pub $section: $Section, )+
             /// Users by name, from `[auth.users.NAME]`.
             pub users: std::collections::BTreeMap<String, UserEntry>,
+            /// Operator policies by name, from `[policies.operator.NAME]`.
+            pub operators: std::collections::BTreeMap<String, OperatorEntry>,
         }
 
         /// The option table, section by section.
         pub static TABLE: &[OptionRow] = &[$($(
             OptionRow {
-                name: concat!(stringify!($section), ".", stringify!($key)),
+                name: concat!(section_path!($section), ".", stringify!($key)),
                 doc: &[$($doc),+],
                 secret: <$type as Setting>::SECRET,
                 effect: Effect::$effect,
@@ -100,7 +112,7 @@ macro_rules! options {
     };
 }
 
-pub(super) use options;
+pub(super) use {options, section_path};
 
 /// The candidate that looks most like `name`. A name without a section is also compared with the parts of each
 /// candidate, so that a key outside its section and a section taken for a key are found.

@@ -39,6 +39,8 @@ pub struct Router<Q> {
 #[derive(Debug)]
 struct Exchange<Q> {
     spec: ExchangeSpec,
+    /// The alternate exchange if the declaration names none.
+    fallback: Option<String>,
     index: Index<Q>,
     /// The bindings with this source, each with its number in the index.
     outgoing: BTreeMap<Arc<Binding<Q>>, u32>,
@@ -82,11 +84,18 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         let id = self.exchanges.insert(Exchange {
             index: Index::new(spec.kind),
             spec,
+            fallback: None,
             outgoing: BTreeMap::new(),
             incoming: BTreeSet::new(),
             downstream: BTreeMap::new(),
         });
         self.names.insert(name, ExchangeId(id));
+    }
+
+    /// Names the alternate exchange of an exchange whose declaration has none.
+    pub fn set_fallback(&mut self, name: &str, fallback: Option<String>) {
+        let exchange = self.id(name).and_then(|ExchangeId(id)| self.exchanges.get_mut(id));
+        exchange.into_iter().for_each(|exchange| exchange.fallback.clone_from(&fallback));
     }
 
     /// The exchange of this name as it was declared.
@@ -278,7 +287,7 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
 
     /// Looked up by name each time: it may be declared after the exchange that names it, or deleted and declared again.
     fn alternate(&self, exchange: &Exchange<Q>) -> Option<ExchangeId> {
-        self.id(exchange.spec.alternate.as_deref()?)
+        self.id(exchange.spec.alternate.as_deref().or(exchange.fallback.as_deref())?)
     }
 
     fn target(&self, destination: &Destination<Q>) -> Option<Target<Q>> {

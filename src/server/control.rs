@@ -6,12 +6,15 @@
 //! backup /absolute/path        progress <bytes copied> <bytes in all>
 //!                              ok <files> <bytes>
 //!                              error <text>
+//! ctl <JSON of a request>      ok <JSON of the answer>
+//!                              error <text>
 //! ```
 //!
 //! A path is the bytes up to the line feed. Progress comes every now and then as a sign of life. A client that goes
 //! away ends what it asked for. There is nothing to log in to: whoever may open the socket may read the data too.
 
 mod socket;
+pub mod steer;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +33,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::socket::connect;
+use self::steer::Steer;
 use crate::broker::Broker;
 use crate::storage::backup::{Report, Watch};
 use crate::storage::disk::RealDisk;
 
 /// The longest request, with its line feed.
-pub const LONGEST_REQUEST: usize = 4096;
+pub const LONGEST_REQUEST: usize = 64 * 1024;
 
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(500);
@@ -109,13 +113,20 @@ impl Commands {
             Some(Err(_)) | None => return,
         };
         let answer = match request {
-            Request::Backup(path) => self.backup(path, &mut stream, &stop).await,
+            Request::Backup(path) => {
+                let made = self.backup(path, &mut stream, &stop).await;
+                made.map(|Report { files, bytes }| format!("ok {files} {bytes}\n"))
+            }
+            Request::Steer(steer) => self.steer(steer).await.map(|answer| format!("ok {answer}\n")),
         };
-        let line = match answer {
-            Ok(Report { files, bytes }) => format!("ok {files} {bytes}\n"),
-            Err(error) => failure(&error),
-        };
+        let line = answer.unwrap_or_else(|error| failure(&error));
         send(&mut stream, &line).await;
+    }
+
+    async fn steer(&self, steer: Steer) -> io::Result<serde_json::Value> {
+        let broker = self.broker.clone();
+        let work = tokio::task::spawn_blocking(move || steer.carry_out(&broker));
+        work.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     async fn backup(
@@ -180,19 +191,21 @@ fn joined(done: Result<io::Result<Report>, JoinError>) -> io::Result<Report> {
 }
 
 /// What a client asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Request {
     /// A copy of the data directory in this place.
     Backup(PathBuf),
+    /// Something is set or asked.
+    Steer(Steer),
 }
 
 /// Reads one line.
 async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
-    let mut line = [0; LONGEST_REQUEST];
+    let mut line = vec![0; LONGEST_REQUEST];
     let mut filled = 0;
     loop {
         if let Some(end) = line[..filled].iter().position(|byte| *byte == b'\n') {
-            return parse(&line[..end]).ok_or_else(|| told("unknown request"));
+            return parse(&line[..end]);
         }
         if filled == line.len() {
             return Err(told("the request is too long"));
@@ -204,9 +217,14 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
     }
 }
 
-fn parse(line: &[u8]) -> Option<Request> {
-    let path = Path::new(OsStr::from_bytes(line.strip_prefix(b"backup ")?));
-    path.is_absolute().then(|| Request::Backup(path.to_path_buf()))
+fn parse(line: &[u8]) -> io::Result<Request> {
+    if let Some(json) = line.strip_prefix(b"ctl ") {
+        let steer = serde_json::from_slice(json);
+        return steer.map(Request::Steer).map_err(|error| told(&format!("not understood: {error}")));
+    }
+    let path = line.strip_prefix(b"backup ").map(|path| Path::new(OsStr::from_bytes(path)));
+    let path = path.filter(|path| path.is_absolute()).ok_or_else(|| told("unknown request"))?;
+    Ok(Request::Backup(path.to_path_buf()))
 }
 
 fn told(text: &str) -> io::Error {

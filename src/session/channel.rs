@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::broker::limits::ChannelSeat;
 use crate::channel::ages::Ages;
 use crate::channel::confirms::Confirms;
 use crate::channel::gates::{Gate, GateLine};
@@ -46,6 +47,8 @@ pub(super) struct Channel {
     pub(super) acked_at: Lsn,
     /// channel.flow: deliveries are wanted.
     pub(super) flow: bool,
+    /// Its place among all channels.
+    _seat: ChannelSeat,
 }
 
 /// What a channel does with publishes.
@@ -84,7 +87,7 @@ pub(super) struct Closed {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, prefetch: u16) -> Self {
+    pub(super) fn new(number: u16, prefetch: u16, seat: ChannelSeat) -> Self {
         Self {
             number,
             closing: false,
@@ -102,6 +105,7 @@ impl Channel {
             gated_bytes: 0,
             acked_at: Lsn::ZERO,
             flow: true,
+            _seat: seat,
         }
     }
 
@@ -160,9 +164,10 @@ impl Open {
             );
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
+        let seat = ChannelSeat::take(&wire.broker.limits, &self.user)?;
         let written = wire.out.written();
         self.closed.retain(|closed| closed.number != number && (closed.until > written || closed.crossed));
-        self.channels.insert(number, Box::new(Channel::new(number, wire.limits.default_prefetch)));
+        self.channels.insert(number, Box::new(Channel::new(number, wire.limits.default_prefetch, seat)));
         wire.send(number, &channel::OpenOk { channel_id: b"" });
         Ok(())
     }

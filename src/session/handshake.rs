@@ -140,9 +140,9 @@ impl Handshake {
                 // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
                 let counted = wire.broker.registry.open(wire.id);
                 let opened = counted.and_then(|()| {
-                    let vhost = wire.broker.open_vhost(open.virtual_host, &user)?;
+                    let (vhost, seat) = wire.broker.admit(open.virtual_host, &user)?;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
-                    Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost))))
+                    Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat))))
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }

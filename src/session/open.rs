@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::broker::limits::ConnectionSeat;
 use crate::broker::outlet::Taken;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::users::User;
@@ -51,6 +52,8 @@ impl From<AmqpError> for Stop {
 pub(super) struct Open {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<VHost>,
+    /// The place among the connections of user and vhost, while it is open.
+    seat: Option<ConnectionSeat>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
     /// Channels that were closed lately.
     pub(super) closed: Vec<Closed>,
@@ -89,12 +92,13 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>) -> Self {
+    pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>, seat: ConnectionSeat) -> Self {
         let name = wire.name.as_deref().unwrap_or_default();
         tracing::info!(peer = %wire.peer.address, user = ?user.name, vhost = ?vhost.name, name, "connection opened");
         Self {
             user,
             vhost,
+            seat: Some(seat),
             channels: BTreeMap::new(),
             closed: Vec::new(),
             consumers: Consumers::default(),
@@ -442,6 +446,8 @@ impl Open {
             self.vhost.delete_owned(&cell);
         }
         self.move_letters();
+        self.channels.clear();
+        self.seat = None;
     }
 }
 

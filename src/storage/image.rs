@@ -14,7 +14,7 @@ use crate::protocol::field::Table;
 use crate::queue::{LaneState, Marks};
 use crate::routing::{BindingSpec, ExchangeSpec, Router};
 use crate::storage::codec::Reader;
-use crate::storage::record::{Definition, Enqueued, Entry, decode};
+use crate::storage::record::{Definition, Enqueued, Entry, Parameter, decode};
 
 /// Removals of a queue from which on it is asked whether its messages are worth sorting out.
 const COMPACT_FROM: u64 = 1024;
@@ -34,6 +34,8 @@ struct VHostImage {
     exchanges: BTreeMap<String, ExchangeSpec>,
     /// Bindings. Its exchanges are never auto-deleted: what a transient binding held is not known here.
     router: Router<QueueId>,
+    /// Parameters by component and name.
+    parameters: BTreeMap<(String, String), Parameter>,
 }
 
 /// A durable queue while records are applied.
@@ -138,6 +140,8 @@ pub struct Definitions {
     pub queues: Vec<NamedQueue>,
     /// Bindings between them.
     pub bindings: Vec<BindingSpec<QueueId>>,
+    /// Parameters, by component and name.
+    pub parameters: Vec<Parameter>,
 }
 
 impl Image {
@@ -239,13 +243,22 @@ impl Image {
                 let router = &mut self.vhost(vhost).router;
                 router.unbind(&binding.source, &binding.destination, &binding.key, &binding.arguments);
             }
+            Definition::ParameterSet(vhost, parameter) => {
+                let key = (parameter.component.clone(), parameter.name.clone());
+                self.vhost(vhost).parameters.insert(key, parameter);
+            }
+            Definition::ParameterCleared(vhost, component, name) => {
+                self.vhost(vhost).parameters.remove(&(component, name));
+            }
         }
     }
 
     fn vhost(&mut self, name: String) -> &mut VHostImage {
-        self.vhosts
-            .entry(name)
-            .or_insert_with(|| VHostImage { exchanges: BTreeMap::new(), router: Router::with_predeclared() })
+        self.vhosts.entry(name).or_insert_with(|| VHostImage {
+            exchanges: BTreeMap::new(),
+            router: Router::with_predeclared(),
+            parameters: BTreeMap::new(),
+        })
     }
 
     /// A queue, perhaps one that a later record declares.
@@ -314,6 +327,7 @@ impl Image {
             exchanges: image.exchanges.into_values().collect(),
             queues,
             bindings: image.router.bindings().collect(),
+            parameters: image.parameters.into_values().collect(),
         }
     }
 }

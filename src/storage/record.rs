@@ -60,6 +60,22 @@ pub enum Record<'a> {
         /// The binding.
         binding: &'a BindingSpec<QueueId>,
     },
+    /// A parameter of a vhost was set: a policy, for example.
+    ParameterSet {
+        /// The vhost.
+        vhost: &'a str,
+        /// The parameter. It replaces one of the same component and name.
+        parameter: &'a Parameter,
+    },
+    /// A parameter of a vhost is gone.
+    ParameterCleared {
+        /// The vhost.
+        vhost: &'a str,
+        /// Whose parameter it was.
+        component: &'a str,
+        /// Its name.
+        name: &'a str,
+    },
     /// A persistent message entered a durable queue.
     Enqueued {
         /// The queue.
@@ -103,6 +119,17 @@ pub enum Record<'a> {
         /// How often by now.
         count: u32,
     },
+}
+
+/// What a component was told at run time about a vhost, RabbitMQ's runtime parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Whom it is for: `policy`, `operator_policy` or `vhost-limits`.
+    pub component: String,
+    /// Its name, unique within the component.
+    pub name: String,
+    /// The value as JSON.
+    pub value: String,
 }
 
 /// A record as it was read. Those that come for every message own nothing.
@@ -152,6 +179,10 @@ pub(super) enum Definition {
     Bound(String, BindingSpec<QueueId>),
     /// See [`Record::Unbound`].
     Unbound(String, BindingSpec<QueueId>),
+    /// See [`Record::ParameterSet`].
+    ParameterSet(String, Parameter),
+    /// See [`Record::ParameterCleared`]: vhost, component, name.
+    ParameterCleared(String, String, String),
 }
 
 const EXCHANGE_DECLARED: u8 = 1;
@@ -164,6 +195,8 @@ const ENQUEUED: u8 = 7;
 const ENQUEUED_REFERENCE: u8 = 8;
 const REMOVED: u8 = 9;
 const DELIVERED_THROUGH: u8 = 10;
+const PARAMETER_SET: u8 = 11;
+const PARAMETER_CLEARED: u8 = 12;
 /// As [`ENQUEUED`] and [`ENQUEUED_REFERENCE`], of a message with a lifetime of its own.
 const ENQUEUED_LIFETIME: u8 = 20;
 const ENQUEUED_LIFETIME_REFERENCE: u8 = 21;
@@ -198,6 +231,15 @@ impl Record<'_> {
             }
             Self::Bound { vhost, binding } => put_binding(out, BOUND, vhost, binding),
             Self::Unbound { vhost, binding } => put_binding(out, UNBOUND, vhost, binding),
+            Self::ParameterSet { vhost, parameter } => {
+                out.push(PARAMETER_SET);
+                let Parameter { component, name, value } = parameter;
+                [vhost, component, name, value].iter().for_each(|text| put_bytes(out, text.as_bytes()));
+            }
+            Self::ParameterCleared { vhost, component, name } => {
+                out.push(PARAMETER_CLEARED);
+                [vhost, component, name].iter().for_each(|text| put_bytes(out, text.as_bytes()));
+            }
             Self::Enqueued { queue, position, message } => put_enqueued(out, queue, position, message, None),
             Self::Removed { queue, position, count } => {
                 put_place(out, REMOVED, queue, position);
@@ -328,6 +370,12 @@ fn definition(tag: u8, reader: &mut Reader<'_>) -> Option<Definition> {
         QUEUE_DELETED => Definition::QueueDeleted(QueueId(reader.int()?)),
         BOUND => Definition::Bound(owned(reader)?, binding(reader)?),
         UNBOUND => Definition::Unbound(owned(reader)?, binding(reader)?),
+        PARAMETER_SET => {
+            let vhost = owned(reader)?;
+            let (component, name, value) = (owned(reader)?, owned(reader)?, owned(reader)?);
+            Definition::ParameterSet(vhost, Parameter { component, name, value })
+        }
+        PARAMETER_CLEARED => Definition::ParameterCleared(owned(reader)?, owned(reader)?, owned(reader)?),
         _ => return None,
     })
 }

@@ -59,7 +59,7 @@ impl VHost {
     /// Declares an exchange, or checks that the existing one is equivalent.
     ///
     /// # Errors
-    /// 406 for an unknown type, an inequivalent exchange or a bad alternate-exchange; 403 for the default exchange
+    /// 406 for an unknown type, an inequivalent exchange, a bad alternate-exchange or one exchange too many; 403 for the default exchange
     /// and new names with the reserved prefix.
     pub fn declare_exchange(&self, request: ExchangeDeclare<'_>) -> Result<Gate, AmqpError> {
         let kind = ExchangeKind::parse(request.kind).ok_or_else(|| {
@@ -87,13 +87,20 @@ impl VHost {
             internal: request.internal,
             arguments: request.arguments.to_table(),
         };
+        if let Err(limit) = self.shared.node.exchanges.take() {
+            let text =
+                format!("cannot declare exchange '{}': exchange limit ({limit}) is reached", exchange.name);
+            return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+        }
         let gate = if exchange.durable {
             let record = Record::ExchangeDeclared { vhost: &self.name, exchange: &exchange };
             Gate::durable(self.redefine(|batch| batch.record(&record)))
         } else {
             Gate::OPEN
         };
+        let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
         topology.router.declare(exchange);
+        topology.router.set_fallback(&name, fallback);
         self.changed();
         Ok(gate)
     }
@@ -180,6 +187,7 @@ impl VHost {
             return Err(self.in_use("exchange", &name));
         }
         let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
+        self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
         let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));
         self.changed();
@@ -256,6 +264,7 @@ impl VHost {
             return Ok(self.unchanged(true));
         }
         self.changed();
+        self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         let durable = durable || removed.exchanges.iter().any(|exchange| exchange.durable);
         let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));
         Ok(if durable { Gate::durable(lsn) } else { Gate::OPEN })

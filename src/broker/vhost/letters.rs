@@ -152,7 +152,7 @@ impl VHost {
             // Rising ids: the order in which everyone who holds several queues takes them.
             let mut states: Vec<_> = cells.iter().map(|cell| cell.lock_also()).collect();
             let mut stuck = false;
-            self.bodies.journal.append(|batch| {
+            self.shared.bodies.journal.append(|batch| {
                 for Letter { position, message, targets } in letters {
                     let places: Vec<usize> =
                         targets.iter().filter_map(|cell| at(cell)).filter(|&at| !states[at].gone).collect();

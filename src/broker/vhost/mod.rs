@@ -5,6 +5,7 @@
 
 mod exchanges;
 mod letters;
+mod parameters;
 mod queues;
 mod replies;
 mod routes;
@@ -23,13 +24,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::broker::agenda::Agenda;
+#[cfg(test)]
+use crate::broker::limits::NodeOptions;
+use crate::broker::limits::{NodeLimits, Quota, VHostLimits};
+use crate::broker::policies::policy::Operator;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
+use crate::broker::vhost::parameters::Parameters;
 use crate::broker::vhost::replies::Replies;
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::queue::rules::{Rules, Settings};
 use crate::routing::{BindingSpec, Destination, Removed, Router};
 use crate::storage::bodies::Bodies;
 use crate::storage::image::{Definitions, NamedQueue};
@@ -54,10 +59,23 @@ pub struct VHost {
     epoch: AtomicU64,
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
-    bodies: Arc<Bodies>,
     agenda: Arc<Agenda<QueueCell>>,
-    /// The last number given to a queue, in any vhost.
-    last_queue: Arc<AtomicU64>,
+    /// Open connections.
+    pub(super) connections: Quota,
+    shared: Shared,
+}
+
+/// What vhosts have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) bodies: Arc<Bodies>,
+    /// The last number given to a queue.
+    pub(super) last_queue: Arc<AtomicU64>,
+    pub(super) node: Arc<NodeLimits>,
+    /// Operator policies of the configuration.
+    pub(super) operators: Arc<[Operator]>,
+    /// Limits of vhosts for which none was set.
+    pub(super) default_limits: VHostLimits,
 }
 
 /// What the topology lock guards.
@@ -66,12 +84,22 @@ struct Topology {
     router: Router<QueueId>,
     queues: HashMap<String, Arc<QueueCell>>,
     by_id: HashMap<QueueId, Arc<QueueCell>, foldhash::fast::FixedState>,
+    parameters: Parameters,
 }
 
 impl Topology {
     fn add(&mut self, cell: Arc<QueueCell>) {
         self.queues.insert(cell.spec.name.clone(), cell.clone());
         self.by_id.insert(cell.id, cell);
+    }
+
+    /// Has exchanges that say nothing about it themselves do what policies say about unroutable messages.
+    fn follow_alternates(&mut self) {
+        let names: Vec<String> = self.router.exchanges().map(|exchange| exchange.name.clone()).collect();
+        for name in names {
+            let alternate = self.parameters.alternate_of(&name);
+            self.router.set_fallback(&name, alternate);
+        }
     }
 
     fn is_durable(&self, destination: &Destination<QueueId>) -> bool {
@@ -86,19 +114,23 @@ impl VHost {
     /// A vhost with what was durable in it before a restart.
     pub(super) fn restored(
         name: String,
-        bodies: Arc<Bodies>,
         agenda: Arc<Agenda<QueueCell>>,
-        last_queue: Arc<AtomicU64>,
+        shared: Shared,
         definitions: Definitions,
     ) -> Arc<Self> {
-        let mut topology = Topology { router: Router::with_predeclared(), ..Topology::default() };
+        let Shared { operators, default_limits, .. } = &shared;
+        let parameters = Parameters::restored(&name, operators, *default_limits, definitions.parameters);
+        let mut topology = Topology { router: Router::with_predeclared(), parameters, ..Topology::default() };
+        shared.node.exchanges.add(definitions.exchanges.len() as u64);
+        shared.node.queues.add(definitions.queues.len() as u64);
         for exchange in definitions.exchanges {
             topology.router.declare(exchange);
         }
+        topology.follow_alternates();
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
             let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
-            let cell = QueueCell::restored(id, spec, bodies.clone(), agenda.clone(), content.into());
-            cell.set_rules(rules_of(&cell));
+            let cell = QueueCell::restored(id, spec, shared.bodies.clone(), agenda.clone(), content.into());
+            cell.set_rules(topology.parameters.rules_of(&cell));
             topology.add(cell);
         }
         for BindingSpec { source, destination, key, arguments } in definitions.bindings {
@@ -106,6 +138,7 @@ impl VHost {
                 tracing::warn!(?source, ?key, %error, "a stored binding is left out");
             }
         }
+        let connections = Quota::new(topology.parameters.limits().0);
         let topology = RankedRwLock::new(Rank::Topology, topology);
         let (epoch, redefined) = (AtomicU64::new(1), AtomicU64::new(0));
         Arc::new(Self {
@@ -115,25 +148,31 @@ impl VHost {
             traced: AtomicBool::new(false),
             epoch,
             redefined,
-            bodies,
             agenda,
-            last_queue,
+            connections,
+            shared,
         })
     }
 
     /// A vhost with nothing in it, alone on its journal.
     #[cfg(test)]
     fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
-        let bodies = Arc::new(Bodies::in_memory(journal));
+        let shared = Shared {
+            bodies: Arc::new(Bodies::in_memory(journal)),
+            last_queue: Arc::default(),
+            node: Arc::new(NodeLimits::new(NodeOptions::default())),
+            operators: Arc::default(),
+            default_limits: VHostLimits::default(),
+        };
         let agenda = Arc::new(Agenda::new(Clock::default()));
-        Self::restored(name.to_owned(), bodies, agenda, Arc::default(), Definitions::default())
+        Self::restored(name.to_owned(), agenda, shared, Definitions::default())
     }
 
     /// Appends changes of definitions to the journal.
     fn redefine(&self, batch: impl FnOnce(&mut Append<'_>)) -> Lsn {
         // Counted first: whoever reads the count and then the definitions has at least those.
         self.redefined.fetch_add(1, Ordering::AcqRel);
-        self.bodies.journal.append(batch)
+        self.shared.bodies.journal.append(batch)
     }
 
     /// How often durable definitions have changed, and all of them as records, unless that is `known`.
@@ -162,6 +201,9 @@ impl VHost {
                 Record::Bound { vhost, binding: &binding }.encode(&mut records);
             }
         }
+        for parameter in &topology.parameters.stored() {
+            Record::ParameterSet { vhost, parameter }.encode(&mut records);
+        }
         (count, Some(records))
     }
 
@@ -179,7 +221,7 @@ impl VHost {
     /// The gate of a reply about something that existed: another connection's change that made it may not be durable
     /// yet.
     fn unchanged(&self, durable: bool) -> Gate {
-        if durable { Gate::durable(self.bodies.journal.end()) } else { Gate::OPEN }
+        if durable { Gate::durable(self.shared.bodies.journal.end()) } else { Gate::OPEN }
     }
 
     /// Journals what a removal took with it. Bindings of things that are gone need no record of their own: only
@@ -210,11 +252,6 @@ impl VHost {
         let text = format!("{what} '{name}' in vhost '{}' in use", self.name);
         AmqpError::new(ReplyCode::PreconditionFailed, text)
     }
-}
-
-/// What holds for a queue.
-fn rules_of(cell: &QueueCell) -> Rules {
-    Rules::new(cell.traits().kind, Settings::of_arguments(cell.spec.arguments.as_ref()))
 }
 
 /// A name as RabbitMQ takes it: without carriage returns and line feeds.

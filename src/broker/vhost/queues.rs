@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved, rules_of};
+use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
 use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::{QueueCell, QueueSpec, wake};
 use crate::channel::gates::Gate;
@@ -46,8 +46,8 @@ impl VHost {
     /// Declares a queue, or checks that the existing one is equivalent.
     ///
     /// # Errors
-    /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent or an argument is bad, 403
-    /// for a new name with the reserved prefix.
+    /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent, an argument is bad or there
+    /// are as many queues as may be, 403 for a new name with the reserved prefix.
     pub fn declare_queue(&self, request: QueueDeclare<'_>, who: ConnectionId) -> Result<Declared, AmqpError> {
         let name = clean_name(request.name);
         let durable = request.durable && !request.exclusive;
@@ -60,6 +60,7 @@ impl VHost {
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
             return Err(reserved("queue", &name));
         }
+        self.check_room(&topology, &name)?;
         let flags = Flags {
             durable: request.durable,
             exclusive: request.exclusive,
@@ -74,11 +75,29 @@ impl VHost {
             owner: request.exclusive.then_some(who),
             arguments: request.arguments.to_table(),
         };
+        if let Err(limit) = self.shared.node.queues.take() {
+            let text = format!("cannot declare queue '{}': queue limit ({limit}) is reached", spec.name);
+            return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
+        }
         Ok(self.create_queue(&mut topology, spec))
     }
 
+    /// Whether the vhost may have one more queue.
+    fn check_room(&self, topology: &Topology, name: &str) -> Result<(), AmqpError> {
+        match topology.parameters.limits().1 {
+            Some(limit) if topology.queues.len() as u64 >= u64::from(limit) => {
+                let vhost = &self.name;
+                let text = format!(
+                    "cannot declare queue '{name}': queue limit in vhost '{vhost}' ({limit}) is reached"
+                );
+                Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn create_queue(&self, topology: &mut Topology, spec: QueueSpec) -> Declared {
-        let id = QueueId(self.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = QueueId(self.shared.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
         let gate = if spec.durable {
             let record = Record::QueueDeclared {
                 vhost: &self.name,
@@ -91,8 +110,8 @@ impl VHost {
         } else {
             Gate::OPEN
         };
-        let cell = QueueCell::new(id, spec, self.bodies.clone(), self.agenda.clone());
-        cell.set_rules(rules_of(&cell));
+        let cell = QueueCell::new(id, spec, self.shared.bodies.clone(), self.agenda.clone());
+        cell.set_rules(topology.parameters.rules_of(&cell));
         topology.add(cell.clone());
         self.changed();
         Declared { cell, created: true, gate }
@@ -244,6 +263,8 @@ impl VHost {
     fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell) -> Gate {
         let id: QueueId = cell.id;
         let removed = topology.router.remove_queue(id);
+        self.shared.node.queues.give_back(1);
+        self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         topology.queues.remove(&cell.spec.name);
         topology.by_id.remove(&id);
         self.changed();

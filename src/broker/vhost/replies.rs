@@ -63,7 +63,7 @@ impl VHost {
         names: &Names,
         link: OutletLink,
     ) -> Result<(Arc<QueueCell>, ConsumerId), ConsumeError> {
-        let id = QueueId(self.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = QueueId(self.shared.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
         let spec = QueueSpec {
             name: names.generate(PREFIX),
             durable: false,
@@ -71,7 +71,7 @@ impl VHost {
             owner: None,
             arguments: Table::default(),
         };
-        let cell = QueueCell::new(id, spec, self.bodies.clone(), self.agenda.clone());
+        let cell = QueueCell::new(id, spec, self.shared.bodies.clone(), self.agenda.clone());
         let consumer =
             cell.consume(ConsumerSpec { prefetch: 0, no_ack: true, exclusive: true, priority: 0 }, link)?;
         let route = Arc::new(Route { queues: Box::new([cell.clone()]) });

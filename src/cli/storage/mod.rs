@@ -11,8 +11,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use super::failure::Failure;
-use super::{DirectoryArgument, SourceArguments, print};
-use crate::config::Machine;
+use super::{Place, print};
 use crate::storage::disk::{Disk as _, RealDisk};
 use crate::storage::repair::Repair;
 use crate::storage::verify::{Report, verify};
@@ -65,15 +64,6 @@ pub(super) enum Command {
     Repair(RepairArguments),
 }
 
-/// Where the data directory is.
-#[derive(Debug, Args)]
-pub(super) struct Place {
-    #[command(flatten)]
-    sources: SourceArguments,
-    #[command(flatten)]
-    directory: DirectoryArgument,
-}
-
 /// What to copy where.
 #[derive(Debug, Args)]
 pub(super) struct BackupArguments {
@@ -105,14 +95,6 @@ pub(super) fn run(command: &Command) -> ExitCode {
         failure.report();
         ExitCode::from(NOT_DONE)
     })
-}
-
-impl Place {
-    fn path(&self) -> Result<PathBuf, Failure> {
-        let mut sources = self.sources.sources()?;
-        sources.flags.extend(self.directory.assignment());
-        Ok(sources.load(Machine::read())?.config().data_dir)
-    }
 }
 
 /// Fails with the exit code of everything but checks and repairs.

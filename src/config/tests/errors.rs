@@ -161,3 +161,24 @@ fn messages_stay_one_line_whatever_is_in_the_file() {
     let error = Run::default().file("\"a\\nb\" = 1\n").error();
     assert!(error.contains(r"`a\nb`"), "{error}");
 }
+
+#[test]
+fn operator_policies_are_checked() {
+    let policy = |keys: &str| format!("[policies.operator.cap]\n{keys}\n");
+    for (keys, told) in [
+        ("", "leveret.toml:1: `policies.operator.cap`: Validation failed  no policy provided"),
+        ("queue_pattern = \"(\"\nmax_length = 1", "`policies.operator.cap`: the pattern \"(\" is not valid"),
+        (
+            "expires = 3600",
+            "leveret.toml:2: `policies.operator.cap.expires`: expected a duration with its unit, such as \"7d\" or \
+             \"1800000ms\", found 3600",
+        ),
+        ("overflow = \"drop\"", "\"drop\" is not a valid overflow value"),
+        ("max_length = -1", "expected a number of messages, found -1"),
+        ("max_lenght = 1", "the nearest valid key is `policies.operator.cap.max_length`"),
+        ("apply_to = \"exchanges\"\nmax_length = 1", "`policies.operator.cap.apply_to`: expected \"queues\""),
+    ] {
+        let error = Run::default().file(&policy(keys)).error();
+        assert!(error.contains(told), "{error}");
+    }
+}

@@ -36,12 +36,34 @@ fn the_example_says_which_settings_can_be_reloaded() {
 #[test]
 fn the_user_in_the_comments_is_valid_once_uncommented() {
     let at = EXAMPLE.find("# [auth.users.alice]").expect("the section");
-    let section: String =
-        EXAMPLE[at..].lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
-    let users = Run::default().file(&section).config().broker.users;
+    let end = at + EXAMPLE[at..].find("# ----").expect("its end");
+    let users = Run::default().file(&uncommented(&EXAMPLE[at..end])).config().broker.users;
     assert_eq!(users[1].name, "alice");
     assert_eq!(users[1].vhosts, ["/", "orders"]);
     assert_eq!(users[1].tags, [Tag::Impersonator]);
+    assert_eq!((users[1].max_connections, users[1].max_channels), (Some(100), Some(1000)));
+}
+
+#[test]
+fn the_operator_policy_in_the_comments_is_valid_once_uncommented() {
+    let at = EXAMPLE.find("# [policies.operator.stale]").expect("the section");
+    let text = uncommented(&EXAMPLE[at..]);
+    let loaded = Run::default().file(&text).loaded();
+    assert_eq!(loaded.config().broker.operators.len(), 1);
+    let rendered = render(&loaded);
+    let section = &rendered[rendered.find("[policies.operator.stale]").expect("the section")..];
+    for line in
+        ["expires = \"168h\"", "message_ttl = \"24h\"", "max_length_bytes = 1073741824", "priority = 0"]
+    {
+        assert!(section.contains(line), "{section}");
+    }
+    assert_eq!(Run::default().file(section).loaded().options.operators, loaded.options.operators);
+    let keys = text.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
+    assert!(keys.eq(crate::config::operators::key_names()), "the example has every key");
+}
+
+fn uncommented(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect()
 }
 
 #[test]

@@ -201,6 +201,8 @@ fn only_an_impersonator_publishes_in_anothers_name() {
         password: "guest".to_owned(),
         vhosts: vec!["/".to_owned()],
         tags,
+        max_connections: None,
+        max_channels: None,
         loopback_only: false,
     };
     for (tags, expected) in [(vec![], "channel.close"), (vec![Tag::Impersonator], "queue.declare-ok")] {

@@ -52,7 +52,7 @@ fn a_queue_that_is_gone_takes_its_part_with_it() {
     commit.settle(&gone, None, Position(0), Settle::Ack);
     commit.publish(&kept, message(true));
     vhost.delete_queue("gone", false, false, ME).unwrap();
-    let before = vhost.bodies.journal.end();
-    assert_eq!(commit.apply(&vhost.bodies.journal).unwrap().0 - before.0, 1);
+    let before = vhost.shared.bodies.journal.end();
+    assert_eq!(commit.apply(&vhost.shared.bodies.journal).unwrap().0 - before.0, 1);
     assert_eq!((ready(&kept), ready(&gone)), (1, 0));
 }

@@ -1,0 +1,1 @@
+"""Policies and limits, set while the broker runs."""
