@@ -1,19 +1,17 @@
 //! The whole path in process: a publisher's bytes in, a consumer's bytes out, through two sessions and a broker.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use divan::Bencher;
 use divan::counter::ItemsCount;
+#[path = "client/mod.rs"]
+mod client;
+
+use client::{NOW, drain, feed, open};
 use leveret::broker::Broker;
 use leveret::broker::options::BrokerOptions;
-use leveret::protocol::PROTOCOL_HEADER;
 use leveret::protocol::content::{write_body, write_header};
 use leveret::protocol::field::TableRef;
-use leveret::protocol::method::{basic, channel, confirm, connection, exchange, queue, write_method};
-use leveret::session::limits::SessionLimits;
-use leveret::session::{Peer, Session};
-use leveret::time::Now;
+use leveret::protocol::method::{basic, confirm, exchange, queue, write_method};
+use leveret::session::Session;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,46 +22,6 @@ fn main() {
 
 /// Messages handed in at once, as one read of a busy socket brings.
 const BATCH: usize = 1000;
-
-const NOW: Now = Now::at(1000);
-
-/// A session past its handshake, with channel 1 open.
-fn open(broker: &Arc<Broker>) -> Session {
-    let limits = Arc::new(SessionLimits::default());
-    let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
-    let mut session = Session::new(broker.clone(), limits, peer, Duration::from_secs(30), NOW);
-    let mut bytes = PROTOCOL_HEADER.to_vec();
-    let start_ok = connection::StartOk {
-        client_properties: TableRef::EMPTY,
-        mechanism: "PLAIN",
-        response: b"\0guest\0guest",
-        locale: "en_US",
-    };
-    write_method(&mut bytes, 0, &start_ok);
-    write_method(&mut bytes, 0, &connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 0 });
-    write_method(&mut bytes, 0, &connection::Open { virtual_host: "/", capabilities: "", insist: false });
-    write_method(&mut bytes, 1, &channel::Open { out_of_band: "" });
-    feed(&mut session, &bytes);
-    session
-}
-
-fn feed(session: &mut Session, bytes: &[u8]) {
-    assert_eq!(session.handle_input(bytes, NOW), bytes.len());
-    drain(session);
-}
-
-/// Takes what the session has to send, and counts it.
-fn drain(session: &mut Session) -> usize {
-    session.handle_wake(NOW);
-    let mut all = 0;
-    while !session.output().is_empty() {
-        let waiting = session.output().len();
-        all += waiting;
-        session.handle_written(waiting, NOW);
-        session.handle_wake(NOW);
-    }
-    all
-}
 
 fn declare(session: &mut Session, name: &str, exchange: Option<(&str, &str)>) {
     let mut bytes = Vec::new();
