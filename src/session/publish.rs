@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::vhost::{REPLY_TO, Route};
-use crate::message::{Body, Marks};
+use crate::message::{Body, Marks, Returns};
 use crate::protocol::content::{Content, ContentHeader};
 use crate::protocol::field::{TableRef, Value};
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
@@ -319,7 +319,7 @@ impl Open {
 
 /// Sends an unroutable message back.
 pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::message::Message) {
-    let seen = message.as_seen(0);
+    let seen = message.as_seen(Returns::default());
     let message = seen.as_ref().unwrap_or(message);
     let method = basic::Return {
         reply_code: ReplyCode::NoRoute.code(),
