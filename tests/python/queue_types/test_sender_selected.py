@@ -133,3 +133,27 @@ def test_a_dead_letter_key_stands_for_all_of_them(channel, queue_of):
     assert eventually(lambda: drain(channel, dead), "the dead letter") == ["m"]
     assert drain(channel, copy) == []
     fill(channel, copy, "free")
+
+
+def test_the_alternate_exchange_is_for_what_no_key_routes(channel, name):
+    alternate, exchange = name("ae"), name("x")
+    channel.exchange_declare(alternate, "fanout")
+    channel.exchange_declare(exchange, "direct", arguments={"alternate-exchange": alternate})
+    rest, copy = bound_queue(channel, alternate, ""), bound_queue(channel, exchange, "copy")
+    send(channel, exchange, "nobody", CC=["copy"])
+    send(channel, exchange, "copy", BCC=["nobody"])
+    assert [drain(channel, queue) for queue in (rest, copy)] == [[], ["m", "m"]]
+    send(channel, exchange, "nobody", CC=["nobody either"])
+    assert [drain(channel, queue) for queue in (rest, copy)] == [["m"], []]
+
+
+def test_the_alternate_exchange_of_dead_letters_is_for_what_no_key_routes_either(channel, name, queue_of):
+    alternate, exchange = name("ae"), name("x")
+    channel.exchange_declare(alternate, "fanout")
+    channel.exchange_declare(exchange, "direct", arguments={"alternate-exchange": alternate})
+    rest, copy = bound_queue(channel, alternate, ""), bound_queue(channel, exchange, "copy")
+    queue = queue_of("classic", dead_letter_exchange=exchange)
+    send(channel, "", queue, CC=["copy"])
+    channel.basic_reject(channel.basic_get(queue)[0].delivery_tag, requeue=False)
+    assert eventually(lambda: drain(channel, copy), "the dead letter") == ["m"]
+    assert drain(channel, rest) == []
