@@ -41,7 +41,7 @@ fn route(bencher: Bencher<'_, '_>, router: &Router<u64>, key: &str, headers: &Ta
     let mut scratch = Scratch::new();
     let mut route = || {
         let headers = Some(black_box(headers).as_ref());
-        router.route(black_box(EXCHANGE), black_box(key), headers, &mut scratch).map_or(0, <[u64]>::len)
+        router.route(black_box(EXCHANGE), &[black_box(key)], headers, &mut scratch).map_or(0, <[u64]>::len)
     };
     assert_eq!(route(), reached);
     bencher.counter(ItemsCount::new(reached)).bench_local(route);

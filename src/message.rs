@@ -29,9 +29,19 @@ pub const ITEM_HEADER: usize = 12;
 
 /// The header that tells a consumer how often a message came back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
+const ACQUIRED_COUNT: &str = "x-acquired-count";
 
 /// Bytes of the stamp behind a message's frames.
 const STAMP: usize = 8;
+
+/// How often a message came back from consumers, where that is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// Altogether: `x-acquired-count`.
+    pub all: u32,
+    /// Because a consumer failed: `x-delivery-count`.
+    pub failed: u32,
+}
 
 /// What the broker has noted about a message beside its time, in the low bits of the stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,29 +276,31 @@ impl Message {
         text.parse().ok()
     }
 
-    /// The message as consumers see it after `count` deliveries that came back: with that as `x-delivery-count`, and
-    /// without what is not to be seen. `None` if that is the message itself.
+    /// The message as consumers see it after these `returns`, which they are told in headers, and without what is not to
+    /// be seen. `None` if that is the message itself.
     #[inline]
     #[must_use]
-    pub fn as_seen(&self, count: u32) -> Option<Self> {
+    pub fn as_seen(&self, returns: Returns) -> Option<Self> {
         let hides_bcc = self.meta().hides_bcc;
-        if count == 0 && !hides_bcc {
+        if returns.all == 0 && !hides_bcc {
             return None;
         }
-        Some(self.seen(count, hides_bcc))
+        Some(self.seen(returns, hides_bcc))
     }
 
     #[cold]
-    fn seen(&self, count: u32, hides_bcc: bool) -> Self {
+    fn seen(&self, returns: Returns, hides_bcc: bool) -> Self {
         let properties = Properties::assume_valid(self.raw_properties());
         let mut table = TableBuilder::new();
         for (key, value) in properties.headers().unwrap_or(TableRef::EMPTY).iter() {
-            if !(hides_bcc && key == "BCC" || count > 0 && key == DELIVERY_COUNT) {
+            let is_count = matches!(key, DELIVERY_COUNT | ACQUIRED_COUNT);
+            if !(hides_bcc && key == "BCC" || returns.all > 0 && is_count) {
                 table.value(key, value);
             }
         }
-        if count > 0 {
-            table.int64(DELIVERY_COUNT, i64::from(count));
+        if returns.all > 0 {
+            table.int64(ACQUIRED_COUNT, i64::from(returns.all));
+            table.int64(DELIVERY_COUNT, i64::from(returns.failed));
         }
         let mut builder = PropertiesBuilder::from_properties(properties);
         builder.set_headers(Some(&table.finish()));

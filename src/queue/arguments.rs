@@ -69,6 +69,8 @@ const fn known(name: &'static str, kinds: u8, rule: Rule) -> Known {
 /// RabbitMQ looks at it before the other arguments, with words of its own.
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
+const LEADER_LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
+
 const KNOWN: &[Known] = &[
     known("x-expires", BOTH, Rule::Int(1, MAX_MILLISECONDS)),
     known("x-message-ttl", BOTH, Rule::Int(0, MAX_MILLISECONDS)),
@@ -83,7 +85,7 @@ const KNOWN: &[Known] = &[
     known("x-queue-mode", CLASSIC, Rule::Text),
     known("x-queue-version", CLASSIC, Rule::Int(1, 2)),
     known("x-queue-master-locator", CLASSIC, Rule::Text),
-    known("x-queue-leader-locator", QUORUM | STREAM, Rule::Text),
+    known("x-queue-leader-locator", QUORUM | STREAM, Rule::OneOf(LEADER_LOCATORS)),
     known("x-consumer-timeout", BOTH, Rule::Int(0, i64::MAX)),
     known("x-delivery-limit", QUORUM, Rule::Int(-1, i64::MAX)),
     known("x-delayed-retry-type", QUORUM, Rule::OneOf(&["disabled", "all", "failed", "returned"])),

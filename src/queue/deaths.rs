@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Link, Queue, State};
 use crate::deaths::Reason;
 use crate::ids::Position;
-use crate::message::Message;
+use crate::message::{Message, Returns};
 
 /// Something that happened to a stored message beside its acknowledgement, so that the journal has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Event {
     Removed(Position),
     /// It is on its way to the dead-letter exchange.
     Dead(Position, Reason),
-    /// It came back, as often as this by now.
+    /// It came back after a failure, the how manyth is said.
     Returned(Position, u32),
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Deaths {
     /// Messages that had died before a restart and lie in a segment. They count as ready until they are read.
     doomed: BTreeMap<Position, Reason>,
     /// How often messages came back.
-    counts: BTreeMap<Position, u32>,
+    counts: BTreeMap<Position, Returns>,
     events: Vec<Event>,
 }
 
@@ -50,8 +50,11 @@ impl Deaths {
 
     /// How often the message at `position` came back.
     #[inline]
-    pub(super) fn count(&self, position: Position) -> u32 {
-        if self.counts.is_empty() { 0 } else { self.counts.get(&position).copied().unwrap_or(0) }
+    pub(super) fn returns(&self, position: Position) -> Returns {
+        if self.counts.is_empty() {
+            return Returns::default();
+        }
+        self.counts.get(&position).copied().unwrap_or_default()
     }
 
     #[inline]
@@ -90,8 +93,9 @@ impl Deaths {
         self.doomed.insert(position, reason);
     }
 
-    pub(super) fn restore_count(&mut self, position: Position, count: u32) {
-        self.counts.insert(position, count);
+    /// Of the returns only the failures outlast a restart.
+    pub(super) fn restore_count(&mut self, position: Position, failed: u32) {
+        self.counts.insert(position, Returns { all: failed, failed });
     }
 
     /// All marks that a restart has to know.
@@ -100,9 +104,10 @@ impl Deaths {
         self.dead.iter().copied().chain(doomed)
     }
 
-    /// How often each message came back that did.
+    /// How often consumers failed with each message.
     pub(super) fn counts(&self) -> impl Iterator<Item = (Position, u32)> {
-        self.counts.iter().map(|(position, count)| (*position, *count))
+        let failures = self.counts.iter().map(|(position, returns)| (*position, returns.failed));
+        failures.filter(|(_, failed)| *failed > 0)
     }
 }
 
@@ -133,19 +138,22 @@ impl<L: Link> Queue<L> {
         self.forget(position);
     }
 
-    /// Counts that the message at `position` came back. Returns false if that was once too often, and it is dead.
-    pub(super) fn counts_one_more(&mut self, position: Position) -> bool {
+    /// Counts that the message at `position` came back, perhaps because a consumer `failed`. Returns false if that was
+    /// once too often, and it is dead.
+    pub(super) fn counts_one_more(&mut self, position: Position, failed: bool) -> bool {
         if !self.rules.counts_deliveries {
             return true;
         }
-        let count = self.deaths.count(position).saturating_add(1);
-        if self.rules.delivery_limit.is_some_and(|limit| count > limit) {
+        let mut returns = self.deaths.returns(position);
+        returns.all = returns.all.saturating_add(1);
+        returns.failed = returns.failed.saturating_add(u32::from(failed));
+        if failed && self.rules.delivery_limit.is_some_and(|limit| returns.failed > limit) {
             self.kill(position, Reason::DeliveryLimit);
             return false;
         }
-        self.deaths.counts.insert(position, count);
-        if self.lanes.get(position).is_some_and(|entry| entry.is_stored()) {
-            self.deaths.events.push(Event::Returned(position, count));
+        self.deaths.counts.insert(position, returns);
+        if failed && self.lanes.get(position).is_some_and(|entry| entry.is_stored()) {
+            self.deaths.events.push(Event::Returned(position, returns.failed));
         }
         true
     }

@@ -70,6 +70,8 @@ pub enum Settle {
     Reject,
     /// Back to its place, and flagged.
     Requeue,
+    /// The same after a failure, of which a quorum queue allows only so many.
+    Fail,
     /// Back to its place as if it had never left: it was not written to the consumer's socket.
     Unsent,
 }
@@ -252,7 +254,7 @@ impl<L: Link> Queue<L> {
                 continue;
             }
             let Some(consumer) = self.consumers.consumer(id) else { break };
-            let seen = message.as_seen(self.deaths.count(position));
+            let seen = message.as_seen(self.deaths.returns(position));
             let message = seen.as_ref().unwrap_or(message);
             match consumer.link.push(message, position, entry.redelivered()) {
                 Push::Taken { wake } => {
@@ -338,7 +340,7 @@ impl<L: Link> Queue<L> {
         let redelivered = entry.redelivered();
         self.took_ready(position, message.body_len(), no_ack);
         self.let_go_delivered(position);
-        let message = message.as_seen(self.deaths.count(position)).unwrap_or(message);
+        let message = message.as_seen(self.deaths.returns(position)).unwrap_or(message);
         Get::Got(Got { message, position, redelivered, remaining: self.depth.ready })
     }
 

@@ -37,9 +37,9 @@ impl<L: Link> Queue<L> {
                     self.deaths.forget_count(position);
                     self.forget(position);
                 }
-                Settle::Requeue => {
+                Settle::Requeue | Settle::Fail => {
                     entry.set_redelivered();
-                    if self.counts_one_more(position) {
+                    if self.counts_one_more(position, how == Settle::Fail) {
                         self.make_ready(position);
                     }
                 }

@@ -230,16 +230,16 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         self.queues.get(&queue).into_iter().flatten().map(|binding| self.spec(binding))
     }
 
-    /// The queues that a message reaches, each once and in order, or `None` if there is no such exchange. Nothing is
-    /// allocated once `scratch` has served a route as large.
+    /// The queues that a message with these keys reaches, each once and in order, or `None` if there is no such exchange.
+    /// Nothing is allocated once `scratch` has served a route as large.
     ///
-    /// An exchange none of whose bindings matches hands the message to its alternate exchange, and that one to its
+    /// An exchange none of whose bindings matches any of the keys hands the message to its alternate exchange, and that one to its
     /// own. This goes for every exchange on the way, not only for the first. A binding to an exchange counts as a
     /// match even if that exchange reaches nothing. Each exchange is asked once.
     pub fn route<'s>(
         &self,
         exchange: &str,
-        key: &str,
+        keys: &[&str],
         headers: Option<TableRef<'_>>,
         scratch: &'s mut Scratch<Q>,
     ) -> Option<&'s [Q]> {
@@ -248,9 +248,11 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         scratch.reached.begin(self.exchanges.bound());
         scratch.reached.visit(first);
         while let Some(exchange) = scratch.reached.next().and_then(|id| self.by_id(id)) {
-            if !exchange.index.collect(key, headers, scratch)
-                && let Some(alternate) = self.alternate(exchange)
-            {
+            let mut matches = false;
+            for key in keys {
+                matches |= exchange.index.collect(key, headers, scratch);
+            }
+            if !matches && let Some(alternate) = self.alternate(exchange) {
                 scratch.reached.visit(alternate);
             }
         }

@@ -8,6 +8,8 @@ use crate::channel::unacked::Unacked;
 use crate::protocol::frame::{FrameKind, begin_frame, end_frame};
 use crate::protocol::method::{Args, basic};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::arguments::QueueKind;
+use crate::queue::rules::Traits;
 use crate::queue::{Got, Settle};
 use crate::session::channel::{Mode, Then};
 use crate::session::consumers::Consumer;
@@ -38,9 +40,14 @@ impl Open {
         match method {
             M::Ack(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Settle::Ack)?,
             M::Nack(nack) => {
-                self.settle(number, nack.delivery_tag, nack.multiple, refusal(nack.requeue))?;
+                let how = if nack.requeue { Settle::Requeue } else { Settle::Reject };
+                self.settle(number, nack.delivery_tag, nack.multiple, how)?;
             }
-            M::Reject(reject) => self.settle(number, reject.delivery_tag, false, refusal(reject.requeue))?,
+            // Unlike with nack, a consumer that rejects has failed, as in RabbitMQ since 4.3.
+            M::Reject(reject) => {
+                let how = if reject.requeue { Settle::Fail } else { Settle::Reject };
+                self.settle(number, reject.delivery_tag, false, how)?;
+            }
             M::Get(get) => self.on_get(wire, number, get)?,
             M::Consume(consume) => self.on_consume(wire, number, consume)?,
             M::Cancel(cancel) => self.on_cancel(wire, number, cancel),
@@ -97,6 +104,15 @@ impl Open {
     fn on_get(&mut self, wire: &mut Wire, number: u16, get: basic::Get<'_>) -> Result<(), AmqpError> {
         let name = self.channel(number)?.queue_name(get.queue)?.to_owned();
         let cell = self.vhost.find_queue(&name, wire.id)?;
+        let Traits { kind, single_active, .. } = cell.traits();
+        if kind == QueueKind::Quorum && single_active {
+            let text = format!(
+                "cannot obtain access to locked queue '{name}' in vhost '{}'. basic.get operations are not supported by \
+                 quorum queues with single active consumer",
+                self.vhost.name
+            );
+            return Err(AmqpError::new(ReplyCode::ResourceLocked, text));
+        }
         self.get(wire, PendingGet { number, cell, no_ack: get.no_ack })
     }
 
@@ -195,8 +211,4 @@ impl Open {
         }
         key
     }
-}
-
-fn refusal(requeue: bool) -> Settle {
-    if requeue { Settle::Requeue } else { Settle::Reject }
 }

@@ -10,7 +10,6 @@ use crate::broker::queue_cell::{QueueCell, Taken};
 use crate::broker::vhost::{Route, RouteScratch, VHost};
 use crate::ids::QueueId;
 use crate::message::Message;
-use crate::protocol::properties::Properties;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -151,14 +150,9 @@ fn publish_run(
 
 /// The only queue a message was for is gone; it may exist again under its name.
 fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> Taken {
-    let properties = Properties::assume_valid(message.raw_properties());
-    let Ok(routed) = vhost.route(message.exchange(), message.routing_key(), properties.headers(), scratch)
-    else {
-        return Taken::default();
-    };
     // One that is gone by now takes nothing.
     let publish = |cell: &Arc<QueueCell>| cell.publish(std::iter::once(message.clone())).unwrap_or_default();
-    routed.route.queues.iter().map(publish).fold(Taken::default(), Taken::and)
+    vhost.route_of(message, scratch).queues.iter().map(publish).fold(Taken::default(), Taken::and)
 }
 
 #[cfg(test)]
@@ -172,6 +166,7 @@ mod tests {
     use crate::ids::ConnectionId;
     use crate::message::{Body, MessageBuilder};
     use crate::protocol::field::TableRef;
+    use crate::protocol::properties::Properties;
 
     fn vhost() -> Arc<VHost> {
         let broker = Broker::new(BrokerOptions::default());

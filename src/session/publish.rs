@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::vhost::{REPLY_TO, Route};
-use crate::message::{Body, Marks};
+use crate::message::{Body, Marks, Returns};
 use crate::protocol::content::{Content, ContentHeader};
 use crate::protocol::field::{TableRef, Value};
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
@@ -204,7 +204,8 @@ impl Open {
         check_expiration(properties)?;
         let more_keys = sender_selected(headers)?;
         if !more_keys.is_empty() {
-            route = self.route_all(&route, address.exchange, &more_keys, headers)?;
+            let keys = [&[address.routing_key], &*more_keys].concat();
+            route = self.vhost.route_keys(address.exchange, &keys, headers, &mut self.scratch)?;
         }
         self.check_user_id(properties)?;
         // It is kept for dead letters, and taken out for whoever sees the message.
@@ -229,24 +230,6 @@ impl Open {
             self.routes.remember(names, routed.epoch, &routed.route);
         }
         Ok(routed.route)
-    }
-
-    /// The queues of `first` and those that the keys of CC and BCC lead to, each once.
-    fn route_all(
-        &mut self,
-        first: &Arc<Route>,
-        exchange: &str,
-        keys: &[&str],
-        headers: Option<TableRef<'_>>,
-    ) -> Result<Arc<Route>, AmqpError> {
-        let mut queues = first.queues.to_vec();
-        for key in keys {
-            let more = self.vhost.route(exchange, key, headers, &mut self.scratch)?;
-            queues.extend(more.route.queues.iter().cloned());
-        }
-        queues.sort_by_key(|cell| cell.id);
-        queues.dedup_by_key(|cell| cell.id);
-        Ok(Arc::new(Route { queues: queues.into() }))
     }
 
     /// Puts a message on its way: to its queues, into the transaction, or back to the publisher.
@@ -319,7 +302,7 @@ impl Open {
 
 /// Sends an unroutable message back.
 pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::message::Message) {
-    let seen = message.as_seen(0);
+    let seen = message.as_seen(Returns::default());
     let message = seen.as_ref().unwrap_or(message);
     let method = basic::Return {
         reply_code: ReplyCode::NoRoute.code(),

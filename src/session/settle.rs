@@ -125,6 +125,6 @@ impl Open {
         if let Mode::Tx(transaction) = &mut channel.mode {
             channel.unacked.restore(transaction.take_back());
         }
-        settlements.extend(channel.unacked.drain().map(|u| (u.consumer, u.position, Settle::Requeue)));
+        settlements.extend(channel.unacked.drain().map(|u| (u.consumer, u.position, Settle::Fail)));
     }
 }

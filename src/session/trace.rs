@@ -3,7 +3,7 @@
 use crate::broker::outlet::Delivery;
 use crate::broker::vhost::{Route, TRACE_EXCHANGE};
 use crate::deaths::routing_keys;
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, Returns};
 use crate::protocol::field::{ArrayBuilder, Table, TableBuilder};
 use crate::protocol::properties::{Properties, PropertiesBuilder};
 use crate::session::open::Open;
@@ -66,7 +66,7 @@ impl Open {
         }
         let mut headers = TableBuilder::new();
         // The receivers of BCC are among the routing keys, as in RabbitMQ, but not among the headers.
-        let seen = message.as_seen(0);
+        let seen = message.as_seen(Returns::default());
         let seen = seen.as_ref().unwrap_or(message);
         let properties = Properties::assume_valid(seen.raw_properties());
         let mut keys = ArrayBuilder::new();

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::VHost;
 use super::replies::is_reply_name;
+use super::{Topology, VHost};
 use crate::broker::queue_cell::QueueCell;
+use crate::deaths::routing_keys;
 use crate::ids::QueueId;
 use crate::message::Message;
 use crate::protocol::field::TableRef;
@@ -67,15 +68,52 @@ impl VHost {
             let queues = topology.queues.get(key).cloned().into_iter().collect();
             return Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable: true });
         }
+        let queues = self.find_bound(&topology, exchange, &[key], headers, scratch)?.collect();
+        let cacheable = !topology.router.headers_matter(exchange);
+        Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
+    }
+
+    /// As [`route`](Self::route), for a message with several keys, which come to an alternate exchange only together.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn route_keys(
+        &self,
+        exchange: &str,
+        keys: &[&str],
+        headers: Option<TableRef<'_>>,
+        scratch: &mut RouteScratch,
+    ) -> Result<Arc<Route>, AmqpError> {
+        let mut queues = Vec::new();
+        if exchange.is_empty() {
+            for key in keys {
+                queues.extend(self.route(exchange, key, headers, scratch)?.route.queues.iter().cloned());
+            }
+        } else {
+            let topology = self.topology.read();
+            queues.extend(self.find_bound(&topology, exchange, keys, headers, scratch)?);
+        }
+        queues.sort_unstable_by_key(|cell| cell.id);
+        queues.dedup_by_key(|cell| cell.id);
+        Ok(Arc::new(Route { queues: queues.into() }))
+    }
+
+    /// The queues that a client reaches through an exchange that is not the default one.
+    fn find_bound<'a>(
+        &self,
+        topology: &'a Topology,
+        exchange: &str,
+        keys: &[&str],
+        headers: Option<TableRef<'_>>,
+        scratch: &'a mut RouteScratch,
+    ) -> Result<impl Iterator<Item = Arc<QueueCell>> + use<'a>, AmqpError> {
         let spec = topology.router.exchange(exchange).ok_or_else(|| self.no_exchange(exchange))?;
         if spec.internal {
             let text = format!("cannot publish to internal exchange '{exchange}' in vhost '{}'", self.name);
             return Err(AmqpError::new(ReplyCode::AccessRefused, text));
         }
-        let found = topology.router.route(exchange, key, headers, scratch).unwrap_or_default();
-        let queues = found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect();
-        let cacheable = !topology.router.headers_matter(exchange);
-        Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
+        let found = topology.router.route(exchange, keys, headers, scratch).unwrap_or_default();
+        Ok(found.iter().filter_map(|id| topology.by_id.get(id).cloned()))
     }
 
     /// Where a dead letter with these keys goes: each queue once, in the order of their ids. Nowhere if there is no such
@@ -89,12 +127,10 @@ impl VHost {
     ) -> (Vec<Arc<QueueCell>>, bool) {
         let topology = self.topology.read();
         let mut cells: Vec<Arc<QueueCell>> = Vec::new();
-        for key in keys {
-            if exchange.is_empty() {
-                cells.extend(topology.queues.get(*key).cloned());
-            } else if let Some(found) = topology.router.route(exchange, key, headers, scratch) {
-                cells.extend(found.iter().filter_map(|id| topology.by_id.get(id).cloned()));
-            }
+        if exchange.is_empty() {
+            cells.extend(keys.iter().filter_map(|key| topology.queues.get(*key).cloned()));
+        } else if let Some(found) = topology.router.route(exchange, keys, headers, scratch) {
+            cells.extend(found.iter().filter_map(|id| topology.by_id.get(id).cloned()));
         }
         cells.sort_unstable_by_key(|cell| cell.id);
         cells.dedup_by_key(|cell| cell.id);
@@ -104,8 +140,8 @@ impl VHost {
     /// Where a message goes that was routed before: its exchange may be gone, then nowhere.
     pub fn route_of(&self, message: &Message, scratch: &mut RouteScratch) -> Arc<Route> {
         let headers = Properties::assume_valid(message.raw_properties()).headers();
-        match self.route(message.exchange(), message.routing_key(), headers, scratch) {
-            Ok(routed) => routed.route,
+        match self.route_keys(message.exchange(), &routing_keys(message), headers, scratch) {
+            Ok(route) => route,
             Err(_) => Arc::new(Route { queues: Box::default() }),
         }
     }

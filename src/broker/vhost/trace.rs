@@ -26,7 +26,7 @@ impl VHost {
     #[must_use]
     pub fn trace_route(&self, key: &str, scratch: &mut RouteScratch) -> Route {
         let topology = self.topology.read();
-        let found = topology.router.route(TRACE_EXCHANGE, key, None, scratch).unwrap_or_default();
+        let found = topology.router.route(TRACE_EXCHANGE, &[key], None, scratch).unwrap_or_default();
         Route { queues: found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect() }
     }
 }

@@ -178,9 +178,9 @@ impl Model {
                 }
                 match how {
                     Settle::Ack | Settle::Reject => removed.push(model.messages.remove(at).position),
-                    Settle::Requeue | Settle::Unsent => {
+                    Settle::Requeue | Settle::Fail | Settle::Unsent => {
                         model.messages[at].place = Place::Ready;
-                        model.messages[at].redelivered |= how == Settle::Requeue;
+                        model.messages[at].redelivered |= how != Settle::Unsent;
                     }
                 }
             }

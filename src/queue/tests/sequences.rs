@@ -75,7 +75,7 @@ fn spec() -> impl Strategy<Value = ConsumerSpec> {
 }
 
 fn how() -> impl Strategy<Value = Settle> {
-    prop_oneof![3 => Just(Settle::Ack), 1 => Just(Settle::Reject), 3 => Just(Settle::Requeue), 1 => Just(Settle::Unsent)]
+    prop_oneof![3 => Just(Settle::Ack), 1 => Just(Settle::Reject), 3 => Just(Settle::Requeue), 1 => Just(Settle::Fail), 1 => Just(Settle::Unsent)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -297,7 +297,7 @@ impl Run {
                 at == 1 || bits >> (at % 16) & 1 == 1
             });
         }
-        if matches!(how, Settle::Requeue | Settle::Unsent) {
+        if matches!(how, Settle::Requeue | Settle::Fail | Settle::Unsent) {
             self.returned.extend(&positions);
         }
         if let Pick::Some(bits) = pick {

@@ -44,7 +44,7 @@ fn bind(router: &mut Router<u8>, source: &str, destination: Destination<u8>, key
 }
 
 fn route(router: &Router<u8>, exchange: &str, key: &str) -> Option<Vec<u8>> {
-    router.route(exchange, key, None, &mut Scratch::new()).map(<[u8]>::to_vec)
+    router.route(exchange, &[key], None, &mut Scratch::new()).map(<[u8]>::to_vec)
 }
 
 fn names(exchanges: &[ExchangeSpec]) -> Vec<&str> {
@@ -97,8 +97,8 @@ fn headers_are_seen_through_other_exchanges() {
     assert_eq!(router.bind("h", &queue(1), "", &wanted), Ok(true));
     let mut scratch = Scratch::new();
     let headers = TableBuilder::new().long_str("other", "").long_str("kind", "a").finish();
-    assert_eq!(router.route("f", "", Some(headers.as_ref()), &mut scratch), Some(&[1][..]));
-    assert_eq!(router.route("f", "", None, &mut scratch), Some(&[][..]));
+    assert_eq!(router.route("f", &[""], Some(headers.as_ref()), &mut scratch), Some(&[1][..]));
+    assert_eq!(router.route("f", &[""], None, &mut scratch), Some(&[][..]));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn one_scratch_serves_routers_of_any_size() {
     }
     bind(&mut large, "x49", queue(9), "");
     for _ in 0..3 {
-        assert_eq!(small.route("f", "", None, &mut scratch), Some(&[][..]));
-        assert_eq!(large.route("x00", "", None, &mut scratch), Some(&[9][..]));
+        assert_eq!(small.route("f", &[""], None, &mut scratch), Some(&[][..]));
+        assert_eq!(large.route("x00", &[""], None, &mut scratch), Some(&[9][..]));
     }
 }

@@ -1,0 +1,1 @@
+"""What queues do by their type and arguments, and what publishers may ask for, as clients see it."""
