@@ -89,9 +89,10 @@ def test_a_redeclaration_must_say_the_same(connect, queue, name, argument):
     kind = "signedint" if isinstance(value, int) else "longstr"
     full, plain = queue(**ALL), queue()
     other = 7 if isinstance(value, int) else "other"
+    others = {key: value for key, value in ALL.items() if key != argument}
     start = f"PRECONDITION_FAILED - inequivalent arg '{word}' for queue '"
     for q, arguments, end in (
-        (full, {k: v for k, v in ALL.items() if k != argument}, f"received none but current is the value '{value}' of type '{kind}'"),
+        (full, others, f"received none but current is the value '{value}' of type '{kind}'"),
         (full, ALL | {argument: other}, f"received '{other}' but current is '{value}'"),
         (full, ALL | {argument: True}, f"received 'true' but current is '{value}'"),
         (plain, {argument: value}, f"received the value '{value}' of type '{kind}' but current is none"),
