@@ -53,7 +53,9 @@ def test_a_bad_value_is_refused(connect, name, argument):
     assert not exists(connect, q)
 
 
-@pytest.mark.parametrize("value, kind", [(1, "signedint"), (None, "void"), (True, "bool"), ([], "array"), ({}, "table")])
+@pytest.mark.parametrize(
+    "value, kind", [(1, "signedint"), (None, "void"), (True, "bool"), ([], "array"), ({}, "table")]
+)
 def test_a_dead_letter_exchange_that_is_no_text(channel, name, value, kind):
     q = name("q")
     text = f"invalid type '{kind}' for arg 'x-dead-letter-exchange' in queue '{q}' in vhost '/'"

@@ -264,7 +264,7 @@ def test_only_the_way_back_is_cut(channel, queue, exchange):
 def test_a_rejection_on_the_way_opens_the_circle(channel, queue, name):
     """Expired in one, rejected in the other: as often as somebody rejects it."""
     work, wait = name("work"), name("wait")
-    declare(channel, work, dead_letter_exchange="", dead_letter_routing_key=wait, message_ttl=200)
+    declare(channel, work, dead_letter_exchange="", dead_letter_routing_key=wait, message_ttl=1000)
     declare(channel, wait, dead_letter_exchange="", dead_letter_routing_key=work, message_ttl=20)
     publish(channel, "", work, "m")
     channel.basic_reject(got(channel, work, auto_ack=False).tag, requeue=False)

@@ -15,7 +15,7 @@ def test_each_reason_leads_to_the_same_queue(channel, queue):
     """Dropped for lack of room, rejected, and expired, from one queue with priorities."""
     target = queue()
     letters = {"dead_letter_exchange": "", "dead_letter_routing_key": target}
-    q = queue(max_priority=5, max_length=3, message_ttl=400, **letters)
+    q = queue(max_priority=5, max_length=3, message_ttl=1500, **letters)
     for text, priority in (("low", 1), ("middle", 3), ("low too", 1), ("high", 5)):
         publish(channel, "", q, text, properties=pika.BasicProperties(priority=priority))
     channel.basic_reject(got(channel, q, auto_ack=False).tag, requeue=False)
@@ -33,15 +33,15 @@ def test_each_reason_leads_to_the_same_queue(channel, queue):
 
 def test_who_has_neither_room_nor_time_dies_for_lack_of_room(channel, queue):
     """It comes back beyond its time to a queue that is full meanwhile."""
-    target, witness = queue(), queue(message_ttl=400)
+    target, witness = queue(), queue(message_ttl=1200)
     q = queue(max_length=1, dead_letter_exchange="", dead_letter_routing_key=target)
-    publish(channel, "", q, "short", properties=pika.BasicProperties(expiration="200"))
+    publish(channel, "", q, "short", properties=pika.BasicProperties(expiration="1000"))
     publish(channel, "", witness, "m")
     short = got(channel, q, auto_ack=False)
     publish(channel, "", q, "other")
     expect_ready(channel, witness, 0)
     channel.basic_nack(short.tag)
-    assert deaths(got(channel, target)) == [death(q, "maxlen", [q], expiration="200")]
+    assert deaths(got(channel, target)) == [death(q, "maxlen", [q], expiration="1000")]
     assert got_all(channel, q, 1) == ["other"]
 
 

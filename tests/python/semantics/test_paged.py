@@ -22,8 +22,8 @@ SETTINGS = {
     "memory.messages": "4MiB",
     "memory.check_interval": "100ms",
 }
-COUNT = 1600
-SIZE = 8 * 1024
+COUNT = 800
+SIZE = 16 * 1024
 """Together three times what a queue keeps in memory."""
 
 PERSISTENT, TRANSIENT = 2, 1
@@ -128,15 +128,15 @@ def test_they_are_rejected_into_another_queue(on, mode):
 
 
 @MODES
-@pytest.mark.parametrize("limit", [{"max_length": COUNT - 300}, {"max_length_bytes": (COUNT - 300) * SIZE}])
+@pytest.mark.parametrize("limit", [{"max_length": COUNT - 150}, {"max_length_bytes": (COUNT - 150) * SIZE}])
 def test_the_oldest_are_dropped(on, mode, limit):
     broker = on(SETTINGS)
     channel = opened(broker)
     letters_to(channel, "q", **limit)
     fill(broker, channel, "q", mode)
-    expect_ready(channel, "dead", 300)
-    assert taken(channel, "dead", 300)[1] == list(range(300))
-    assert taken(channel, "q", COUNT - 300)[1] == list(range(300, COUNT))
+    expect_ready(channel, "dead", 150)
+    assert taken(channel, "dead", 150)[1] == list(range(150))
+    assert taken(channel, "q", COUNT - 150)[1] == list(range(150, COUNT))
     expect_space_back(broker)
 
 
@@ -159,30 +159,30 @@ def test_priorities_after_a_restart(on, end):
     declare(channel, "q", True, max_priority=3)
     fill(broker, channel, "q", PERSISTENT)
     consumer = Consumer(channel, "q")
-    held = consumer.take(1000)
-    channel.basic_ack(held[199].tag, multiple=True)
+    held = consumer.take(500)
+    channel.basic_ack(held[99].tag, multiple=True)
     publish(channel, "", "q", text(0), properties=pika.BasicProperties(delivery_mode=PERSISTENT, priority=0))
     getattr(broker, end)()
     broker = on(SETTINGS)
     channel = opened(broker)
-    assert taken(channel, "q", COUNT - 200 + 1)[1] == by_priority()[200:] + [0]
+    assert taken(channel, "q", COUNT - 100 + 1)[1] == by_priority()[100:] + [0]
     expect_space_back(broker)
 
 
 def test_all_of_it_at_once(on):
-    """With priorities, a limit and lifetimes, over a kill: what is not taken is a dead letter, once."""
+    """With priorities, a limit and lifetimes, over a kill: what is not acknowledged is a dead letter, once."""
     broker = on(SETTINGS)
     channel = opened(broker)
     channel.confirm_delivery()
-    letters_to(channel, "q", max_priority=3, max_length=COUNT - 200, message_ttl=4000)
-    fill(broker, channel, "q", PERSISTENT)
+    letters_to(channel, "q", max_priority=3, max_length=COUNT - 400, message_ttl=3000)
+    channel.basic_qos(prefetch_count=300)
     consumer = Consumer(channel, "q")
-    held = consumer.take(COUNT - 200)
-    channel.basic_ack(held[99].tag, multiple=True)
+    fill(broker, channel, "q", PERSISTENT)
+    held = consumer.take(300)
     acked = {int(delivery.text[:6]) for delivery in held[:100]}
     for delivery in held[100:200]:
         channel.basic_reject(delivery.tag, requeue=False)
-    expect_ready(channel, "dead", 300)
+    channel.basic_ack(held[99].tag, multiple=True)
     publish(channel, "", "dead", text(COUNT), properties=pika.BasicProperties(delivery_mode=PERSISTENT))
     broker.kill()
     broker = on(SETTINGS)
@@ -190,7 +190,10 @@ def test_all_of_it_at_once(on):
     expect_ready(channel, "dead", COUNT - 100 + 1)
     found, numbers = taken(channel, "dead", COUNT - 100 + 1)
     assert sorted(numbers) == sorted(set(range(COUNT + 1)) - acked)
-    reasons = [deaths(letter)[0]["reason"] for letter in found if "x-death" in (letter.properties.headers or {})]
-    assert [reasons.count(reason) for reason in ("maxlen", "rejected", "expired")] == [200, 100, COUNT - 400]
+    died = [letter for letter in found if "x-death" in (letter.properties.headers or {})]
+    reasons = [deaths(letter)[0]["reason"] for letter in died]
+    # How many find no room depends on how many expire before.
+    assert reasons.count("rejected") == 100 and reasons.count("expired") > 0
+    assert reasons.count("maxlen") + reasons.count("expired") == COUNT - 200
     assert ready(channel, "q") == 0
     expect_space_back(broker)

@@ -116,6 +116,7 @@ def test_a_full_queue_that_refuses_does_not_look_at_priorities(channel, queue):
 def test_a_message_with_time_shields_those_behind(channel, queue):
     """Only the front is looked at: lower ones are counted beyond their time, and dead when they come to the front."""
     target, witness = queue(), queue(message_ttl=300)
+    channel.confirm_delivery()
     q = queue(max_priority=9, dead_letter_exchange="", dead_letter_routing_key=target)
     publish(channel, "", q, "high", properties=prior(9))
     publish(channel, "", q, "low", properties=prior(1, expiration="50"))
@@ -129,10 +130,10 @@ def test_a_message_with_time_shields_those_behind(channel, queue):
 
 def test_a_message_without_time_is_not_given_before_a_lower_one(channel, queue):
     q, witness = queue(max_priority=9), queue(message_ttl=300)
+    channel.confirm_delivery()
     put(channel, q, 1)
     publish(channel, "", q, "short", properties=prior(5, expiration="50"))
     publish(channel, "", witness, "m")
-    expect_ready(channel, witness, 1)
     expect_ready(channel, witness, 0)
     assert got_all(channel, q, 1) == ["1.0"]
 
