@@ -128,7 +128,9 @@ def test_a_message_with_time_shields_those_behind(channel, queue):
     assert got(channel, target).text == "low"
 
 
+@pytest.mark.own_broker
 def test_a_message_without_time_is_not_given_before_a_lower_one(channel, queue):
+    """RabbitMQ gives it: it does not notice that the front of a queue with priorities has changed."""
     q, witness = queue(max_priority=9), queue(message_ttl=300)
     channel.confirm_delivery()
     put(channel, q, 1)

@@ -142,6 +142,24 @@ def test_a_purged_queue_expires_what_comes_later(channel, queue):
     expect_ready(channel, q, 0)
 
 
+def test_the_time_in_a_transaction_does_not_count(channel, connect, queue):
+    """It begins with the commit; and who waits is given what has no time at all."""
+    q, none, witness = queue(message_ttl=500), queue(message_ttl=0), queue(message_ttl=700)
+    consumer = Consumer(channel, none)
+    transaction = connect().channel()
+    transaction.tx_select()
+    publish(transaction, "", q, "m")
+    publish(transaction, "", none, "m")
+    channel.confirm_delivery()
+    publish(channel, "", witness, "m")
+    expect_ready(channel, witness, 0)
+    begin = time.monotonic()
+    transaction.tx_commit()
+    expect_ready(channel, q, 0)
+    assert time.monotonic() - begin >= 0.5
+    consumer.take(1)
+
+
 def test_many_messages_expire(channel, queue):
     """More than are dropped in one go."""
     q = queue(message_ttl=500)
