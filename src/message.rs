@@ -199,6 +199,17 @@ impl MessageBuilder {
         };
         Message(ThinArc::from_header_and_slice(meta, out))
     }
+
+    /// The message as if it were published now: it is itself if that is so.
+    #[must_use]
+    pub fn renew(&mut self, message: Message) -> Message {
+        if message.published_at() == self.unix_ms {
+            return message;
+        }
+        let properties = Properties::assume_valid(message.raw_properties());
+        let (exchange, key, marks) = (message.exchange(), message.routing_key(), message.marks());
+        self.build_marked(exchange, key, properties, message.body_to_share(), marks)
+    }
 }
 
 fn checksum(contiguous: &[u8], large: Option<&[u8]>) -> u32 {

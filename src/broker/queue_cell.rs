@@ -168,7 +168,7 @@ impl QueueCell {
     }
 
     /// As [`deliver`](Self::deliver), of messages that came at `latest`: those without any time to wait have it.
-    fn deliver_at(&self, state: &mut State, wakes: &mut Vec<OutletLink>, latest: u64) {
+    pub(super) fn deliver_at(&self, state: &mut State, wakes: &mut Vec<OutletLink>, latest: u64) {
         let paging = state.queue.is_paging();
         if paging {
             state.queue.note_written(self.bodies.journal.written_address());
@@ -374,14 +374,10 @@ impl QueueCell {
         Taken { safe: if kept { end } else { Lsn::ZERO }, refused }
     }
 
-    /// Whether a queue that is locked has no room for a message.
+    /// Whether a queue that is locked has no room for a message. What came before it in the same batch may be with
+    /// consumers first.
     fn refuse(&self, state: &mut State, message: &Message, wakes: &mut Vec<OutletLink>) -> bool {
-        if !state.queue.refuses(message.body_len()) {
-            return false;
-        }
-        // What came before it in the same batch may be with consumers first.
-        state.queue.deliver(message.published_at(), wakes);
-        let refused = state.queue.refuses(message.body_len());
+        let refused = !self.has_room(state, message, wakes);
         if refused {
             state.letters.refuse(state.queue.rules(), message);
         }

@@ -78,7 +78,8 @@ impl Commit {
                 }
             });
             for (work, state) in work.iter().zip(&mut states) {
-                work.cell.deliver(state, &mut wakes);
+                let came = work.messages.last().map_or(u64::MAX, Message::published_at);
+                work.cell.deliver_at(state, &mut wakes, came);
             }
             lsn
         };

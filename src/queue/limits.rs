@@ -70,25 +70,14 @@ impl<L: Link> Queue<L> {
         self.kill(position, Reason::Expired);
     }
 
-    /// Drops from the front what is over its time, and then what is too much, up to `drops` messages.
+    /// Drops from the front what is too much, and then what is over its time, up to `drops` messages.
     ///
-    /// As in RabbitMQ only the front is looked at: a message behind one that has more time is kept, and counted.
+    /// As in RabbitMQ only the front is looked at: a message behind one that has more time is kept, and counted. One that
+    /// is both too much and over its time died for lack of room there too.
     pub(super) fn drop_surplus(&mut self, now: u64, mut drops: usize) {
         self.unfinished = false;
-        while self.front_deadline().is_some_and(|deadline| deadline <= now)
-            && let Some(position) = self.next_ready()
-        {
-            if drops == 0 {
-                self.unfinished = true;
-                return;
-            }
-            drops -= 1;
-            self.expire(position);
-        }
-        if self.rules.overflow != Overflow::DropHead {
-            return;
-        }
-        while self.rules.is_over(self.depth.ready, self.depth.ready_bytes)
+        while self.rules.overflow == Overflow::DropHead
+            && self.rules.is_over(self.depth.ready, self.depth.ready_bytes)
             && let Some(position) = self.next_ready()
         {
             if self.lanes.get(position).is_none() {
@@ -102,6 +91,16 @@ impl<L: Link> Queue<L> {
             }
             drops -= 1;
             self.kill(position, Reason::MaxLen);
+        }
+        while self.front_deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(position) = self.next_ready()
+        {
+            if drops == 0 {
+                self.unfinished = true;
+                return;
+            }
+            drops -= 1;
+            self.expire(position);
         }
     }
 

@@ -340,6 +340,10 @@ impl<L: Link> Queue<L> {
         let redelivered = entry.redelivered();
         self.took_ready(position, message.body_len(), no_ack);
         self.let_go_delivered(position);
+        if self.may_expire() {
+            // What is told to remain is there.
+            self.drop_surplus(now, limits::DROPS_AT_ONCE);
+        }
         let message = message.as_seen(self.deaths.returns(position)).unwrap_or(message);
         Get::Got(Got { message, position, redelivered, remaining: self.depth.ready })
     }

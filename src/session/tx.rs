@@ -136,6 +136,8 @@ impl Open {
             if route.queues.is_empty() && mandatory {
                 return_message(wire, number, &message);
             }
+            // Its time in a queue begins when it comes there.
+            let message = self.builder.renew(message);
             for cell in &route.queues {
                 commit.publish(cell, message.clone());
             }

@@ -1,6 +1,7 @@
 //! A queue as the source of dead letters: they leave it in slices, and one who moves them at a time.
 
 use super::{QueueCell, State};
+use crate::broker::outlet::OutletLink;
 use crate::ids::Position;
 use crate::message::Message;
 use crate::queue::DeadMessage;
@@ -107,8 +108,16 @@ impl QueueCell {
         self.list_letters(state);
     }
 
-    /// Whether a queue that is locked has room for a message.
-    pub(in crate::broker) fn has_room(&self, state: &State, message: &Message) -> bool {
+    /// Whether a queue that is locked has room for a message, once who waits for messages has them.
+    pub(in crate::broker) fn has_room(
+        &self,
+        state: &mut State,
+        message: &Message,
+        wakes: &mut Vec<OutletLink>,
+    ) -> bool {
+        if state.queue.refuses(message.body_len()) {
+            state.queue.deliver(message.published_at(), wakes);
+        }
         !state.queue.refuses(message.body_len())
     }
 
@@ -123,11 +132,14 @@ impl QueueCell {
 
     /// Appends a dead letter to a queue that is locked, if that has room for it. One that was refused may be a dead
     /// letter again.
-    pub(in crate::broker) fn take_letter(&self, state: &mut State, letter: &Message, batch: &mut Append<'_>) {
-        if state.queue.refuses(letter.body_len()) {
-            let State { queue, letters, .. } = state;
-            letters.refuse(queue.rules(), letter);
-        } else {
+    pub(in crate::broker) fn take_letter(
+        &self,
+        state: &mut State,
+        letter: &Message,
+        batch: &mut Append<'_>,
+        wakes: &mut Vec<OutletLink>,
+    ) {
+        if !self.refuse(state, letter, wakes) {
             self.enqueue_one(state, letter.clone(), batch);
         }
     }

@@ -134,15 +134,15 @@ impl VHost {
             }
         };
         let at_least_once = rules.as_ref().is_some_and(|rules| rules.at_least_once);
-        self.carry(source, &letters, at_least_once);
+        self.carry(source, &letters, now, at_least_once);
         if cycle && source.is_first_cycle() {
             let (queue, vhost) = (&source.spec.name, &self.name);
             tracing::warn!(?queue, ?vhost, "dead letters are dropped that would go round in a cycle");
         }
     }
 
-    /// Puts letters where they go and takes them from where they are, in one step.
-    fn carry(&self, source: &Arc<QueueCell>, letters: &[Letter], at_least_once: bool) {
+    /// Puts letters of `now` where they go and takes them from where they are, in one step.
+    fn carry(&self, source: &Arc<QueueCell>, letters: &[Letter], now: u64, at_least_once: bool) {
         let mut cells: BTreeMap<QueueId, &Arc<QueueCell>> = BTreeMap::from([(source.id, source)]);
         cells.extend(letters.iter().flat_map(|letter| &letter.targets).map(|cell| (cell.id, cell)));
         let cells: Vec<&Arc<QueueCell>> = cells.into_values().collect();
@@ -156,14 +156,14 @@ impl VHost {
                 for Letter { position, message, targets } in letters {
                     let places: Vec<usize> =
                         targets.iter().filter_map(|cell| at(cell)).filter(|&at| !states[at].gone).collect();
-                    let has_room = |&at: &usize| cells[at].has_room(&states[at], message);
-                    let waits = at_least_once && (places.is_empty() || !places.iter().all(has_room));
+                    let mut has_room = |&at: &usize| cells[at].has_room(&mut states[at], message, &mut wakes);
+                    let waits = at_least_once && (places.is_empty() || !places.iter().all(&mut has_room));
                     if waits && position.is_some() {
                         stuck = true;
                         continue;
                     }
                     for at in places {
-                        cells[at].take_letter(&mut states[at], message, batch);
+                        cells[at].take_letter(&mut states[at], message, batch, &mut wakes);
                     }
                     if let (Some(position), Some(at)) = (position, at(source))
                         && !states[at].gone
@@ -176,7 +176,7 @@ impl VHost {
                 source.end_move(&mut states[at], stuck);
             }
             for (cell, state) in cells.iter().zip(&mut states) {
-                cell.deliver(state, &mut wakes);
+                cell.deliver_at(state, &mut wakes, now);
             }
         }
         wake(wakes);

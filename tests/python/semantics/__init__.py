@@ -1,0 +1,1 @@
+"""What queues do beside passing messages on: lifetimes, limits, dead letters, priorities."""
