@@ -8,6 +8,7 @@ use crate::channel::unacked::Unacked;
 use crate::protocol::frame::{FrameKind, begin_frame, end_frame};
 use crate::protocol::method::{Args, basic};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::queue::arguments::QueueKind;
 use crate::queue::{Got, Settle};
 use crate::session::channel::{Mode, Then};
 use crate::session::consumers::Consumer;
@@ -97,6 +98,15 @@ impl Open {
     fn on_get(&mut self, wire: &mut Wire, number: u16, get: basic::Get<'_>) -> Result<(), AmqpError> {
         let name = self.channel(number)?.queue_name(get.queue)?.to_owned();
         let cell = self.vhost.find_queue(&name, wire.id)?;
+        let traits = cell.traits();
+        if traits.single_active && traits.kind == QueueKind::Quorum {
+            let text = format!(
+                "cannot obtain access to locked queue '{name}' in vhost '{}'. basic.get operations are not supported by \
+                 quorum queues with single active consumer",
+                self.vhost.name
+            );
+            return Err(AmqpError::new(ReplyCode::ResourceLocked, text));
+        }
         self.get(wire, PendingGet { number, cell, no_ack: get.no_ack })
     }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from dataclasses import dataclass
 
-from .known import Known, known
+from .known import known
+from .normalise import normalised
 from .observation import Observation
 from .operations import Operation
 from .side import Side
@@ -33,7 +35,7 @@ class Difference:
     operation: Operation
     rabbitmq: Observation
     leveret: Observation
-    known: Known | None
+    known: str
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,16 @@ class Pair:
     rabbitmq: Address
     leveret: Address
 
-    def run(self, sequence: list[Operation]) -> Difference | None:
-        """Run a sequence on both; None when nothing differs."""
-        quorum = any("quorum" in str(operation.args.get("arguments", "")) for operation in sequence)
-        quiet = QUORUM_QUIET if quorum else CLASSIC_QUIET
+    def run(self, sequence: list[Operation], counts: collections.Counter[str] | None = None) -> Difference | None:
+        """Run a sequence on both; None when nothing differs. Known differences that were evened out are counted."""
+        counts = collections.Counter() if counts is None else counts
+        quiet = QUORUM_QUIET if quorum_queues(sequence) else CLASSIC_QUIET
         sides = [side(address, quiet) for address in (self.rabbitmq, self.leveret)]
+        for one in sides:
+            one.quorum = quorum_queues(sequence)
         try:
             for at, operation in enumerate(sequence):
-                found = step(sides, at, operation)
+                found = step(sides, at, operation, counts)
                 if found is not None:
                     return found
             return None
@@ -69,18 +73,29 @@ class Pair:
         return found
 
 
+def quorum_queues(sequence: list[Operation]) -> frozenset[str]:
+    """The queues that a sequence may declare as quorum queues."""
+    declared = [operation for operation in sequence if operation.method == "queue.declare"]
+    return frozenset(str(o.args["queue"]) for o in declared if "'quorum'" in str(o.args.get("arguments")))
+
+
 def side(address: Address, quiet: float) -> Side:
     """A fresh set of connections to a broker."""
     return Side((address.host, address.port), address.user, address.password, quiet)
 
 
-def step(sides: list[Side], at: int, operation: Operation) -> Difference | None:
+def step(sides: list[Side], at: int, operation: Operation, counts: collections.Counter[str]) -> Difference | None:
     """One operation on both; what is late gets time before it counts as a difference."""
     for one in sides:
         one.run(operation)
+    time.sleep(operation.pause / 1000)
+    for one in sides:
+        one.settle()
     for pause in (*PATIENCE, None):
         seen = [one.observe() for one in sides]
+        names = normalised(seen[0], seen[1])
         if seen[0] == seen[1]:
+            counts.update(names)
             return None
         if pause is None:
             break

@@ -147,7 +147,7 @@ class Generator:
         """Source, key and arguments of a binding."""
         args: dict[str, object] = {}
         if self.chance(0.8 if self.about.has("headers") else 0.2):
-            args["h"] = self.random.choice([1, "1", True, None, 1.0])
+            args["h"] = self.random.choice([1, "1", True, None, 2.5])
             if self.chance(0.3):
                 args["x-h"] = "x"
             if self.chance(0.8):

@@ -20,6 +20,8 @@ class Observation:
     confirms: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     queues: dict[str, tuple[int, int]] = field(default_factory=dict)
     skipped: bool = False
+    quorum: frozenset[str] = frozenset()
+    """The queues that may be quorum queues."""
 
     def closes(self) -> list[tuple[int, str]]:
         """Reply codes and texts of the closes in it."""
@@ -47,9 +49,10 @@ def observation(
     queues: dict[str, tuple[int, int]],
     aliases: dict[str, str],
     skipped: bool,
+    quorum: frozenset[str],
 ) -> Observation:
     """The events so far, without what legitimately differs."""
-    result = Observation(skipped=skipped)
+    result = Observation(skipped=skipped, quorum=quorum)
     for label, event in events:
         result.events.setdefault(label, []).append(plain(event, aliases))
     for label, found in result.events.items():

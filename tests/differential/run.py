@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .compare import Difference, Pair
 from .generate import Generator
@@ -37,6 +37,7 @@ class Outcome:
     passing: bool = False
     """It differed once and then no more."""
     failure: str = ""
+    evened: collections.Counter[str] = field(default_factory=collections.Counter)
 
     def text(self) -> str:
         """The difference as readable text."""
@@ -56,11 +57,12 @@ def run_one(task: Task) -> Outcome:
     """One seed, with the shrinking of its difference."""
     sequence = Generator(task.seed).sequence(task.length)
     try:
-        found = task.pair.run(sequence)
+        evened: collections.Counter[str] = collections.Counter()
+        found = task.pair.run(sequence, evened)
         if found is None:
-            return Outcome(task.seed, len(sequence))
+            return Outcome(task.seed, len(sequence), evened=evened)
         if found.known:
-            return Outcome(task.seed, found.at + 1, found, tuple(sequence[: found.at + 1]))
+            return Outcome(task.seed, found.at + 1, found, tuple(sequence[: found.at + 1]), evened=evened)
         found = task.pair.confirm(sequence, CONFIRMATIONS)
         if found is None:
             return Outcome(task.seed, len(sequence), passing=True)
@@ -81,8 +83,9 @@ def run_all(tasks: list[Task], workers: int) -> int:
         for outcome in pool.map(run_one, tasks):
             operations += outcome.operations
             passing += outcome.passing
-            if outcome.difference is not None and outcome.difference.known is not None:
-                names[outcome.difference.known.name] += 1
+            names.update(outcome.evened)
+            if outcome.difference is not None and outcome.difference.known:
+                names[outcome.difference.known] += 1
             elif outcome.difference is not None or outcome.failure:
                 bad += 1
                 print(outcome.text(), flush=True)

@@ -83,6 +83,7 @@ class Side:
         self.counts: dict[str, tuple[int, int]] = {}
         self.aliases: dict[str, str] = {}
         self.skipped = False
+        self.quorum: frozenset[str] = frozenset()
 
     def _connect(self) -> Link:
         return Link(self.address, self.user, self.password)
@@ -90,17 +91,14 @@ class Side:
     # ---------------------------------------------------------------------------------------- operations
 
     def run(self, operation: Operation) -> None:
-        """Run one operation and let the broker come to rest."""
+        """Run one operation, up to its reply."""
         self.events, self.confirms, self.skipped = [], {}, False
         if operation.method != "wait":
             self._send(operation)
-        if operation.pause:
-            time.sleep(operation.pause / 1000)
-        self.settle()
 
     def observe(self) -> Observation:
         """What came of the operation that was run last."""
-        return observation(self.events, self.confirms, self.counts, self.aliases, self.skipped)
+        return observation(self.events, self.confirms, self.counts, self.aliases, self.skipped, self.quorum)
 
     def _link(self, name: str) -> Link:
         link = self.links.get(name)
