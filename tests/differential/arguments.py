@@ -65,7 +65,8 @@ def good_arguments(random: Random, about: Profile, queues: list[str], exchanges:
         found["x-max-priority"] = wide(random, random.choice([1, 3, 10, 0, 255]))
     if about.has("single") and random.random() < 0.7:
         found["x-single-active-consumer"] = random.random() < 0.9
-    if quorum and random.random() < 0.4:
+    if quorum:
+        # Always, since RabbitMQ before 4 has no limit by itself, and returns messages to the end then.
         found["x-delivery-limit"] = random.choice([0, 1, 2, 5])
     if random.random() < 0.05:
         found["x-expires"] = wide(random, LONG_TTL)

@@ -234,8 +234,9 @@ class Generator:
         return Operation(self.channel(), "basic.cancel", {"consumer_tag": f"t{self.random.randint(1, 99)}"})
 
     def qos(self) -> Operation:
-        """basic.qos."""
-        values = {"prefetch_count": self.random.choice([0, 1, 2, 3]), "global_": self.chance(0.2)}
+        """basic.qos; not for a whole channel where there are quorum queues, which do not know it."""
+        is_global = not self.about.has("quorum") and self.chance(0.2)
+        values = {"prefetch_count": self.random.choice([0, 1, 2, 3]), "global_": is_global}
         return Operation(self.channel(), "basic.qos", values)
 
     def settle(self) -> Operation:

@@ -27,31 +27,23 @@ def closed(code: int, pattern: str) -> Callable[[Observation], bool]:
     return lambda seen: any(got == code and expression.search(text) for got, text in seen.closes())
 
 
-def only(code: int, pattern: str) -> Judge:
-    """RabbitMQ closes so and Leveret does not close."""
-    judge = closed(code, pattern)
-    return lambda _, rabbitmq, leveret: judge(rabbitmq) and not leveret.closes()
-
-
-def matches_numbers(operation: Operation, _: Observation, __: Observation) -> bool:
-    """A number in a header that equals the binding's in value only."""
-    headers = operation.properties.get("headers")
-    return isinstance(headers, dict) and "h" in headers
-
-
 KNOWN: tuple[Known, ...] = (
     Known(
-        "quorum-if-unused",
+        "quorum-delete-conditions",
         "RabbitMQ does not take if-unused and if-empty for quorum queues (540).",
-        only(540, "not supported by quorum queues"),
+        lambda _, rabbitmq, __: closed(540, "not supported by quorum queues")(rabbitmq),
     ),
     Known(
-        "exclusive-single-active",
-        "RabbitMQ 4 refuses an exclusive consumer where there is a single active one (403); 3.10 for classic queues only.",
-        lambda operation, rabbitmq, leveret: operation.method == "basic.consume"
-        and bool(operation.args.get("exclusive"))
+        "quorum-exclusive-consumer",
+        "RabbitMQ 3.10 lets others consume beside an exclusive consumer of a quorum queue.",
+        lambda operation, rabbitmq, leveret: operation.args.get("queue") in rabbitmq.quorum
         and not rabbitmq.closes()
         and closed(403, "in exclusive use")(leveret),
+    ),
+    Known(
+        "unknown-exchange-type",
+        "RabbitMQ 4 closes the channel (406), 3.10 the connection (503).",
+        lambda _, rabbitmq, leveret: closed(503, "exchange type")(rabbitmq) and closed(406, "exchange type")(leveret),
     ),
 )
 
