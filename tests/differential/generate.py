@@ -27,6 +27,9 @@ class Generator:
         self.exchanges = [f"d{seed}.x{n}" for n in range(self.random.randint(1, 3))]
         # Every channel consumes from one queue, since messages of two would come in any order.
         self.consumes = {channel: self.random.choice(self.queues) for channel in CHANNELS}
+        # A limit for a whole channel: not for quorum queues, which do not know it, nor beside consumers without
+        # acknowledgements, which RabbitMQ makes wait for those of others.
+        self.whole_channel = not self.about.has("quorum") and self.chance(0.3)
         self.published = 0
 
     def sequence(self, length: int) -> list[Operation]:
@@ -223,7 +226,7 @@ class Generator:
         values = {
             "queue": queue,
             "consumer_tag": self.random.choice(["t1", "t2", "t3"]) if self.chance(0.05) else f"t{self.random.randint(4, 99)}",
-            "no_ack": self.chance(0.3),
+            "no_ack": not self.whole_channel and self.chance(0.3),
             "exclusive": self.chance(0.06),
             "arguments": args,
         }
@@ -234,8 +237,8 @@ class Generator:
         return Operation(self.channel(), "basic.cancel", {"consumer_tag": f"t{self.random.randint(1, 99)}"})
 
     def qos(self) -> Operation:
-        """basic.qos; not for a whole channel where there are quorum queues, which do not know it."""
-        is_global = not self.about.has("quorum") and self.chance(0.2)
+        """basic.qos."""
+        is_global = self.whole_channel and self.chance(0.6)
         values = {"prefetch_count": self.random.choice([0, 1, 2, 3]), "global_": is_global}
         return Operation(self.channel(), "basic.qos", values)
 

@@ -41,6 +41,11 @@ KNOWN: tuple[Known, ...] = (
         and closed(403, "in exclusive use")(leveret),
     ),
     Known(
+        "refused-commit",
+        "A commit that a queue refuses has no effect at all in Leveret; in RabbitMQ the other queues have their messages.",
+        lambda operation, _, leveret: operation.method == "tx.commit" and closed(406, "partial tx")(leveret),
+    ),
+    Known(
         "unknown-exchange-type",
         "RabbitMQ 4 closes the channel (406), 3.10 the connection (503).",
         lambda _, rabbitmq, leveret: closed(503, "exchange type")(rabbitmq) and closed(406, "exchange type")(leveret),
