@@ -31,6 +31,9 @@ class Generator:
         # acknowledgements, which RabbitMQ makes wait for those of others.
         self.whole_channel = not self.about.has("quorum") and self.chance(0.3)
         self.published = 0
+        self.consumers: list[tuple[str, str]] = []
+        self.takers: list[str] = []
+        """Channels that took something and may have it still."""
 
     def sequence(self, length: int) -> list[Operation]:
         """Declarations, then anything."""
@@ -214,7 +217,10 @@ class Generator:
 
     def get(self) -> Operation:
         """basic.get."""
-        return Operation(self.channel(), "basic.get", {"queue": self.some_queue(), "no_ack": self.chance(0.3)})
+        channel, no_ack = self.channel(), self.chance(0.3)
+        if not no_ack:
+            self.takers.append(channel)
+        return Operation(channel, "basic.get", {"queue": self.some_queue(), "no_ack": no_ack})
 
     def consume(self) -> Operation:
         """basic.consume with the channel's queue."""
@@ -230,11 +236,15 @@ class Generator:
             "exclusive": self.chance(0.06),
             "arguments": args,
         }
+        self.consumers.append((channel, str(values["consumer_tag"])))
+        if not values["no_ack"]:
+            self.takers += [channel] * 3
         return Operation(channel, "basic.consume", values)
 
     def cancel(self) -> Operation:
         """basic.cancel of a consumer that may be there."""
-        return Operation(self.channel(), "basic.cancel", {"consumer_tag": f"t{self.random.randint(1, 99)}"})
+        channel, tag = self.random.choice([*self.consumers, (self.channel(), "nobody")])
+        return Operation(channel, "basic.cancel", {"consumer_tag": tag})
 
     def qos(self) -> Operation:
         """basic.qos."""
@@ -248,7 +258,8 @@ class Generator:
         values: dict[str, object] = {} if method == "basic.reject" else {"multiple": self.chance(0.3)}
         if method != "basic.ack":
             values["requeue"] = self.chance(0.5)
-        return Operation(self.channel(), method, values, tag=self.random.choice(["first", "first", "middle", "last"]))
+        channel = self.random.choice(self.takers or CHANNELS)
+        return Operation(channel, method, values, tag=self.random.choice(["first", "first", "middle", "last"]))
 
     def bad_tag(self) -> Operation:
         """An acknowledgement of what may be unknown, or of all."""

@@ -27,6 +27,21 @@ def closed(code: int, pattern: str) -> Callable[[Observation], bool]:
     return lambda seen: any(got == code and expression.search(text) for got, text in seen.closes())
 
 
+def other_order(_: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
+    """The same deliveries to the same consumers, but to some consumers of a channel before others."""
+    if not rabbitmq.quorum or rabbitmq.queues != leveret.queues or rabbitmq.confirms != leveret.confirms:
+        return False
+    return unordered(rabbitmq) == unordered(leveret)
+
+
+def unordered(seen: Observation) -> dict[str, list[str]]:
+    """Events without delivery tags, in the order of their texts."""
+    return {
+        channel: sorted(re.sub(r"'delivery_tag', \d+", "", repr(event)) for event in events)
+        for channel, events in seen.events.items()
+    }
+
+
 KNOWN: tuple[Known, ...] = (
     Known(
         "quorum-delete-conditions",
@@ -39,6 +54,11 @@ KNOWN: tuple[Known, ...] = (
         lambda operation, rabbitmq, leveret: operation.args.get("queue") in rabbitmq.quorum
         and not rabbitmq.closes()
         and closed(403, "in exclusive use")(leveret),
+    ),
+    Known(
+        "quorum-delivery-order",
+        "RabbitMQ hands out several messages of a quorum queue consumer by consumer, Leveret in the order of the queue.",
+        other_order,
     ),
     Known(
         "refused-commit",

@@ -80,7 +80,8 @@ def run_all(tasks: list[Task], workers: int) -> int:
     names: collections.Counter[str] = collections.Counter()
     operations = passing = bad = 0
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        for outcome in pool.map(run_one, tasks):
+        for done in concurrent.futures.as_completed([pool.submit(run_one, task) for task in tasks]):
+            outcome = done.result()
             operations += outcome.operations
             passing += outcome.passing
             names.update(outcome.evened)
