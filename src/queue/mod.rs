@@ -345,6 +345,10 @@ impl<L: Link> Queue<L> {
         self.took_ready(position, message.body_len(), no_ack);
         self.let_go_delivered(position);
         let message = message.as_seen(self.deaths.count(position)).unwrap_or(message);
+        if self.may_expire() {
+            // What was behind it does not count any more if it is over its time.
+            self.drop_surplus(now, limits::DROPS_AT_ONCE);
+        }
         Get::Got(Got { message, position, redelivered, remaining: self.depth.ready })
     }
 

@@ -234,14 +234,27 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         headers: Option<TableRef<'_>>,
         scratch: &'s mut Scratch<Q>,
     ) -> Option<&'s [Q]> {
+        self.route_keys(exchange, &[key], headers, scratch)
+    }
+
+    /// The same for a message with several routing keys: an alternate exchange gets it if no binding matches any of them.
+    pub fn route_keys<'s>(
+        &self,
+        exchange: &str,
+        keys: &[&str],
+        headers: Option<TableRef<'_>>,
+        scratch: &'s mut Scratch<Q>,
+    ) -> Option<&'s [Q]> {
         let first = self.id(exchange)?;
         let headers = headers.unwrap_or(TableRef::EMPTY);
         scratch.reached.begin(self.exchanges.bound());
         scratch.reached.visit(first);
         while let Some(exchange) = scratch.reached.next().and_then(|id| self.by_id(id)) {
-            if !exchange.index.collect(key, headers, scratch)
-                && let Some(alternate) = self.alternate(exchange)
-            {
+            let mut matches = false;
+            for key in keys {
+                matches |= exchange.index.collect(key, headers, scratch);
+            }
+            if !matches && let Some(alternate) = self.alternate(exchange) {
                 scratch.reached.visit(alternate);
             }
         }

@@ -204,7 +204,7 @@ impl Open {
         check_expiration(properties)?;
         let more_keys = sender_selected(headers)?;
         if !more_keys.is_empty() {
-            route = self.route_all(&route, address.exchange, &more_keys, headers)?;
+            route = self.route_all(&route, address, &more_keys, headers)?;
         }
         self.check_user_id(properties)?;
         // It is kept for dead letters, and taken out for whoever sees the message.
@@ -231,14 +231,20 @@ impl Open {
         Ok(routed.route)
     }
 
-    /// The queues of `first` and those that the keys of CC and BCC lead to, each once.
+    /// The queues that the routing key, which leads to `first`, and the keys of CC and BCC lead to, each once.
     fn route_all(
         &mut self,
         first: &Arc<Route>,
-        exchange: &str,
+        address: Address<'_>,
         keys: &[&str],
         headers: Option<TableRef<'_>>,
     ) -> Result<Arc<Route>, AmqpError> {
+        let Address { exchange, routing_key, .. } = address;
+        if !exchange.is_empty() {
+            let keys = [&[routing_key], keys].concat();
+            let (queues, _) = self.vhost.route_keys(exchange, &keys, headers, &mut self.scratch);
+            return Ok(Arc::new(Route { queues: queues.into() }));
+        }
         let mut queues = first.queues.to_vec();
         for key in keys {
             let more = self.vhost.route(exchange, key, headers, &mut self.scratch)?;

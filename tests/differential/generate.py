@@ -209,7 +209,7 @@ class Generator:
         if self.chance(0.45):
             exchange, key = "", self.random.choice(self.queues)
         else:
-            exchange, key = self.random.choice([*self.exchanges * 3, "amq.topic"]), self.random.choice(KEYS)
+            exchange, key = self.random.choice(self.exchanges), self.random.choice(KEYS)
         if self.chance(0.01):
             exchange = "missing"
         channel = self.channel()

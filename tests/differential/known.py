@@ -34,6 +34,21 @@ def other_order(_: Operation, rabbitmq: Observation, leveret: Observation) -> bo
     return unordered(rabbitmq) == unordered(leveret)
 
 
+def other_receivers(_: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
+    """The same messages come back, flagged, to the consumers in another way."""
+    if rabbitmq.queues != leveret.queues or rabbitmq.confirms != leveret.confirms:
+        return False
+    again = [redelivered(seen) for seen in (rabbitmq, leveret)]
+    tags = {part for seen in (rabbitmq, leveret) for part in re.findall(r"'consumer_tag', '(\w+)'", repr(seen.events))}
+    return again[0] == again[1] and len(again[0]) > 1 and len(tags) > 1
+
+
+def redelivered(seen: Observation) -> list[str]:
+    """The bodies of redelivered messages."""
+    deliveries = [e for events in seen.events.values() for e in events if e[0] == "basic.deliver"]
+    return sorted(repr(event[3]) for event in deliveries if "('redelivered', True)" in repr(event[1]))
+
+
 def unordered(seen: Observation) -> dict[str, list[str]]:
     """Events without delivery tags, in the order of their texts."""
     return {
@@ -61,6 +76,11 @@ KNOWN: tuple[Known, ...] = (
         other_order,
     ),
     Known(
+        "requeue-by-consumer",
+        "RabbitMQ puts back what several consumers of a channel had consumer by consumer, Leveret all of it at once.",
+        other_receivers,
+    ),
+    Known(
         "refused-commit",
         "A commit that a queue refuses has no effect at all in Leveret; in RabbitMQ the other queues have their messages.",
         lambda operation, _, leveret: operation.method == "tx.commit" and closed(406, "partial tx")(leveret),
@@ -76,6 +96,7 @@ KNOWN: tuple[Known, ...] = (
 NORMALISED = {
     "first-delivery-count": "RabbitMQ 3.10 has `x-delivery-count` 0 on the first delivery from a quorum queue.",
     "last-death": "`x-last-death-*` is new in RabbitMQ 3.13.",
+    "copies-kept": "RabbitMQ 4 keeps the CC header of a dead letter that gets another routing key.",
     "argument-texts": "What is wrong with an argument is told in RabbitMQ 4's words.",
     "argument-order": "Of several arguments that are wrong another one is named.",
     "waiting-consumers": "RabbitMQ 3.10 does not count those that wait in a quorum queue with a single active consumer.",

@@ -74,7 +74,7 @@ impl Postman<'_> {
         }
         let headers = Properties::assume_valid(letter.raw_properties()).headers();
         let (targets, holds) =
-            self.vhost.letter_route(&self.rules.exchange, &keys, headers, &mut self.scratch);
+            self.vhost.route_keys(&self.rules.exchange, &keys, headers, &mut self.scratch);
         if let ([key], true) = (&keys[..], holds) {
             self.known = Some(((*key).to_owned(), targets.clone()));
         }

@@ -78,9 +78,9 @@ impl VHost {
         Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
     }
 
-    /// Where a dead letter with these keys goes: each queue once, in the order of their ids. Nowhere if there is no such
-    /// exchange. Also returns whether that holds whatever its headers are.
-    pub(super) fn letter_route(
+    /// Where a message with these keys goes, a dead letter for instance: each queue once, in the order of their ids. Nowhere
+    /// if there is no such exchange. Also returns whether that holds whatever its headers are.
+    pub fn route_keys(
         &self,
         exchange: &str,
         keys: &[&str],
@@ -88,14 +88,12 @@ impl VHost {
         scratch: &mut RouteScratch,
     ) -> (Vec<Arc<QueueCell>>, bool) {
         let topology = self.topology.read();
-        let mut cells: Vec<Arc<QueueCell>> = Vec::new();
-        for key in keys {
-            if exchange.is_empty() {
-                cells.extend(topology.queues.get(*key).cloned());
-            } else if let Some(found) = topology.router.route(exchange, key, headers, scratch) {
-                cells.extend(found.iter().filter_map(|id| topology.by_id.get(id).cloned()));
-            }
-        }
+        let mut cells: Vec<Arc<QueueCell>> = if exchange.is_empty() {
+            keys.iter().filter_map(|key| topology.queues.get(*key).cloned()).collect()
+        } else {
+            let found = topology.router.route_keys(exchange, keys, headers, scratch).unwrap_or_default();
+            found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect()
+        };
         cells.sort_unstable_by_key(|cell| cell.id);
         cells.dedup_by_key(|cell| cell.id);
         (cells, exchange.is_empty() || !topology.router.headers_matter(exchange))
