@@ -73,8 +73,7 @@ impl Postman<'_> {
             return targets.clone();
         }
         let headers = Properties::assume_valid(letter.raw_properties()).headers();
-        let (targets, holds) =
-            self.vhost.route_keys(&self.rules.exchange, &keys, headers, &mut self.scratch);
+        let (targets, holds) = self.vhost.route_keys(&self.rules.exchange, &keys, headers, &mut self.scratch);
         if let ([key], true) = (&keys[..], holds) {
             self.known = Some(((*key).to_owned(), targets.clone()));
         }
