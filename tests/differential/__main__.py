@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import urllib.parse
@@ -41,6 +42,8 @@ def address(url: str) -> Address:
 def main() -> int:
     """Start what is needed, run, and answer the exit code."""
     asked = options()
+    # So that what was started ends with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seeds = range(asked.seed, asked.seed + asked.sequences)
     if asked.show:
         for seed in seeds:

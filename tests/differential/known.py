@@ -81,6 +81,11 @@ KNOWN: tuple[Known, ...] = (
         other_receivers,
     ),
     Known(
+        "bind-order",
+        "RabbitMQ 4 looks at the lock of an exclusive queue before the arguments of a binding, 3.10 after them.",
+        lambda _, rabbitmq, leveret: closed(406, "x-match")(rabbitmq) and closed(405, "locked queue")(leveret),
+    ),
+    Known(
         "refused-commit",
         "A commit that a queue refuses has no effect at all in Leveret; in RabbitMQ the other queues have their messages.",
         lambda operation, _, leveret: operation.method == "tx.commit" and closed(406, "partial tx")(leveret),

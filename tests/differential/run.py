@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .compare import Difference, Pair
@@ -74,14 +75,23 @@ def run_one(task: Task) -> Outcome:
         return Outcome(task.seed, 0, failure=traceback.format_exc())
 
 
+def outcomes(pool: concurrent.futures.ProcessPoolExecutor, tasks: list[Task]) -> Iterator[Outcome]:
+    """What came of each, as it comes. When we are told to end, what has not begun is left."""
+    try:
+        for done in concurrent.futures.as_completed([pool.submit(run_one, task) for task in tasks]):
+            yield done.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
 def run_all(tasks: list[Task], workers: int) -> int:
     """All of them; prints the differences as they come and a summary, and answers how many were not known."""
     begin = time.monotonic()
     names: collections.Counter[str] = collections.Counter()
     operations = passing = bad = 0
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(run_one, task) for task in tasks]):
-            outcome = done.result()
+        for outcome in outcomes(pool, tasks):
             operations += outcome.operations
             passing += outcome.passing
             names.update(outcome.evened)
