@@ -171,6 +171,8 @@ pub struct Queue<L> {
     used_at: u64,
     /// There is more to drop than is done at once.
     unfinished: bool,
+    /// Messages came back to a classic queue: what has no room goes before consumers get anything.
+    requeued: bool,
 }
 
 impl<L> Default for Queue<L> {
@@ -190,6 +192,7 @@ impl<L> Default for Queue<L> {
             has_lifetimes: false,
             used_at: 0,
             unfinished: false,
+            requeued: false,
         }
     }
 }
@@ -234,6 +237,9 @@ impl<L: Link> Queue<L> {
     pub fn deliver(&mut self, now: u64, wakes: &mut Vec<L>) {
         let mut drops = limits::DROPS_AT_ONCE;
         let may_expire = self.may_expire();
+        if std::mem::take(&mut self.requeued) && self.rules.is_limited() {
+            self.drop_surplus(now, drops);
+        }
         while let Some(id) = self.consumers.turn() {
             let Some(position) = self.next_ready() else { break };
             let Some(entry) = self.lanes.entry(position) else {

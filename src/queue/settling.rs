@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{Entry, Link, Purged, Queue, Settle, State, Taken, memory_of};
 use crate::deaths::Reason;
 use crate::ids::{ConsumerId, Position};
+use crate::queue::arguments::QueueKind;
 
 impl<L: Link> Queue<L> {
     /// Settles deliveries at `positions`, given to `consumer` or taken by get or by a consumer that is gone. A
@@ -41,6 +42,7 @@ impl<L: Link> Queue<L> {
                     entry.set_redelivered();
                     if self.counts_one_more(position, how == Settle::Fail) {
                         self.make_ready(position);
+                        self.requeued |= self.traits.kind == QueueKind::Classic;
                     }
                 }
                 Settle::Unsent => self.make_ready(position),

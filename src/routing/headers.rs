@@ -198,7 +198,7 @@ impl Rule {
             Some(Value::LongStr(b"any-with-x")) => (true, true),
             Some(Value::LongStr(other)) => {
                 return Err(BindError::InvalidArguments(format!(
-                    "Invalid x-match field value '{}'; expected all, any, all-with-x, or any-with-x",
+                    "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or any-with-x",
                     other.escape_ascii()
                 )));
             }

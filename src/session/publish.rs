@@ -315,20 +315,26 @@ pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::mess
     message.write_content(&mut wire.out, number, frame_max);
 }
 
-/// The expiration property is a whole number of milliseconds in decimal; RabbitMQ takes a plus sign.
+/// The expiration property is a whole number of milliseconds in decimal; RabbitMQ takes a plus sign. The words of the
+/// refusal are RabbitMQ's.
 fn check_expiration(properties: Properties<'_>) -> Result<(), AmqpError> {
     let Some(text) = properties.expiration() else { return Ok(()) };
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let why = if !is_number {
-        "not a whole number of milliseconds"
+    let digits = text.strip_prefix(b"+").or_else(|| text.strip_prefix(b"-")).unwrap_or(text);
+    let end = digits.iter().position(|digit| !digit.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    let is_negative = text.first() == Some(&b'-');
+    let number = String::from_utf8_lossy(digits);
+    let why = if digits.is_empty() {
+        "no_integer".to_owned()
+    } else if !rest.is_empty() {
+        format!("{{leftover_string,{:?}}}", String::from_utf8_lossy(rest))
+    } else if is_negative {
+        format!("{{value_negative,-{}}}", number.trim_start_matches('0'))
+    } else if number.parse::<i64>().is_ok_and(|ms| ms <= MAX_MILLISECONDS) {
+        return Ok(());
     } else {
         // Too many digits for a number are too large a number.
-        let milliseconds = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
-        if milliseconds.is_some_and(|ms| ms <= MAX_MILLISECONDS) {
-            return Ok(());
-        }
-        "value_too_large"
+        format!("{{value_too_large,{}}}", number.trim_start_matches('0'))
     };
     let text = format!("invalid expiration '{}': {why}", String::from_utf8_lossy(text));
     Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
@@ -343,8 +349,8 @@ fn sender_selected(headers: Option<TableRef<'_>>) -> Result<Vec<&str>, AmqpError
             None => {}
             Some(Value::Array(array)) => keys.extend(array.iter().filter_map(Value::as_str)),
             Some(other) => {
-                let text =
-                    format!("invalid message: {{unacceptable_type_in_header,{name},{}}}", other.type_name());
+                let kind = other.type_name();
+                let text = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
                 return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
             }
         }

@@ -244,19 +244,22 @@ impl VHost {
     /// Removes a binding. A binding or an end that does not exist is fine.
     ///
     /// # Errors
-    /// 403 for the default exchange at either end, 405 for another connection's exclusive queue.
+    /// 403 for the default exchange at either end, 405 for a binding of another connection's exclusive queue.
     pub fn unbind(&self, request: BindRequest<'_>, who: ConnectionId) -> Result<Gate, AmqpError> {
         check_ends(request)?;
         let mut topology = self.topology.write();
-        let destination = match request.target {
+        let (destination, access) = match request.target {
             BindTarget::Queue(name) => {
                 let Some(cell) = topology.queues.get(name) else { return Ok(self.unchanged(true)) };
-                self.check_access(cell, who)?;
-                Destination::Queue(cell.id)
+                (Destination::Queue(cell.id), self.check_access(cell, who))
             }
-            BindTarget::Exchange(name) => Destination::Exchange(name.to_owned()),
+            BindTarget::Exchange(name) => (Destination::Exchange(name.to_owned()), Ok(())),
         };
         let binding = self.binding(request, destination);
+        if access.is_err() && !topology.router.bindings_from(request.source).any(|known| known == binding) {
+            return Ok(self.unchanged(true));
+        }
+        access?;
         let durable = self.is_durable(&topology, &binding);
         let arguments = &binding.arguments;
         let removed = topology.router.unbind(&binding.source, &binding.destination, &binding.key, arguments);

@@ -26,6 +26,7 @@ impl fmt::Display for Value<'_> {
             Value::LongStr(text) | Value::Bytes(text) => f.write_str(&String::from_utf8_lossy(text)),
             Value::Table(table) => write_nested(f, table.0, true),
             Value::Array(array) => write_nested(f, array.0, false),
+            Value::Void => f.write_str("undefined"),
             leaf => write_leaf(f, leaf),
         }
     }

@@ -127,7 +127,7 @@ fn a_wrong_x_match_is_refused_and_leaves_nothing() {
     };
     assert_eq!(
         refused(with_mode("some", &[("a", Value::Void)])),
-        "Invalid x-match field value 'some'; expected all, any, all-with-x, or any-with-x"
+        "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x"
     );
     assert_eq!(
         refused(all(&[("x-match", Value::I32(5))])),

@@ -199,6 +199,16 @@ fn alternates_are_followed_until_one_matches() {
 }
 
 #[test]
+fn one_key_of_several_keeps_a_message_from_the_alternate() {
+    let mut router = router([with_alternate("a", Topic, "b"), spec("b", Fanout)]);
+    bind(&mut router, "a", queue(1), "k");
+    bind(&mut router, "b", queue(2), "");
+    let to = |keys: &[&str]| router.route("a", keys, None, &mut Scratch::new()).map(<[u8]>::to_vec);
+    assert_eq!(to(&["x", "k", "k", "y"]), Some(vec![1]));
+    assert_eq!(to(&["x", "y"]), Some(vec![2]));
+}
+
+#[test]
 fn a_missing_alternate_is_no_route_and_one_declared_later_counts() {
     let mut router = router([with_alternate("a", Direct, "later")]);
     assert_eq!(route(&router, "a", "k"), Some(vec![]));

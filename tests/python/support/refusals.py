@@ -108,6 +108,12 @@ def delete_in_use(scene):
     scene.channel.queue_delete(queue, if_unused=True)
 
 
+def get_beside_single_active(scene):
+    """basic.get from a quorum queue that is for one consumer."""
+    arguments = {"x-queue-type": "quorum", "x-single-active-consumer": True}
+    scene.channel.basic_get(scene.queue(durable=True, arguments=arguments))
+
+
 def confirm_then_tx(scene):
     """Confirm mode, then a transaction."""
     scene.channel.confirm_delivery()
@@ -345,12 +351,22 @@ CHANNEL_ERRORS = {
     ),
     "expiration that is no number": (
         406,
-        "invalid expiration",
+        "invalid expiration 'soon': no_integer",
         lambda s: sync_publish(s.channel, "", "k", pika.BasicProperties(expiration="soon")),
+    ),
+    "expiration with a unit": (
+        406,
+        "invalid expiration '1.5s': {leftover_string,\".5s\"}",
+        lambda s: sync_publish(s.channel, "", "k", pika.BasicProperties(expiration="1.5s")),
+    ),
+    "expiration of over ten years": (
+        406,
+        "invalid expiration '315360000001': {value_too_large,315360000001}",
+        lambda s: sync_publish(s.channel, "", "k", pika.BasicProperties(expiration="315360000001")),
     ),
     "expiration below 0": (
         406,
-        "invalid expiration",
+        "invalid expiration '-1': {value_negative,-1}",
         lambda s: sync_publish(s.channel, "", "k", pika.BasicProperties(expiration="-1")),
     ),
     "somebody else's user id": (
@@ -360,8 +376,13 @@ CHANNEL_ERRORS = {
     ),
     "CC that is no list": (
         406,
-        "unacceptable_type_in_header",
+        "invalid message: {unacceptable_type_in_header,\"CC\",longstr}",
         lambda s: sync_publish(s.channel, "", "k", pika.BasicProperties(headers={"CC": "k"})),
+    ),
+    "get from a quorum queue with a single active consumer": (
+        405,
+        "basic.get operations are not supported by quorum queues with single active consumer",
+        get_beside_single_active,
     ),
     "consumer priority as text": (
         406,

@@ -39,6 +39,18 @@ fn unbinding_what_is_not_there_is_fine() {
 }
 
 #[test]
+fn only_a_binding_that_is_there_is_kept_from_others() {
+    let vhost = vhost();
+    vhost.declare_exchange(exchange("x", "direct")).unwrap();
+    vhost.declare_queue(QueueDeclare { exclusive: true, ..queue("q") }, ME).unwrap();
+    vhost.bind(to_queue("x", "q", "a"), ME).unwrap();
+    assert!(vhost.unbind(to_queue("x", "q", "b"), OTHER).is_ok());
+    let refused = vhost.unbind(to_queue("x", "q", "a"), OTHER).unwrap_err();
+    assert_eq!(refused.code, ReplyCode::ResourceLocked);
+    assert_eq!(routed(&vhost, "x", "a"), ["q"]);
+}
+
+#[test]
 fn a_queue_that_is_deleted_takes_auto_delete_exchanges_upstream_with_it() {
     let vhost = vhost();
     for name in ["a", "b", "kept"] {

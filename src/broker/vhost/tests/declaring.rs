@@ -53,11 +53,11 @@ fn an_exclusive_queue_is_its_connections_alone() {
     refused(vhost.find_declared("q", OTHER), 405, locked);
     refused(vhost.find_queue("q", OTHER), 405, locked);
     refused(vhost.bind(to_queue("x", "q", ""), OTHER), 405, locked);
-    refused(vhost.unbind(to_queue("x", "q", ""), OTHER), 405, locked);
     refused(vhost.delete_queue("q", false, false, OTHER), 405, locked);
     refused(vhost.declare_queue(queue("q"), ME), 405, locked);
     assert!(!vhost.declare_queue(exclusive, ME).unwrap().created);
     assert!(vhost.bind(to_queue("x", "q", ""), ME).is_ok());
+    refused(vhost.unbind(to_queue("x", "q", ""), OTHER), 405, locked);
     assert_eq!(routed(&vhost, "x", ""), ["q"], "publishing is open to all");
     vhost.declare_queue(queue("open"), ME).unwrap();
     assert!(vhost.declare_queue(QueueDeclare { exclusive: true, ..queue("open") }, ME).is_err());

@@ -1,0 +1,1 @@
+"""The differential test: random operations on RabbitMQ and on Leveret, and whatever differs."""
