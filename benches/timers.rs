@@ -91,7 +91,7 @@ fn messages(lifetimes: bool) -> Vec<Vec<u8>> {
         for number in first..first + BATCH {
             let mut properties = PropertiesBuilder::new();
             if lifetimes {
-                properties.set_expiration(&(600_000 + number).to_string());
+                properties.set_expiration((600_000 + number).to_string());
             }
             write_method(&mut bytes, 1, &publish);
             write_header(&mut bytes, 1, 16, &properties.finish());
