@@ -14,7 +14,7 @@ const USED: usize = 64;
 /// No journal counts so far. What comes after a count below can be computed without a thought of overflow.
 const LIMIT: u64 = 1 << 62;
 
-const MAGIC: [u8; 8] = *b"LEVJRNL\x01";
+const MAGIC: [u8; 8] = *b"LEVJRNL\x02";
 
 /// What a file continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub(super) const SEGMENT_HEADER: u64 = 4096;
 /// Bytes of the header that are used.
 const USED: usize = 64;
 
-const MAGIC: [u8; 8] = *b"LEVSEGM\x01";
+const MAGIC: [u8; 8] = *b"LEVSEGM\x02";
 
 /// What a segment says of itself. Its items can be read without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
