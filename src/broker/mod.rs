@@ -237,6 +237,9 @@ impl Broker {
     pub fn set_disk_alarm(&self, on: bool) -> bool {
         let changed = self.alarms.set_disk(on);
         self.wake_all_if(changed);
+        if changed && !on {
+            self.vhosts.values().for_each(|vhost| vhost.wake_agenda());
+        }
         changed
     }
 

@@ -145,7 +145,7 @@ impl OperatorEntry {
     /// The same as an error of the configuration.
     pub(super) fn check(&self, name: &str, origin: &Origin) -> Result<(), ConfigError> {
         let refused = |error: PolicyError| {
-            let why = error.to_string().replace('\n', " ");
+            let why = error.to_string().replace("\n\n", ": ");
             ConfigError::BadPolicy { origin: origin.clone(), policy: name.to_owned(), why }
         };
         self.operator(name).map(|_| ()).map_err(refused)

@@ -70,6 +70,12 @@ impl Room {
         self.alarm.clone()
     }
 
+    /// Whether the alarm is on.
+    #[must_use]
+    pub fn is_alarmed(&self) -> bool {
+        self.alarm.load(Ordering::Acquire)
+    }
+
     /// Sets the free bytes below which a write raises the alarm; 0 is never.
     pub fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);

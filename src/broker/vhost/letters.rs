@@ -15,6 +15,7 @@ use crate::ids::{Position, QueueId};
 use crate::message::{Marks, Message, MessageBuilder};
 use crate::protocol::properties::Properties;
 use crate::queue::rules::DeadLetters;
+use crate::storage::room::Room;
 
 /// Slices that one caller moves before it goes on with its own work.
 const SLICES: usize = 16;
@@ -83,16 +84,20 @@ impl Postman<'_> {
 }
 
 impl VHost {
-    /// Whether there are dead letters to move.
+    /// Whether there are dead letters to move now. Like publishers they wait while the disk alarm is on: a letter is a
+    /// new message, and what room is left is for what consumers settle.
     #[inline]
     #[must_use]
     pub fn has_letters(&self) -> bool {
-        self.agenda.has_letters()
+        self.agenda.has_letters() && !self.shared.bodies.journal.room().is_some_and(Room::is_alarmed)
     }
 
     /// Moves dead letters: all there are, or as many as one caller should. The rest is left to the agenda's task.
     pub fn move_letters(&self) {
         for _ in 0..SLICES {
+            if !self.has_letters() {
+                return;
+            }
             let Some(cell) = self.agenda.take_letters() else { return };
             self.move_slice(&cell);
         }
@@ -185,6 +190,11 @@ impl VHost {
     /// Names the task that calls [`look_at_due`](Self::look_at_due).
     pub fn register_agenda(&self, waker: &Waker) {
         self.agenda.register(waker);
+    }
+
+    /// Has the task look again: the disk alarm is over.
+    pub(in crate::broker) fn wake_agenda(&self) {
+        self.agenda.wake();
     }
 
     /// Does what is due now: drops what is over its time, deletes queues that are, and moves dead letters. Returns how

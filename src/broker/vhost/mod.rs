@@ -59,6 +59,8 @@ pub struct VHost {
     epoch: AtomicU64,
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
+    /// Where the last of them is in the journal.
+    redefined_at: AtomicU64,
     agenda: Arc<Agenda<QueueCell>>,
     /// Open connections.
     pub(super) connections: Quota,
@@ -140,7 +142,7 @@ impl VHost {
         }
         let connections = Quota::new(topology.parameters.limits().0);
         let topology = RankedRwLock::new(Rank::Topology, topology);
-        let (epoch, redefined) = (AtomicU64::new(1), AtomicU64::new(0));
+        let (epoch, redefined, redefined_at) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
         Arc::new(Self {
             name,
             topology,
@@ -148,6 +150,7 @@ impl VHost {
             traced: AtomicBool::new(false),
             epoch,
             redefined,
+            redefined_at,
             agenda,
             connections,
             shared,
@@ -172,7 +175,9 @@ impl VHost {
     fn redefine(&self, batch: impl FnOnce(&mut Append<'_>)) -> Lsn {
         // Counted first: whoever reads the count and then the definitions has at least those.
         self.redefined.fetch_add(1, Ordering::AcqRel);
-        self.shared.bodies.journal.append(batch)
+        let lsn = self.shared.bodies.journal.append(batch);
+        self.redefined_at.fetch_max(lsn.0, Ordering::AcqRel);
+        lsn
     }
 
     /// How often durable definitions have changed, and all of them as records, unless that is `known`.
@@ -219,9 +224,9 @@ impl VHost {
     }
 
     /// The gate of a reply about something that existed: another connection's change that made it may not be durable
-    /// yet.
+    /// yet. What came into queues since does not matter, so that on a full disk consumers get their answers.
     fn unchanged(&self, durable: bool) -> Gate {
-        if durable { Gate::durable(self.shared.bodies.journal.end()) } else { Gate::OPEN }
+        if durable { Gate::durable(Lsn(self.redefined_at.load(Ordering::Acquire))) } else { Gate::OPEN }
     }
 
     /// Journals what a removal took with it. Bindings of things that are gone need no record of their own: only

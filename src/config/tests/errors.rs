@@ -166,7 +166,7 @@ fn messages_stay_one_line_whatever_is_in_the_file() {
 fn operator_policies_are_checked() {
     let policy = |keys: &str| format!("[policies.operator.cap]\n{keys}\n");
     for (keys, told) in [
-        ("", "leveret.toml:1: `policies.operator.cap`: Validation failed  no policy provided"),
+        ("", "leveret.toml:1: `policies.operator.cap`: Validation failed: no policy provided"),
         ("queue_pattern = \"(\"\nmax_length = 1", "`policies.operator.cap`: the pattern \"(\" is not valid"),
         (
             "expires = 3600",

@@ -89,8 +89,9 @@ impl Steer {
                 let policy = Policy::from_value(&name, &value, whose.kind()).map_err(refused)?;
                 let unheeded: Vec<String> =
                     policy.definition.unheeded().into_iter().map(str::to_owned).collect();
-                let what = whose.noun();
-                tracing::info!(?vhost, ?name, value = %policy.value(), "{what} set");
+                let (what, value) = (whose.noun(), policy.value());
+                settled(broker, found(broker, &vhost)?.set_policy(whose.kind(), policy))?;
+                tracing::info!(?vhost, ?name, %value, "{what} set");
                 if !unheeded.is_empty() {
                     tracing::warn!(
                         ?vhost,
@@ -99,7 +100,6 @@ impl Steer {
                         "keys of a {what} have no effect"
                     );
                 }
-                settled(broker, found(broker, &vhost)?.set_policy(whose.kind(), policy))?;
                 Ok(json!({ "unheeded": unheeded }))
             }
             Self::ClearPolicy { whose, vhost, name } => {
@@ -107,8 +107,8 @@ impl Steer {
                 let gate = found(broker, &vhost)?.clear_policy(whose.kind(), &name);
                 let gate =
                     gate.ok_or_else(|| refused(format!("there is no {what} {name:?} that was set")))?;
-                tracing::info!(?vhost, ?name, "{what} cleared");
                 settled(broker, gate)?;
+                tracing::info!(?vhost, ?name, "{what} cleared");
                 Ok(json!({}))
             }
             Self::ListPolicies { whose, vhost } => {
@@ -118,8 +118,8 @@ impl Steer {
             Self::SetVhostLimits { vhost, value } => {
                 let limits = VHostLimits::from_value(&value).map_err(refused)?;
                 let gate = found(broker, &vhost)?.set_limits(limits);
-                tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 settled(broker, gate)?;
+                tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 Ok(json!({}))
             }
             Self::ListVhostLimits => {
@@ -138,7 +138,8 @@ fn found<'a>(broker: &'a Broker, vhost: &str) -> io::Result<&'a VHost> {
 }
 
 fn refused(why: impl ToString) -> io::Error {
-    told(&why.to_string())
+    // RabbitMQ's texts have several lines, and an answer here has one.
+    told(&why.to_string().replace("\n\n", ": "))
 }
 
 /// Waits until the gate is open.

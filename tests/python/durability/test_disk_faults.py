@@ -161,6 +161,7 @@ def test_a_full_disk_blocks_publishers_and_lets_others_go_on(broken):
     assert seen[-1].args["reason"] == "low on disk"
     assert len(seen) < 6, f"confirms on a full disk: {seen}"
     publisher.peer.nothing(1)
+    reader.queue_declare("q", passive=True)
     consumer = Consumer(reader, "q")
     assert consumer.take(1)[0].body.startswith(b"0")
 

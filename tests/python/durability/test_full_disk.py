@@ -1,10 +1,13 @@
 """A disk that fills up: publishers are blocked, consumers go on, and nothing that was confirmed is lost."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from durability import message
 from durability.link import Link
 from durability.small_disk import SmallDisk
+from support.control import set_policy
 from support.deadline import eventually
 from wire import frames
 from wire.client import Silence
@@ -216,4 +219,30 @@ def test_the_reserve_comes_back_and_publishers_go_on(on, disk):
         publisher.settle()
     taker.drain()
     assert taker.taken == publisher.sent
+    assert broker.stop() == 0
+
+
+def test_dead_letters_wait_for_room_and_what_consumers_settle_does_not(on, disk):
+    """A dead letter is a new message. On a full disk it would take the room that acknowledgements need."""
+    settings = SETTINGS | {"storage.journal_file": "8MiB", "storage.journal_budget": "64MiB", "disk.free_limit": "0"}
+    broker = on(settings, disk.wrapper)
+    publisher, taker = Publisher(broker), Taker(broker)
+    taker.link.call("queue.declare", queue="dead", durable=True)
+    disk.fill("other")
+    assert publisher.until_blocked() == "low on disk"
+    publisher.confirms_left()
+    assert taker.take(1)
+    # The reserve has room for the policy and for the marks of the dead, but not for letters.
+    letters = {"message-ttl": 0, "dead-letter-exchange": "", "dead-letter-routing-key": "dead"}
+    set_policy(SimpleNamespace(data_dir=disk.path), "letters", "^q$", letters)
+    eventually(lambda: taker.link.get("q") is None, "all are dead")
+    taker.settle()
+    assert taker.link.get("dead") is None
+    assert not broker.has_logged("nothing is confirmed until there is room")
+    disk.remove("other")
+    publisher.until_blocked_is(False)
+    for number in range(2, publisher.confirmed + 1):
+        method, content = eventually(lambda: taker.link.get("dead"), "a letter comes")
+        assert message.number_of(content) == number
+        taker.link.send(frames.method("basic.ack", delivery_tag=method.number("delivery_tag")))
     assert broker.stop() == 0

@@ -150,7 +150,7 @@ def test_a_single_policy_steers_a_quorum_queue(steered, opened):
     publish(channel, "", "q", b"poison")
     for _ in range(2):
         method = eventually(lambda: channel.basic_get("q")[0], "the message comes back")
-        channel.basic_nack(method.delivery_tag, requeue=True)
+        channel.basic_reject(method.delivery_tag, requeue=True)
     expect_ready(channel, dead, 1)
     _, properties, _ = channel.basic_get(dead, auto_ack=True)
     assert properties.headers["x-death"][0]["reason"] == "delivery_limit"

@@ -74,7 +74,7 @@ fn each_durable_change_has_its_record() {
 
 /// Another connection's change that made it so may not be durable yet.
 #[test]
-fn a_reply_that_changed_nothing_waits_for_the_journals_end() {
+fn a_reply_that_changed_nothing_waits_for_the_last_change() {
     let it = Stepped::new();
     let durable = ExchangeDeclare { durable: true, ..exchange("x", "fanout") };
     it.vhost.declare_queue(durable_queue("d"), OTHER).unwrap();
@@ -98,6 +98,9 @@ fn a_reply_that_changed_nothing_waits_for_the_journals_end() {
     it.advance(true);
     let gate = vhost.find_declared("d", ME).unwrap().gate;
     assert!(it.is_open(gate), "once all is durable, nothing waits");
+    publish(&vhost.find_queue("d", ME).unwrap(), true);
+    let gate = vhost.find_declared("d", ME).unwrap().gate;
+    assert!(it.is_open(gate), "a message that came since is no definition");
     vhost.declare_queue(queue("t"), ME).unwrap();
     assert_eq!(vhost.declare_queue(queue("t"), ME).unwrap().gate, Gate::OPEN);
     assert_eq!(vhost.find_declared("t", ME).unwrap().gate, Gate::OPEN);
