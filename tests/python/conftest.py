@@ -135,29 +135,3 @@ def direct_reply_to(connect):
     """For tests of direct reply-to: they are skipped while the broker does not say that it can do it."""
     if not connect()._impl.server_properties["capabilities"].get("direct_reply_to"):
         pytest.skip("the broker does not advertise direct_reply_to")
-
-
-@pytest.fixture
-def directory(tmp_path):
-    """A data directory that does not exist yet."""
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def on(directory):
-    """Starts a Leveret on the directory: `on({"storage.sync": "never"})`. Whatever still runs in the end is killed.
-
-    It does not wait long for clients to take leave: those of these tests do not listen.
-    """
-    started = []
-
-    def start(settings=None, wrapper=()):
-        instance = Leveret({"shutdown.grace": "100ms"} | (settings or {}), data_dir=directory, wrapper=wrapper)
-        started.append(instance)
-        instance.start()
-        return instance
-
-    yield start
-    for instance in started:
-        if instance.running():
-            instance.kill()

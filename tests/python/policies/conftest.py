@@ -1,28 +1,10 @@
-"""A broker that can be told what to do."""
+"""Connections to brokers that a test starts itself."""
 
 from contextlib import suppress
 
 import pika
 import pika.exceptions
 import pytest
-
-from support.broker import Leveret
-
-
-@pytest.fixture
-def steered(tmp_path):
-    """Starts Leverets on a data directory of the test's own, one after the other."""
-    started = []
-
-    def start(settings=None):
-        broker = Leveret(settings, data_dir=tmp_path / "data")
-        broker.start()
-        started.append(broker)
-        return broker
-
-    yield start
-    codes = [broker.stop() for broker in started if broker.running()]
-    assert all(code == 0 for code in codes), f"exit codes {codes}"
 
 
 @pytest.fixture

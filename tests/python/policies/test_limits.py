@@ -40,8 +40,8 @@ def opens_again(open_one, *arguments):
     return eventually(attempt, "there is room for a connection")
 
 
-def test_a_vhost_has_so_many_connections(steered, opened):
-    broker = steered({"vhosts.names": '["other"]'})
+def test_a_vhost_has_so_many_connections(on, opened):
+    broker = on({"vhosts.names": '["other"]'})
     ctl(broker, "set_vhost_limits", '{"max-connections": 2}')
     first, _ = opened(broker), opened(broker)
     assert refusal(opened, broker) == (
@@ -57,8 +57,8 @@ def test_a_vhost_has_so_many_connections(steered, opened):
     assert listed(broker, "list_vhost_limits") == []
 
 
-def test_a_vhost_has_so_many_queues(steered, opened):
-    broker = steered()
+def test_a_vhost_has_so_many_queues(on, opened):
+    broker = on()
     connection = opened(broker)
     channel = connection.channel()
     channel.queue_declare("one")
@@ -72,8 +72,8 @@ def test_a_vhost_has_so_many_queues(steered, opened):
     channel.queue_declare("three")
 
 
-def test_vhosts_have_limits_by_default(steered, opened):
-    broker = steered({"limits.default_vhost.max_queues": 1, "limits.default_vhost.max_connections": 1})
+def test_vhosts_have_limits_by_default(on, opened):
+    broker = on({"limits.default_vhost.max_queues": 1, "limits.default_vhost.max_connections": 1})
     connection = opened(broker)
     connection.channel().queue_declare("one")
     assert "queue limit in vhost '/' (1)" in refused_declaration(connection, lambda it: it.queue_declare("two"))
@@ -83,10 +83,10 @@ def test_vhosts_have_limits_by_default(steered, opened):
     assert "connection limit (1)" in refusal(opened, broker)
 
 
-def test_a_user_has_so_many_connections_and_channels(steered, opened):
+def test_a_user_has_so_many_connections_and_channels(on, opened):
     guest = "auth.users.guest"
     settings = {f"{guest}.password": "guest", f"{guest}.max_connections": 2, f"{guest}.max_channels": 3}
-    broker = steered(settings)
+    broker = on(settings)
     first, second = opened(broker), opened(broker)
     assert refusal(opened, broker) == (
         "NOT_ALLOWED - connection refused for user 'guest': user connection limit (2) is reached"
@@ -103,8 +103,8 @@ def test_a_user_has_so_many_connections_and_channels(steered, opened):
     opens_again(opened, broker).channel()
 
 
-def test_the_broker_has_so_many_of_each(steered, opened):
-    broker = steered({"limits.channels": 3, "limits.queues": 2, "limits.exchanges": 1})
+def test_the_broker_has_so_many_of_each(on, opened):
+    broker = on({"limits.channels": 3, "limits.queues": 2, "limits.exchanges": 1})
     connection, other = opened(broker), opened(broker)
     channel = connection.channel()
     channel.queue_declare("one", durable=True)
@@ -121,7 +121,7 @@ def test_the_broker_has_so_many_of_each(steered, opened):
     # The exclusive queue went with its connection.
     channels[0].queue_declare("three")
     broker.stop()
-    again = steered({"limits.queues": 1, "limits.exchanges": 1})
+    again = on({"limits.queues": 1, "limits.exchanges": 1})
     connection = opened(again)
     assert "queue limit (1)" in refused_declaration(connection, lambda it: it.queue_declare("four"))
     channel = connection.channel()
@@ -129,8 +129,8 @@ def test_the_broker_has_so_many_of_each(steered, opened):
     channel.exchange_declare("z", "fanout")
 
 
-def test_limits_are_numbers(steered):
-    broker = steered()
+def test_limits_are_numbers(on):
+    broker = on()
     for limits in ('{"max-connections": -2}', '{"max-queues": "3"}', '{"max-users": 1}', "3", "{"):
         with pytest.raises(Refused):
             ctl(broker, "set_vhost_limits", limits)

@@ -23,8 +23,8 @@ def exists(connection, queue):
     return True
 
 
-def test_a_length_limit_takes_effect_on_a_full_queue(steered, opened):
-    broker = steered()
+def test_a_length_limit_takes_effect_on_a_full_queue(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.queue_declare("dead", durable=True)
     channel.queue_declare("jobs.eu", durable=True)
@@ -45,8 +45,8 @@ def test_a_length_limit_takes_effect_on_a_full_queue(steered, opened):
     assert drain(channel, "jobs.eu") == [*[str(number) for number in range(9_990, 10_000)], "more"]
 
 
-def test_a_lifetime_takes_effect_on_what_is_queued(steered, opened):
-    broker = steered()
+def test_a_lifetime_takes_effect_on_what_is_queued(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.queue_declare("q")
     publish(channel, "", "q", *[str(number) for number in range(100)])
@@ -58,8 +58,8 @@ def test_a_lifetime_takes_effect_on_what_is_queued(steered, opened):
     expect_ready(channel, "q", 1)
 
 
-def test_an_expiry_deletes_what_nobody_uses(steered, opened):
-    broker = steered()
+def test_an_expiry_deletes_what_nobody_uses(on, opened):
+    broker = on()
     connection = opened(broker)
     channel = connection.channel()
     channel.queue_declare("idle", durable=True)
@@ -70,8 +70,8 @@ def test_an_expiry_deletes_what_nobody_uses(steered, opened):
     assert exists(connection, "used")
 
 
-def test_publishes_are_refused_as_soon_as_a_policy_says_so(steered, opened):
-    broker = steered()
+def test_publishes_are_refused_as_soon_as_a_policy_says_so(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.confirm_delivery()
     channel.queue_declare("q")
@@ -84,8 +84,8 @@ def test_publishes_are_refused_as_soon_as_a_policy_says_so(steered, opened):
     assert drain(channel, "q") == ["1", "2", "4"]
 
 
-def test_of_two_numbers_the_smaller_holds_and_of_two_words_the_argument(steered, opened):
-    broker = steered()
+def test_of_two_numbers_the_smaller_holds_and_of_two_words_the_argument(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.confirm_delivery()
     set_policy(broker, "p", "", {"max-length": 5, "overflow": "drop-head"})
@@ -104,8 +104,8 @@ def test_of_two_numbers_the_smaller_holds_and_of_two_words_the_argument(steered,
     assert [ready(channel, queue) for queue in ("smaller", "larger", "word")] == [2, 2, 5]
 
 
-def test_the_highest_priority_applies_alone(steered, opened):
-    broker = steered()
+def test_the_highest_priority_applies_alone(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.confirm_delivery()
     channel.queue_declare("q")
@@ -119,8 +119,8 @@ def test_the_highest_priority_applies_alone(steered, opened):
     expect_ready(channel, "q", 1)
 
 
-def test_an_alternate_exchange_comes_and_goes(steered, opened):
-    broker = steered()
+def test_an_alternate_exchange_comes_and_goes(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.confirm_delivery()
     channel.exchange_declare("orders", "direct", durable=True)
@@ -141,8 +141,8 @@ def test_an_alternate_exchange_comes_and_goes(steered, opened):
     assert drain(channel, found) == ["2", "4"]
 
 
-def test_a_single_policy_steers_a_quorum_queue(steered, opened):
-    broker = steered()
+def test_a_single_policy_steers_a_quorum_queue(on, opened):
+    broker = on()
     channel = opened(broker).channel()
     channel.queue_declare("q", durable=True, arguments={"x-queue-type": "quorum"})
     set_policy(broker, "p", "q", {"delivery-limit": 1, "dead-letter-exchange": "amq.fanout"})
@@ -157,8 +157,8 @@ def test_a_single_policy_steers_a_quorum_queue(steered, opened):
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_policies_are_there_after_a_restart(steered, opened, end):
-    broker = steered()
+def test_policies_are_there_after_a_restart(on, opened, end):
+    broker = on()
     channel = opened(broker).channel()
     channel.queue_declare("q", durable=True)
     set_policy(broker, "p", "^q", {"max-length": 3}, "--priority", "7", "--apply-to", "classic_queues")
@@ -167,7 +167,7 @@ def test_policies_are_there_after_a_restart(steered, opened, end):
     set_policy(broker, "o", "^q", {"max-length-bytes": 4}, operator=True)
     ctl(broker, "set_vhost_limits", '{"max-queues": 1}')
     getattr(broker, end)()
-    again = steered()
+    again = on()
     channel = opened(again).channel()
     channel.confirm_delivery()
     publish(channel, "", "q", b"aa", b"bb", b"cc")
@@ -186,9 +186,9 @@ def test_policies_are_there_after_a_restart(steered, opened, end):
     assert listed(again, "list_vhost_limits") == [{"vhost": "/", "value": {"max-queues": 1}}]
 
 
-def test_operators_bound_queues_by_the_configuration(steered, opened):
+def test_operators_bound_queues_by_the_configuration(on, opened):
     cap = "policies.operator.cap"
-    broker = steered({f"{cap}.max_length": "2", f"{cap}.queue_pattern": "^q"})
+    broker = on({f"{cap}.max_length": "2", f"{cap}.queue_pattern": "^q"})
     channel = opened(broker).channel()
     channel.confirm_delivery()
     channel.queue_declare("q", arguments={"x-max-length": 100})
@@ -199,8 +199,8 @@ def test_operators_bound_queues_by_the_configuration(steered, opened):
         clear_policy(broker, "cap", operator=True)
 
 
-def test_what_is_wrong_is_told_and_changes_nothing(steered, opened):
-    broker = steered()
+def test_what_is_wrong_is_told_and_changes_nothing(on, opened):
+    broker = on()
     for definition, text in [
         ('{"max-lenght": 1}', "max-lenght are not recognised policy settings"),
         ('{"message-ttl": -1}', "-1 is not a valid message TTL"),
