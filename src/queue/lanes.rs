@@ -93,6 +93,10 @@ impl Lanes {
         if number == self.0[0].number {
             return &mut self.0[0];
         }
+        self.another_lane(number)
+    }
+
+    fn another_lane(&mut self, number: u8) -> &mut Lane {
         let at = match self.0.binary_search_by_key(&number, |lane| lane.number) {
             Ok(at) => at,
             Err(at) => {

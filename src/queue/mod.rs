@@ -302,6 +302,13 @@ impl<L: Link> Queue<L> {
     /// Takes the position of a ready message out of those that are ready.
     #[inline]
     fn take_position(&mut self, position: Position) {
+        match self.lanes.of_mut(position) {
+            Some(lane) if lane.head == position => lane.head = position.next(),
+            _ => self.take_returned_or_later(position),
+        }
+    }
+
+    fn take_returned_or_later(&mut self, position: Position) {
         if self.returned.first() == Some(position) {
             self.returned.pop_first();
             return;
