@@ -142,7 +142,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             at.place.ask(&nothing).map(|_| ())
         }
         Command::ListVhostLimits(ListLimits { place, json }) => {
-            show(&place.ask(&Steer::ListVhostLimits)?, OF_LIMITS, *json)
+            show(&place.ask(&Steer::ListVhostLimits {})?, OF_LIMITS, *json)
         }
     }
 }

@@ -78,7 +78,7 @@ pub enum Steer {
         value: Value,
     },
     /// The limits of all vhosts that have some.
-    ListVhostLimits,
+    ListVhostLimits {},
 }
 
 impl Steer {
@@ -122,7 +122,7 @@ impl Steer {
                 tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 Ok(json!({}))
             }
-            Self::ListVhostLimits => {
+            Self::ListVhostLimits {} => {
                 let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(name));
                 let limited = vhosts.filter(|vhost| !vhost.limits().is_empty());
                 let described = |vhost: &std::sync::Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });

@@ -74,6 +74,30 @@ fn a_backup_is_made_and_refused() {
 }
 
 #[test]
+fn policies_and_limits_are_set_listed_and_cleared() {
+    let running = Running::start();
+    let ask = |json: &str| running.ask(format!("ctl {json}\n").as_bytes());
+    assert_eq!(ask(r#"{"do":"list_vhost_limits"}"#), "ok []\n");
+    let set = r#"{"do":"set_policy","whose":"user","vhost":"/","name":"p","value":
+        {"pattern":"","definition":{"max-length":1,"max-age":"1D"}}}"#;
+    assert_eq!(ask(&set.replace('\n', "")), "ok {\"unheeded\":[\"max-age\"]}\n");
+    let listed = ask(r#"{"do":"list_policies","whose":"user","vhost":"/"}"#);
+    assert!(listed.starts_with("ok [{") && listed.contains("\"name\":\"p\""), "{listed}");
+    assert_eq!(ask(r#"{"do":"list_policies","whose":"operator","vhost":"/"}"#), "ok []\n");
+    let clear = r#"{"do":"clear_policy","whose":"user","vhost":"/","name":"p"}"#;
+    assert_eq!((&*ask(clear), &*ask(clear)), ("ok {}\n", "error there is no policy \"p\" that was set\n"));
+    let limits = r#"{"do":"set_vhost_limits","vhost":"/","value":{"max-queues":1}}"#;
+    assert_eq!(ask(limits), "ok {}\n");
+    let listed = ask(r#"{"do":"list_vhost_limits"}"#);
+    assert_eq!(listed, "ok [{\"value\":{\"max-queues\":1},\"vhost\":\"/\"}]\n");
+    for wrong in ["", "{", "[]", r#"{"do":"shutdown"}"#, r#"{"do":"list_vhost_limits","x":1}"#] {
+        let told = ask(wrong);
+        assert!(told.starts_with("error not understood: ") && told.lines().count() == 1, "{told}");
+    }
+    running.stop();
+}
+
+#[test]
 fn what_is_no_request_is_refused_in_one_line() {
     let running = Running::start();
     for request in
