@@ -222,3 +222,15 @@ fn what_is_not_stored_can_be_moved_out_of_memory_and_back() {
     paged.bench.queue.settle(Some(id), positions, Settle::Ack, |_, is_stored| stored += u64::from(is_stored));
     assert_eq!((stored, paged.bench.queue.runs().count(), paged.bench.queue.memory), (0, 0, 0));
 }
+
+#[test]
+fn who_waits_for_a_message_that_is_dropped_is_given_the_next_one() {
+    let mut paged = Paged::with(3);
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    paged.bench.queue.publish(numbered(3, 8), false);
+    paged.bench.consumer(ACKING, 9);
+    paged.bench.queue.set_rules(Rules { max_length: Some(1), ..Rules::default() });
+    assert_eq!(paged.bench.deliver(), [(0, 3, false)]);
+    assert_eq!(paged.bench.queue.depth(), Depth { unacked: 1, ..Depth::default() });
+}
