@@ -118,6 +118,15 @@ pub struct Depth {
     pub held: u64,
 }
 
+impl Depth {
+    /// A message is not ready any more. What is known of bytes may be an estimate after a crash, but not without messages.
+    #[inline]
+    fn lose_ready(&mut self, bytes: u64) {
+        self.ready -= 1;
+        self.ready_bytes = if self.ready == 0 { 0 } else { self.ready_bytes.saturating_sub(bytes) };
+    }
+}
+
 /// A queue's end. It holds the messages: dropping it frees them, which takes time where there are many and needs no
 /// lock.
 #[derive(Debug)]
@@ -334,8 +343,7 @@ impl<L: Link> Queue<L> {
     #[inline]
     fn took_ready(&mut self, position: Position, bytes: u64, no_ack: bool) {
         self.take_position(position);
-        self.depth.ready -= 1;
-        self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
+        self.depth.lose_ready(bytes);
         self.paging.took(position, bytes);
         if no_ack {
             self.depth.held += 1;

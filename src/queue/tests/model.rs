@@ -35,6 +35,8 @@ pub(super) struct Kept {
     pub(super) place: Place,
     pub(super) redelivered: bool,
     pub(super) returns: Returns,
+    /// It had died for this before a restart, and counts as ready until it is read.
+    pub(super) doom: Option<Reason>,
 }
 
 /// A consumer and its connection.
@@ -113,6 +115,7 @@ impl Model {
             place: Place::Ready,
             redelivered: false,
             returns: Returns::default(),
+            doom: None,
         };
         let at = self.messages.partition_point(|other| other.position < position);
         self.messages.insert(at, kept);
@@ -168,7 +171,9 @@ impl Model {
     }
 
     fn die(&mut self, at: usize, reason: Reason) {
-        let Kept { position, stored, .. } = self.messages[at];
+        let kept = &mut self.messages[at];
+        (kept.doom, kept.returns) = (None, Returns::default());
+        let (position, stored) = (kept.position, kept.stored);
         let goes_on = self.rules.dead_letters.is_some();
         if goes_on {
             self.messages[at].place = Place::Dead;
@@ -270,10 +275,10 @@ impl Model {
     }
 
     fn elect(&mut self) {
-        let stays = |&single: &usize| {
-            !self.takers[single].cancelled && !(self.yields(single) && self.unacked(single) == 0)
+        let goes = |single: usize| {
+            self.takers[single].cancelled || (self.yields(single) && self.unacked(single) == 0)
         };
-        self.single = self.single.filter(stays).or_else(|| self.best());
+        self.single = self.single.filter(|&single| !goes(single)).or_else(|| self.best());
     }
 
     /// Whether the queue may offer a message to a consumer.
@@ -425,6 +430,41 @@ impl Model {
         let purged: Vec<u64> = self.messages.extract_if(.., ready).map(|kept| kept.position).collect();
         self.left += purged.len();
         purged
+    }
+
+    /// Forgets what is not stored, and who had what. Dead letters that are still in the journal, as `in_journal` tells,
+    /// are known as such at once.
+    pub(super) fn restart(&mut self, in_journal: impl Fn(u64) -> bool) {
+        let stored = std::mem::take(&mut self.messages).into_iter().filter(|kept| kept.stored);
+        self.messages = stored.collect();
+        self.left = self.published - self.messages.len();
+        for kept in &mut self.messages {
+            kept.returns.all = kept.returns.failed;
+            match kept.place {
+                Place::Ready => {}
+                Place::Out { .. } => (kept.place, kept.redelivered) = (Place::Ready, true),
+                Place::Dead if in_journal(kept.position) => {}
+                Place::Dead => {
+                    let (_, reason) = self.dead.iter().find(|(dead, _)| *dead == kept.position).unwrap();
+                    (kept.place, kept.doom) = (Place::Ready, Some(*reason));
+                }
+            }
+        }
+        let is_dead = |kept: &Kept, dead| kept.position == dead && kept.place == Place::Dead;
+        self.dead.retain(|(dead, _)| self.messages.iter().any(|kept| is_dead(kept, *dead)));
+        (self.takers, self.single, self.requeued) = (Vec::new(), None, false);
+    }
+
+    /// A doomed message was read.
+    pub(super) fn meet_doom(&mut self, position: u64) {
+        let at = self.messages.iter().position(|kept| kept.position == position).unwrap();
+        self.die(at, self.messages[at].doom.unwrap());
+    }
+
+    /// A lane has its next message at `position`.
+    pub(super) fn go_on(&mut self, lane: u8, position: u64) {
+        let before = self.next.insert(lane, position & ((1 << 56) - 1)).unwrap_or_default();
+        assert!(self.next[&lane] >= before, "positions are never given again");
     }
 
     pub(super) fn touch(&mut self, now: u64) {

@@ -234,3 +234,18 @@ fn who_waits_for_a_message_that_is_dropped_is_given_the_next_one() {
     assert_eq!(paged.bench.deliver(), [(0, 3, false)]);
     assert_eq!(paged.bench.queue.depth(), Depth { unacked: 1, ..Depth::default() });
 }
+
+#[test]
+fn an_estimate_of_bytes_ends_with_the_last_message() {
+    let mut store = Store::default();
+    let (mut run, items) = store.segment(&[0, 1].map(|n| (Position(n), numbered(n, 50))), false);
+    run.live.extend(items.iter().map(|(position, _)| position.0));
+    run.bytes = 170;
+    let mut bench = Bench::with(0);
+    bench.queue = Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::default() });
+    assert_eq!(bench.queue.depth().ready_bytes, 170);
+    bench.consumer(ACKING, 9);
+    let mut paged = Paged { bench, store };
+    assert_eq!(paged.drain(), (vec![0, 1], 0));
+    assert_eq!(paged.bench.queue.depth(), Depth { unacked: 2, ..Depth::default() });
+}

@@ -1,5 +1,7 @@
 //! Random sequences of everything that can be done with a queue, compared with the model after each step.
 
+mod restart;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -126,6 +128,7 @@ impl Run {
                 self.load();
                 self.pending = self.bench.queue.plan_load();
             }
+            Step::Restart => self.restart(),
         }
         self.check();
     }
@@ -158,6 +161,7 @@ impl Run {
     fn load(&mut self) -> bool {
         let Some(load) = self.pending.take().or_else(|| self.bench.queue.plan_load()) else { return false };
         assert_eq!(self.store.carry_out(load, &mut self.bench.queue), 0);
+        self.look_at_doomed();
         true
     }
 
@@ -224,6 +228,7 @@ impl Run {
                 Get::Empty => Some(None),
                 Get::Absent => None,
             };
+            self.bench.queue.mark_delivered(3, |_| {});
             assert_eq!(got, self.model.get(no_ack, self.now));
             if got.is_some() {
                 break;
@@ -368,6 +373,7 @@ impl Run {
         loop {
             self.look_away();
             self.bench.queue.deliver(self.now, &mut wakes);
+            self.bench.queue.mark_delivered(3, |_| {});
             let some: Vec<Pushed> = self.bench.log.borrow_mut().drain(..).collect();
             assert_eq!(some, self.model.deliver(self.now), "who got what, in which order");
             pushed.extend(some);
@@ -453,12 +459,11 @@ impl Run {
         let (mut memory, mut absent, mut entries) = (0, 0, 0);
         for kept in &model.messages {
             let &Kept { position, size, place, redelivered, returns, .. } = kept;
-            if place != Place::Dead {
-                assert_eq!(queue.deaths.returns(Position(position)), returns, "at {position}");
-            }
+            assert_eq!(queue.deaths.returns(Position(position)), returns, "at {position}");
             let Some(entry) = queue.lanes.get(Position(position)) else {
                 assert!(queue.runs().any(|run| run.live.contains(position)), "{position} is nowhere");
-                assert_eq!((place, redelivered), (Place::Ready, false), "at {position}");
+                let flagged = queue.lanes.of(Position(position)).unwrap().flagged_below;
+                assert_eq!((place, redelivered), (Place::Ready, position < flagged.0), "at {position}");
                 absent += 1;
                 continue;
             };
@@ -522,8 +527,15 @@ impl Run {
     }
 }
 
+/// `PROPTEST_CASES` may ask for more.
+fn config() -> ProptestConfig {
+    let more = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = more.unwrap_or(120);
+    ProptestConfig { cases, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_queue_does_what_its_model_does(

@@ -68,6 +68,8 @@ pub(super) enum Step {
     Rewrite,
     /// What the queue wants to have read is read, and given to it only later.
     Load,
+    /// The broker starts anew.
+    Restart,
 }
 
 /// What a message says of itself, and how long ago it was published.
@@ -170,5 +172,6 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0..3000u64).prop_map(|bytes| Step::Spill { bytes }),
         1 => Just(Step::Rewrite),
         5 => Just(Step::Load),
+        1 => Just(Step::Restart),
     ]
 }
