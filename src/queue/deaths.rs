@@ -120,8 +120,7 @@ impl<L: Link> Queue<L> {
         entry.set_state(State::Dead);
         if ready {
             self.take_position(position);
-            self.depth.ready -= 1;
-            self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
+            self.depth.lose_ready(bytes);
             self.paging.died(position, bytes, absent);
         }
         self.deaths.forget_count(position);

@@ -118,6 +118,15 @@ pub struct Depth {
     pub held: u64,
 }
 
+impl Depth {
+    /// A message is not ready any more. What is known of bytes may be an estimate after a crash, but not without messages.
+    #[inline]
+    fn lose_ready(&mut self, bytes: u64) {
+        self.ready -= 1;
+        self.ready_bytes = if self.ready == 0 { 0 } else { self.ready_bytes.saturating_sub(bytes) };
+    }
+}
+
 /// A queue's end. It holds the messages: dropping it frees them, which takes time where there are many and needs no
 /// lock.
 #[derive(Debug)]
@@ -236,26 +245,43 @@ impl<L: Link> Queue<L> {
     /// added to `wakes`.
     pub fn deliver(&mut self, now: u64, wakes: &mut Vec<L>) {
         let mut drops = limits::DROPS_AT_ONCE;
-        let may_expire = self.may_expire();
+        self.unfinished = false;
         if std::mem::take(&mut self.requeued) && self.rules.is_limited() {
             self.drop_surplus(now, drops);
         }
+        loop {
+            let absent = self.hand_out(now, &mut drops, wakes);
+            if self.may_expire() || self.rules.is_limited() {
+                self.drop_surplus(now, drops);
+            }
+            // Once that is dropped for which they wait, the next one may be in memory.
+            if absent.is_none() || absent == self.next_ready() || self.unfinished {
+                return;
+            }
+        }
+    }
+
+    /// Hands out messages, and drops up to `drops` that are over their time. Returns the one that consumers wait for if
+    /// it is not in memory.
+    #[inline]
+    fn hand_out(&mut self, now: u64, drops: &mut usize, wakes: &mut Vec<L>) -> Option<Position> {
+        let may_expire = self.may_expire();
         while let Some(id) = self.consumers.turn() {
-            let Some(position) = self.next_ready() else { break };
+            let position = self.next_ready()?;
             let Some(entry) = self.lanes.entry(position) else {
                 self.paging.want();
-                break;
+                return Some(position);
             };
             let Some(message) = &entry.message else {
                 self.paging.want();
-                break;
+                return Some(position);
             };
             // At its last moment it is still given to who waits for it: a lifetime of zero is one.
             if may_expire && self.rules.deadline(message).is_some_and(|deadline| deadline < now) {
-                if drops == 0 {
+                if *drops == 0 {
                     break;
                 }
-                drops -= 1;
+                *drops -= 1;
                 self.expire(position);
                 continue;
             }
@@ -278,9 +304,7 @@ impl<L: Link> Queue<L> {
                 Push::Closed => self.consumers.set_active(id, false),
             }
         }
-        if may_expire || self.rules.is_limited() {
-            self.drop_surplus(now, drops);
-        }
+        None
     }
 
     /// The ready message to deliver next.
@@ -326,8 +350,7 @@ impl<L: Link> Queue<L> {
     #[inline]
     fn took_ready(&mut self, position: Position, bytes: u64, no_ack: bool) {
         self.take_position(position);
-        self.depth.ready -= 1;
-        self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
+        self.depth.lose_ready(bytes);
         self.paging.took(position, bytes);
         if no_ack {
             self.depth.held += 1;

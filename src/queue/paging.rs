@@ -426,8 +426,7 @@ impl<L: Link> Queue<L> {
         self.take_position(position);
         self.deaths.forget_count(position);
         let bytes = self.lanes.remove(position).map_or(0, |entry| entry.body_len());
-        self.depth.ready -= 1;
-        self.depth.ready_bytes = self.depth.ready_bytes.saturating_sub(bytes);
+        self.depth.lose_ready(bytes);
         self.paging.absent -= 1;
     }
 }

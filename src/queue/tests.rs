@@ -3,6 +3,7 @@
 mod model;
 mod paging;
 mod sequences;
+mod steps;
 mod store;
 
 use std::cell::RefCell;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 
 use super::rules::Traits;
 use super::*;
-use crate::message::{Body, MessageBuilder};
+use crate::message::{Body, MessageBuilder, Returns};
 use crate::protocol::properties::Properties;
 
 /// A message whose body begins with `number`.
@@ -34,6 +35,16 @@ struct Pushed {
     redelivered: bool,
     /// The connection asked to be woken for it.
     wake: bool,
+    /// What its headers tell.
+    returns: Returns,
+}
+
+/// How often a message came back, as its consumer sees it.
+fn told_returns(message: &Message) -> Returns {
+    let properties = Properties::parse(message.raw_properties()).unwrap();
+    let count = |name| properties.headers()?.get(name)?.as_int().and_then(|count| u32::try_from(count).ok());
+    let told = |name| count(name).unwrap_or_default();
+    Returns { all: told("x-acquired-count"), failed: told("x-delivery-count") }
 }
 
 /// What happened at all connections, in order.
@@ -85,7 +96,8 @@ impl Link for TestLink {
         assert_eq!(number_of(message), position.0, "the message is the one published at its position");
         connection.room -= 1;
         let wake = !std::mem::replace(&mut connection.notified, true);
-        let pushed = Pushed { link: connection.number, position: position.0, redelivered, wake };
+        let returns = told_returns(message);
+        let pushed = Pushed { link: connection.number, position: position.0, redelivered, wake, returns };
         connection.log.borrow_mut().push(pushed);
         Push::Taken { wake }
     }
@@ -400,4 +412,16 @@ fn a_purge_and_an_end_hand_their_messages_out() {
     let closed = bench.queue.close(&mut Vec::new());
     assert_eq!((closed.ready, closed._lanes.entries().count()), (0, 2));
     assert!(bench.queue.lanes.is_released());
+}
+
+#[test]
+fn a_queue_that_had_too_much_to_drop_at_once_is_not_looked_at_for_ever() {
+    let mut bench = Bench::with(5000);
+    bench.queue.set_rules(Rules { max_length: Some(0), ..Rules::default() });
+    bench.deliver();
+    assert_eq!((bench.depth(), bench.queue.next_deadline()), ((904, 0, 0), Some(0)));
+    bench.queue.set_rules(Rules { expires: Some(70), ..Rules::default() });
+    bench.queue.touch(5);
+    bench.deliver();
+    assert_eq!((bench.depth(), bench.queue.next_deadline()), ((904, 0, 0), Some(75)));
 }

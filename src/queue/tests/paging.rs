@@ -222,3 +222,30 @@ fn what_is_not_stored_can_be_moved_out_of_memory_and_back() {
     paged.bench.queue.settle(Some(id), positions, Settle::Ack, |_, is_stored| stored += u64::from(is_stored));
     assert_eq!((stored, paged.bench.queue.runs().count(), paged.bench.queue.memory), (0, 0, 0));
 }
+
+#[test]
+fn who_waits_for_a_message_that_is_dropped_is_given_the_next_one() {
+    let mut paged = Paged::with(3);
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    paged.bench.queue.publish(numbered(3, 8), false);
+    paged.bench.consumer(ACKING, 9);
+    paged.bench.queue.set_rules(Rules { max_length: Some(1), ..Rules::default() });
+    assert_eq!(paged.bench.deliver(), [(0, 3, false)]);
+    assert_eq!(paged.bench.queue.depth(), Depth { unacked: 1, ..Depth::default() });
+}
+
+#[test]
+fn an_estimate_of_bytes_ends_with_the_last_message() {
+    let mut store = Store::default();
+    let (mut run, items) = store.segment(&[0, 1].map(|n| (Position(n), numbered(n, 50))), false);
+    run.live.extend(items.iter().map(|(position, _)| position.0));
+    run.bytes = 170;
+    let mut bench = Bench::with(0);
+    bench.queue = Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::default() });
+    assert_eq!(bench.queue.depth().ready_bytes, 170);
+    bench.consumer(ACKING, 9);
+    let mut paged = Paged { bench, store };
+    assert_eq!(paged.drain(), (vec![0, 1], 0));
+    assert_eq!(paged.bench.queue.depth(), Depth { unacked: 2, ..Depth::default() });
+}

@@ -1,105 +1,16 @@
 //! Random sequences of everything that can be done with a queue, compared with the model after each step.
 
-use std::collections::BTreeSet;
+mod restart;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::model::{Kept, Model, Place};
+use super::steps::{Pick, Step, Timing, setup, step};
 use super::store::Store;
 use super::*;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Publish {
-        count: usize,
-        size: usize,
-    },
-    Get {
-        no_ack: bool,
-    },
-    Consume {
-        spec: ConsumerSpec,
-        room: usize,
-    },
-    SetActive {
-        who: usize,
-        active: bool,
-    },
-    Cancel {
-        who: usize,
-    },
-    Settle {
-        who: usize,
-        pick: Pick,
-        how: Settle,
-    },
-    /// The connection has written `room` messages, and calls back if it had said full.
-    Room {
-        who: usize,
-        room: usize,
-    },
-    /// The connection ends; its consumer has not been cancelled yet.
-    Hangup {
-        who: usize,
-    },
-    Purge,
-    Deliver,
-    /// The journal is written, and what can leave memory does.
-    Relieve {
-        all: bool,
-    },
-    /// A checkpoint moves what is in the journal to a segment.
-    Fold,
-    /// What is not stored is moved out of memory.
-    Spill {
-        bytes: u64,
-    },
-    /// A segment is written anew.
-    Rewrite,
-    /// What the queue wants to have read is read, and given to it only later.
-    Load,
-}
-
-/// Which of its deliveries somebody settles.
-#[derive(Clone, Debug)]
-enum Pick {
-    All,
-    /// The first, some more by the bits, and the first once more.
-    Some(u16),
-}
-
-fn spec() -> impl Strategy<Value = ConsumerSpec> {
-    (0u16..4, prop::bool::weighted(0.25), prop::bool::weighted(0.05), -1i32..2).prop_map(
-        |(prefetch, no_ack, exclusive, priority)| ConsumerSpec { prefetch, no_ack, exclusive, priority },
-    )
-}
-
-fn how() -> impl Strategy<Value = Settle> {
-    prop_oneof![3 => Just(Settle::Ack), 1 => Just(Settle::Reject), 3 => Just(Settle::Requeue), 1 => Just(Settle::Fail), 1 => Just(Settle::Unsent)]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let who = 0..64usize;
-    let pick = prop_oneof![1 => Just(Pick::All), 3 => any::<u16>().prop_map(Pick::Some)];
-    prop_oneof![
-        10 => (1..6usize, 8..40usize).prop_map(|(count, size)| Step::Publish { count, size }),
-        1 => (1..80usize).prop_map(|count| Step::Publish { count, size: 8 }),
-        4 => any::<bool>().prop_map(|no_ack| Step::Get { no_ack }),
-        4 => (spec(), 0..9usize).prop_map(|(spec, room)| Step::Consume { spec, room }),
-        6 => (who.clone(), prop::bool::weighted(0.8)).prop_map(|(who, active)| Step::SetActive { who, active }),
-        2 => who.clone().prop_map(|who| Step::Cancel { who }),
-        14 => (who.clone(), pick, how()).prop_map(|(who, pick, how)| Step::Settle { who, pick, how }),
-        6 => (who.clone(), 0..12usize).prop_map(|(who, room)| Step::Room { who, room }),
-        1 => who.prop_map(|who| Step::Hangup { who }),
-        1 => Just(Step::Purge),
-        30 => Just(Step::Deliver),
-        5 => prop::bool::weighted(0.3).prop_map(|all| Step::Relieve { all }),
-        2 => Just(Step::Fold),
-        2 => (0..3000u64).prop_map(|bytes| Step::Spill { bytes }),
-        1 => Just(Step::Rewrite),
-        5 => Just(Step::Load),
-    ]
-}
+use crate::queue::rules::Settings;
 
 struct Run {
     bench: Bench,
@@ -108,10 +19,15 @@ struct Run {
     ids: Vec<ConsumerId>,
     /// What has come back from consumers, ever: only that may come later than what follows it.
     returned: BTreeSet<u64>,
-    /// The highest position each consumer has seen.
-    seen: Vec<Option<u64>>,
-    /// Everything that left the queue.
-    left: Vec<u64>,
+    /// The highest position each consumer has seen of each lane.
+    seen: Vec<BTreeMap<u8, u64>>,
+    /// What the journal has for the queue.
+    stored: BTreeSet<u64>,
+    /// The last one that was settled or purged.
+    last_left: Option<u64>,
+    traits: Traits,
+    /// Milliseconds since 1970.
+    now: u64,
     /// Nothing that calls for a delivery happened since the last one.
     quiet: bool,
     store: Store,
@@ -120,20 +36,33 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(traits: Traits, settings: Settings) -> Self {
+        let rules = Rules::new(traits.kind, settings);
         let mut bench = Bench::with(0);
+        bench.queue = Queue::new(traits);
         bench.queue.keep(2000);
-        Self {
+        bench.queue.set_rules(rules.clone());
+        let mut run = Self {
             bench,
             store: Store::default(),
             pending: None,
-            model: Model::default(),
+            model: Model::new(traits, rules),
             ids: Vec::new(),
             returned: BTreeSet::new(),
             seen: Vec::new(),
-            left: Vec::new(),
+            stored: BTreeSet::new(),
+            last_left: None,
+            traits,
+            now: 1_000_000,
             quiet: true,
-        }
+        };
+        run.touch();
+        run
+    }
+
+    fn touch(&mut self) {
+        self.bench.queue.touch(self.now);
+        self.model.touch(self.now);
     }
 
     /// One of the consumers there are.
@@ -145,7 +74,7 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Publish { count, size } => self.publish(count, size),
+            Step::Publish { count, size, timing } => self.publish(count, size, &timing),
             Step::Get { no_ack } => self.get(no_ack),
             Step::Consume { spec, room } => self.consume(&spec, room),
             Step::SetActive { who, active } => {
@@ -157,7 +86,9 @@ impl Run {
             Step::Cancel { who } => {
                 let Some(number) = self.present(who) else { return };
                 self.bench.queue.cancel(self.ids[number]);
-                self.model.takers[number].cancelled = true;
+                self.model.cancel(number);
+                // Another one may take its place.
+                self.quiet &= !self.traits.single_active;
             }
             Step::Settle { who, pick, how } => self.settle(who, &pick, how),
             Step::Room { who, room } => self.room(who, room),
@@ -166,14 +97,16 @@ impl Run {
                 self.bench.links[number].0.borrow_mut().closed = true;
                 self.model.takers[number].closed = true;
             }
-            Step::Purge => {
-                let mut purged = Vec::new();
-                let whole = self.bench.queue.purge(|range| purged.extend(range.start.0..range.end.0));
-                assert_eq!(whole.count, purged.len() as u64);
-                assert_eq!(purged, self.model.purge());
-                self.left.extend(purged);
-            }
+            Step::Purge => self.purge(),
             Step::Deliver => self.deliver(),
+            Step::Pass(time) => self.now += time,
+            Step::Rules(settings) => {
+                let rules = Rules::new(self.traits.kind, settings);
+                self.bench.queue.set_rules(rules.clone());
+                self.model.rules = rules;
+            }
+            Step::Touch => self.touch(),
+            Step::Bury { most, only } => self.bury(most, only),
             Step::Relieve { all } => {
                 self.bench.queue.note_written(self.store.end());
                 if all {
@@ -195,6 +128,7 @@ impl Run {
                 self.load();
                 self.pending = self.bench.queue.plan_load();
             }
+            Step::Restart => self.restart(),
         }
         self.check();
     }
@@ -208,7 +142,7 @@ impl Run {
         }
         let messages: Vec<_> = here.iter().map(|here| (here.position, self.store.at(here.address))).collect();
         let (run, items) = self.store.segment(&messages, false);
-        self.settle(self.model.messages.len(), &Pick::Some(0x5555), Settle::Ack);
+        self.settle(messages.len(), &Pick::Some(0x5555), Settle::Ack);
         let (first, rest) = items.split_at(items.len() / 3);
         self.bench.queue.moved(run.clone(), first);
         self.load();
@@ -217,49 +151,143 @@ impl Run {
 
     fn rewrite(&mut self) {
         let Some(run) = self.bench.queue.runs().next().cloned() else { return };
-        let messages: Vec<_> = run.live.iter().map(|n| (Position(n), self.numbered(n))).collect();
+        let message = |number| self.model.find(number).unwrap().message.clone();
+        let messages: Vec<_> = run.live.iter().map(|number| (Position(number), message(number))).collect();
         let (to, items) = self.store.segment(&messages, run.transient);
         self.bench.queue.rewritten((run.segment, run.from), to, &items);
-    }
-
-    /// The message at a position, as it was published.
-    fn numbered(&self, position: u64) -> Message {
-        let kept = self.model.messages.iter().find(|kept| kept.position == position).unwrap();
-        numbered(position, kept.size as usize)
     }
 
     /// Gives the queue what was read. Returns whether there was anything.
     fn load(&mut self) -> bool {
         let Some(load) = self.pending.take().or_else(|| self.bench.queue.plan_load()) else { return false };
         assert_eq!(self.store.carry_out(load, &mut self.bench.queue), 0);
+        self.look_at_doomed();
         true
     }
 
-    fn publish(&mut self, count: usize, size: usize) {
+    /// A message as it is published now.
+    fn message(&self, number: u64, size: usize, timing: &Timing) -> Message {
+        let mut raw = vec![0, 0];
+        if let Some(priority) = timing.priority {
+            raw[0] |= 0x08;
+            raw.push(priority);
+        }
+        if let Some(lifetime) = timing.lifetime {
+            raw[0] |= 0x01;
+            let text = lifetime.to_string();
+            raw.push(text.len() as u8);
+            raw.extend_from_slice(text.as_bytes());
+        }
+        let mut body = number.to_be_bytes().to_vec();
+        body.resize(size, 0);
+        let mut builder = MessageBuilder::default();
+        builder.set_time(self.now - timing.age);
+        builder.build("", "q", Properties::parse(&raw).unwrap(), Body::Owned(body))
+    }
+
+    fn publish(&mut self, count: usize, size: usize, timing: &Timing) {
         for n in 0..count {
-            let message = numbered(self.model.next, size);
+            if self.bench.queue.refuses(size as u64) {
+                break;
+            }
+            let number = self.model.next_position(timing.priority);
+            let message = self.message(number, size, timing);
+            assert_eq!(self.bench.queue.next_position(&message).0, number);
             let stored = !(n + size).is_multiple_of(3);
             if stored {
-                message.set_stored_at(self.store.append(Position(self.model.next), &message));
+                message.set_stored_at(self.store.append(Position(number), &message));
+                self.stored.insert(number);
             }
-            let position = self.bench.queue.publish(message, stored);
-            assert_eq!(position.0, self.model.publish(size as u64));
+            assert_eq!(self.bench.queue.publish(message.clone(), stored).0, number);
+            assert_eq!(self.model.publish(message, timing, stored), number);
         }
         self.quiet = false;
     }
 
+    /// Tells the model which of the ready messages are not in memory.
+    fn look_away(&mut self) {
+        let ready = self.model.messages.iter().filter(|kept| kept.place == Place::Ready);
+        let away = ready.filter_map(|kept| match self.bench.queue.lanes.get(Position(kept.position)) {
+            Some(entry) => entry.message.is_none().then_some((kept.position, true)),
+            None => Some((kept.position, false)),
+        });
+        self.model.away = away.collect();
+    }
+
     fn get(&mut self, no_ack: bool) {
-        let got = loop {
-            match self.bench.queue.get(no_ack, 0) {
+        if self.model.has_surplus() {
+            self.deliver();
+        }
+        loop {
+            self.look_away();
+            let got = match self.bench.queue.get(no_ack, self.now) {
                 Get::Got(got) => {
                     assert_eq!(number_of(&got.message), got.position.0);
-                    break Some((got.position.0, got.redelivered, got.remaining));
+                    Some(Some((got.position.0, got.redelivered, got.remaining, told_returns(&got.message))))
                 }
-                Get::Empty => break None,
-                Get::Absent => assert!(self.load(), "nothing is read"),
+                Get::Empty => Some(None),
+                Get::Absent => None,
+            };
+            self.bench.queue.mark_delivered(3, |_| {});
+            assert_eq!(got, self.model.get(no_ack, self.now));
+            if got.is_some() {
+                break;
             }
-        };
-        assert_eq!(got, self.model.get(no_ack));
+            assert!(self.load(), "nothing is read");
+        }
+    }
+
+    fn purge(&mut self) {
+        let mut purged = Vec::new();
+        let whole = self.bench.queue.purge(|range| purged.extend(range.start.0..range.end.0));
+        assert_eq!(whole.count, purged.len() as u64);
+        purged.sort_unstable();
+        assert_eq!(purged, self.model.purge());
+        purged.iter().for_each(|position| {
+            self.stored.remove(position);
+        });
+        self.last_left = purged.pop().or(self.last_left);
+    }
+
+    /// Moves dead letters, all that are found or one of them.
+    fn bury(&mut self, most: usize, only: Option<usize>) {
+        let mut dead = self.bench.queue.first_dead(most, 300);
+        while dead.is_empty() && self.bench.queue.has_dead() {
+            assert!(self.load(), "nothing is read");
+            dead = self.bench.queue.first_dead(most, 300);
+        }
+        assert!(dead.len() <= most && dead.is_empty() == self.model.dead.is_empty());
+        for (dead, expected) in dead.iter().zip(&self.model.dead) {
+            assert_eq!((dead.position.0, dead.reason), *expected, "in the order of their deaths");
+            assert_eq!(number_of(&dead.message), dead.position.0);
+        }
+        if let Some(only) = only.filter(|_| !dead.is_empty()) {
+            dead = vec![dead.swap_remove(only % dead.len())];
+        }
+        for DeadMessage { position, .. } in dead {
+            let stored = self.bench.queue.bury(position);
+            assert_eq!(stored, self.model.bury(position.0));
+            self.leave(position.0, stored);
+        }
+    }
+
+    /// The journal is told that a message left the queue, if that is stored.
+    fn leave(&mut self, position: u64, stored: bool) {
+        assert_eq!(self.stored.remove(&position), stored, "{position} leaves once");
+    }
+
+    /// The journal is told what happened beside.
+    fn take_events(&mut self) {
+        let events = self.bench.queue.take_events();
+        assert_eq!(events, std::mem::take(&mut self.model.events));
+        for event in events {
+            match event {
+                Event::Removed(position) => self.leave(position.0, true),
+                Event::Dead(position, _) | Event::Returned(position, _) => {
+                    assert!(self.stored.contains(&position.0), "{position} is not stored");
+                }
+            }
+        }
     }
 
     fn consume(&mut self, spec: &ConsumerSpec, room: usize) {
@@ -275,7 +303,7 @@ impl Run {
             assert!(self.model.takers[number].cancelled || other != id, "an id names one consumer at a time");
         }
         self.ids.push(id);
-        self.seen.push(None);
+        self.seen.push(BTreeMap::new());
         self.bench.links.push(link);
     }
 
@@ -303,15 +331,21 @@ impl Run {
         if let Pick::Some(bits) = pick {
             // None of these is outstanding when its turn comes.
             positions.push(positions[0]);
-            positions.push(self.model.next + u64::from(*bits));
-            positions.extend(self.left.last());
+            positions.push(self.model.next_position(None) + u64::from(*bits));
+            positions.extend(self.last_left);
+            positions.extend(self.model.dead.first().map(|(position, _)| *position));
             positions.extend(self.model.first_ready().map(|kept| kept.position));
         }
         let id = owner.map(|number| self.ids[number]);
-        let removed = self.bench.settle(id, &positions, how);
+        let mut removed = Vec::new();
+        let settled = positions.iter().map(|&position| Position(position));
+        self.bench.queue.settle(id, settled, how, |position, stored| removed.push((position.0, stored)));
         assert_eq!(removed, self.model.settle(owner, &positions, how));
         assert_eq!(self.bench.settle(id, &positions, how), [0_u64; 0], "a second time changes nothing");
-        self.left.extend(removed);
+        for (position, stored) in removed {
+            self.leave(position, stored);
+            self.last_left = Some(position);
+        }
         self.quiet = false;
     }
 
@@ -335,25 +369,37 @@ impl Run {
 
     fn deliver(&mut self) {
         let before: Vec<usize> = (0..self.ids.len()).filter(|&number| self.model.eligible(number)).collect();
-        let mut wakes = Vec::new();
-        self.bench.queue.deliver(0, &mut wakes);
-        while self.load() {
-            self.bench.queue.deliver(0, &mut wakes);
+        let (mut wakes, mut pushed) = (Vec::new(), Vec::new());
+        loop {
+            self.look_away();
+            self.bench.queue.deliver(self.now, &mut wakes);
+            self.bench.queue.mark_delivered(3, |_| {});
+            let some: Vec<Pushed> = self.bench.log.borrow_mut().drain(..).collect();
+            assert_eq!(some, self.model.deliver(self.now), "who got what, in which order");
+            pushed.extend(some);
+            if !self.load() {
+                break;
+            }
         }
-        let pushed: Vec<Pushed> = self.bench.log.borrow_mut().drain(..).collect();
-        assert_eq!(pushed, self.model.deliver(), "who got what, in which order");
         let woken: Vec<usize> = wakes.iter().map(|link| link.0.borrow().number).collect();
         let asked: Vec<usize> =
             pushed.iter().filter(|pushed| pushed.wake).map(|pushed| pushed.link).collect();
         assert_eq!(woken, asked);
         for &Pushed { link, position, .. } in &pushed {
-            let seen = self.seen[link];
-            self.seen[link] = seen.max(Some(position));
+            let seen = self.seen[link].insert(Position(position).lane(), position);
             assert!(
                 seen.is_none_or(|seen| seen < position) || self.returned.contains(&position),
                 "consumer {link} got {position} after {seen:?}, and it had not come back"
             );
+            let deadline = self.model.find(position).and_then(|kept| self.model.deadline(kept));
+            assert!(deadline.is_none_or(|deadline| deadline >= self.now), "{position} is over its time");
         }
+        if self.traits.single_active {
+            assert!(pushed.windows(2).all(|two| two[0].link == two[1].link), "only one is served");
+        }
+        assert!(!self.model.has_surplus(), "there is no room for all of it");
+        let front = self.model.first_ready().and_then(|kept| self.model.deadline(kept));
+        assert!(front.is_none_or(|deadline| deadline > self.now), "the front is over its time");
         self.check_turns(&before, &pushed);
         self.quiet = true;
     }
@@ -374,31 +420,62 @@ impl Run {
 
     /// What holds after every step.
     fn check(&mut self) {
-        let queue = &mut self.bench.queue;
-        assert_eq!(queue.depth(), self.model.depth());
-        assert_eq!(queue.consumer_count() as usize, self.model.present());
-        assert_eq!(queue.next_position(&numbered(0, 8)).0, self.model.next);
-        assert_eq!(queue.was_abandoned(), !self.ids.is_empty() && self.model.present() == 0);
-        assert_eq!(
-            self.model.messages.len() + self.left.len(),
-            self.model.next as usize,
-            "none lost, none twice"
-        );
-        let (mut memory, mut absent) = (0, 0);
-        for &Kept { position, size, place, redelivered } in &self.model.messages {
-            let Some(entry) = queue.lanes.entry(Position(position)) else {
+        self.take_events();
+        self.look_away();
+        let (queue, model) = (&mut self.bench.queue, &self.model);
+        assert_eq!(queue.depth(), model.depth());
+        assert_eq!(queue.consumer_count() as usize, model.present());
+        assert_eq!(queue.next_position(&numbered(0, 8)).0, model.next_position(None));
+        assert_eq!(queue.was_abandoned(), !self.ids.is_empty() && model.present() == 0);
+        assert_eq!(model.messages.len() + model.left, model.published, "none lost, none twice");
+        let stored = model.messages.iter().filter(|kept| kept.stored).map(|kept| kept.position);
+        assert_eq!(self.stored, stored.collect());
+        self.check_messages();
+        let (queue, model) = (&mut self.bench.queue, &self.model);
+        assert_eq!(queue.refuses_more(2, 50), model.refuses(2, 50));
+        assert_eq!(queue.is_expired(self.now), model.expires_at().is_some_and(|at| at <= self.now));
+        let deadline = model.front_deadline().into_iter().chain(model.expires_at()).min();
+        assert_eq!(queue.next_deadline(), deadline);
+        let mut having = 0;
+        for number in 0..self.ids.len() {
+            let prefetch = usize::from(model.takers[number].spec.prefetch);
+            let unacked = model.unacked(number);
+            assert!(prefetch == 0 || unacked <= prefetch, "consumer {number} has too many");
+            having += usize::from(unacked > 0 && !model.takers[number].cancelled);
+        }
+        assert!(having <= 1 || !self.traits.single_active, "only one has messages");
+        if self.quiet {
+            let waiting = self.model.depth().ready;
+            assert!(
+                waiting == 0 || self.model.turn().is_none(),
+                "{waiting} wait and a consumer could take them"
+            );
+        }
+    }
+
+    /// Everything is where it should be, and nothing else is there.
+    fn check_messages(&self) {
+        let (queue, model) = (&self.bench.queue, &self.model);
+        let (mut memory, mut absent, mut entries) = (0, 0, 0);
+        for kept in &model.messages {
+            let &Kept { position, size, place, redelivered, returns, .. } = kept;
+            assert_eq!(queue.deaths.returns(Position(position)), returns, "at {position}");
+            let Some(entry) = queue.lanes.get(Position(position)) else {
                 assert!(queue.runs().any(|run| run.live.contains(position)), "{position} is nowhere");
-                assert_eq!((place, redelivered), (Place::Ready, false), "at {position}");
+                let flagged = queue.lanes.of(Position(position)).unwrap().flagged_below;
+                assert_eq!((place, redelivered), (Place::Ready, position < flagged.0), "at {position}");
                 absent += 1;
                 continue;
             };
+            entries += 1;
             let state = match place {
                 Place::Ready => State::Ready,
                 Place::Out { no_ack: false, .. } => State::Unacked,
                 Place::Out { no_ack: true, .. } => State::Held,
+                Place::Dead => State::Dead,
             };
             assert_eq!((entry.state(), entry.redelivered()), (state, redelivered), "at {position}");
-            assert_eq!(entry.body_len(), size);
+            assert_eq!((entry.body_len(), entry.is_stored()), (size, kept.stored));
             match &entry.message {
                 Some(message) => {
                     assert_eq!(number_of(message), position);
@@ -408,22 +485,13 @@ impl Run {
             }
         }
         assert_eq!((queue.memory, queue.absent()), (memory, absent));
-        let live: u64 = queue.runs().map(|run| run.live.len()).sum();
-        assert!(live <= self.model.messages.len() as u64, "runs have more than there is");
-        for number in 0..self.ids.len() {
-            let prefetch = usize::from(self.model.takers[number].spec.prefetch);
-            assert!(
-                prefetch == 0 || self.model.unacked(number) <= prefetch,
-                "consumer {number} has too many"
-            );
-        }
-        if self.quiet {
-            let waiting = self.model.depth().ready;
-            assert!(
-                waiting == 0 || self.model.turn().is_none(),
-                "{waiting} wait and a consumer could take them"
-            );
-        }
+        assert_eq!(queue.lanes.entries().count(), entries, "entries of what has left");
+        let mut live = queue.runs().flat_map(|run| &run.live);
+        assert!(live.all(|position| model.find(position).is_some()), "runs have what has left");
+        let counted = |position: Position| model.find(position.0).is_some_and(|kept| kept.returns.failed > 0);
+        assert!(queue.deaths.counts().all(|(position, _)| counted(position)), "counts of what has left");
+        let dead: Vec<u64> = queue.deaths.positions().map(|position| position.0).collect();
+        assert_eq!(dead, model.dead.iter().map(|(position, _)| *position).collect::<Vec<_>>());
     }
 
     /// Ends the queue with whatever is in it, and does what connections do that do not know yet.
@@ -453,17 +521,28 @@ impl Run {
         }
         assert_eq!(self.bench.queue.depth(), Depth::default());
         assert_eq!(self.bench.queue.consumer_count(), 0);
-        assert!(matches!(self.bench.queue.get(false, 0), Get::Empty));
+        assert!(matches!(self.bench.queue.get(false, self.now), Get::Empty));
         assert_eq!((self.bench.queue.absent(), self.bench.queue.plan_load()), (0, None));
+        assert!(!self.bench.queue.has_dead() && self.bench.queue.take_events().is_empty());
     }
 }
 
+/// `PROPTEST_CASES` may ask for more.
+fn config() -> ProptestConfig {
+    let more = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = more.unwrap_or(120);
+    ProptestConfig { cases, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn a_queue_does_what_its_model_does(steps in prop::collection::vec(step(), 1..400)) {
-        let mut run = Run::new();
+    fn a_queue_does_what_its_model_does(
+        (traits, settings) in setup(),
+        steps in prop::collection::vec(step(), 1..400),
+    ) {
+        let mut run = Run::new(traits, settings);
         for step in steps {
             run.step(step);
         }
