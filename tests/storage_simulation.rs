@@ -15,6 +15,10 @@
 
 #[path = "storage_simulation/check.rs"]
 mod check;
+#[path = "storage_simulation/dropping.rs"]
+mod dropping;
+#[path = "storage_simulation/letters.rs"]
+mod letters;
 #[path = "storage_simulation/life.rs"]
 mod life;
 #[path = "storage_simulation/messages.rs"]
@@ -32,14 +36,16 @@ use std::time::Duration;
 use leveret::broker::Broker;
 use leveret::broker::options::BrokerOptions;
 use leveret::broker::queue_cell::{GetResult, QueueCell};
+use leveret::protocol::field::Table;
 use leveret::storage::options::{JournalOptions, Sync};
 use leveret::storage::simulated_disk::{Call, Crash, FaultKind, SimulatedDisk, When};
+use leveret::time::Clock;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use check::Expected;
 use life::{Life, ME, get, queue_declare, vhost};
-use messages::Messages;
+use messages::{Kind, Messages};
 use model::History;
 use watched::{Bounds, Density, Photograph, Watch};
 
@@ -61,6 +67,7 @@ struct World {
     history: History,
     messages: Messages,
     touched: BTreeSet<String>,
+    clock: Arc<AtomicU64>,
 }
 
 impl World {
@@ -75,7 +82,8 @@ impl World {
         let budget = file_size * random.random_range(1..6);
         let options = JournalOptions { sync, file_size, budget };
         let (history, messages, touched) = (History::default(), Messages::default(), BTreeSet::new());
-        Self { seed, random, options, density, history, messages, touched }
+        let clock = Arc::new(AtomicU64::new(Clock::default().unix_ms()));
+        Self { seed, random, options, density, history, messages, touched, clock }
     }
 
     fn run(&mut self) {
@@ -103,15 +111,16 @@ impl World {
     /// One life on `disk`, of which `bounds` are known. Returns the crashes to try.
     fn live(&mut self, disk: &SimulatedDisk, bounds: Bounds) -> Vec<Photograph> {
         let watch = Watch::new(disk.clone(), bounds, self.options.sync, self.density, self.random.random());
-        let opened = Broker::open(BrokerOptions::default(), watch.watched(), self.options, |_| {});
+        let options = BrokerOptions { clock: Clock::Set(self.clock.clone()), ..BrokerOptions::default() };
+        let opened = Broker::open(options, watch.watched(), self.options, |_| {});
         let broker = opened.expect("it was opened before");
         watch.follow(&broker.journal);
         self.plan_fault(disk);
         let beside = self.random.random_range(0..2) == 0;
         let backups = self.random.random_range(0..3) == 0;
         let operations = self.random.random_range(20..200);
-        let Self { history, messages, touched, random, .. } = self;
-        let mut life = Life::new(broker.clone(), history, messages, touched, random);
+        let Self { history, messages, touched, random, clock, .. } = self;
+        let mut life = Life::new(broker.clone(), history, messages, touched, random, clock.clone());
         life.go_on(operations, beside, backups);
         let copies = life.backups;
         watch.photograph("the end");
@@ -247,7 +256,7 @@ fn flags_after(
         Broker::open(BrokerOptions::default(), Arc::new(disk.clone()), options, |_| {}).expect("a broker")
     };
     let broker = open(disk);
-    let declared = vhost(&broker).declare_queue(queue_declare("q0"), ME).expect("a queue");
+    let declared = vhost(&broker).declare_queue(queue_declare("q0", &Table::default()), ME).expect("a queue");
     live(&declared.cell, messages);
     assert!(broker.journal.wait_durable(broker.journal.end()));
     let after = disk.after_crash(Crash::KeepAll);
@@ -265,7 +274,7 @@ fn flags_after(
 fn what_came_after_a_restart_and_was_not_delivered_is_not_flagged() {
     let mut messages = Messages::default();
     let publish = |cell: &QueueCell, messages: &mut Messages| {
-        let (_, message) = messages.make("", "q0", 10, true);
+        let (_, message) = messages.make("", "q0", 10, Kind { persistent: true, ..Kind::default() });
         cell.publish(std::iter::once(message)).expect("a queue");
     };
     let disk = SimulatedDisk::new(1);
