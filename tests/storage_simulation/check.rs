@@ -24,6 +24,8 @@ pub struct Expected<'a> {
     pub messages: &'a Messages,
     pub touched: &'a BTreeSet<String>,
     pub options: JournalOptions,
+    /// What the history says of later positions is about another journal.
+    pub known: u64,
 }
 
 impl Expected<'_> {
@@ -32,13 +34,13 @@ impl Expected<'_> {
     pub fn check(&self, disk: Arc<dyn Disk>, least: u64, most: u64) -> Result<u64, String> {
         let opened = Broker::open(BrokerOptions::default(), disk, self.options, |_| {});
         let broker = opened.map_err(|error| format!("refused: {error}"))?;
-        let end = broker.journal.end().0;
+        let end = broker.journal.found_end().0;
         let result = if end < least {
             Err(format!("the journal ends at {end}, but was safe up to {least}"))
         } else if end > most {
             Err(format!("the journal ends at {end}, but was only appended to up to {most}"))
         } else {
-            let mut state = self.history.at(end);
+            let mut state = self.history.at(end.min(self.known));
             let vhost = vhost(&broker);
             for name in std::mem::take(&mut state.doubtful) {
                 if vhost.find_queue(&name, ME).is_err() {

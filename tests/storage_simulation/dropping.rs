@@ -34,12 +34,10 @@ pub fn kind_of(operator: bool) -> PolicyKind {
 }
 
 impl Life<'_> {
-    /// Begins a life: what it was is ready again, and all queues of letters are there.
+    /// Begins a life: all queues of letters are there.
     pub fn begin(&mut self) {
         let now = self.clock.load(Ordering::Relaxed);
         self.messages.set_time(now);
-        let end = self.broker.journal.end();
-        self.note(end, vec![Change::Restart]);
         if !self.history.now().exchanges.contains_key(EXCHANGE) {
             let gate =
                 self.vhost.declare_exchange(exchange_declare(EXCHANGE, true, false)).expect("an exchange");
