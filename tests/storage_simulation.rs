@@ -3,7 +3,8 @@
 //! A broker lives on a simulated disk and does random things, all noted with the journal position at which they are
 //! done. Before each call that changes the disk, on whatever thread, a crash is tried: another broker starts on what
 //! it left. Where its journal ends has to lie between what was promised and what was ever appended, and its state
-//! has to be exactly the history's there: bodies to the byte, order, definitions, whole commits, flags. Then life
+//! has to be exactly the history's there: bodies to the byte, order, definitions, whole commits, flags, policies. A
+//! message that its queue may have dropped is in one of the places where it may be then, and in no other. Then life
 //! goes on after one of the crashes, three times on each disk; crashes of the recovery are tried too. Copies that the
 //! broker makes of itself meanwhile are checked in the same way, and life may go on after one of them.
 //!

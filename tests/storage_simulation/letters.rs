@@ -239,29 +239,19 @@ impl Lines {
 
     /// All that is ready was dropped, but for some that were not ready any more.
     pub fn purge(&mut self, queue: &str, but: &BTreeSet<Id>) {
-        let queue = Place::In(known(queue));
+        let queue = known(queue);
+        let comes = |place: &Place| matches!(place, Place::Dead(from) if target(from) == Some(queue));
         self.lines.retain(|id, line| {
-            if line.out || but.contains(id) {
+            let concerned = line.may_be_in(queue) || line.places.contains(&Place::Dead(queue));
+            if line.out || but.contains(id) || !concerned {
                 return true;
             }
-            if let Place::In(name) = queue
-                && line.may_be_in(name)
-            {
-                // One that is on its way to the queue may come yet.
-                if !line
-                    .places
-                    .iter()
-                    .any(|place| matches!(place, Place::Dead(from) if target(from) == Some(name)))
-                {
-                    line.places.remove(&queue);
-                }
-                line.places.insert(Place::Gone);
-            } else if let Place::In(name) = queue
-                && line.places.contains(&Place::Dead(name))
-            {
-                line.places.insert(Place::Gone);
+            // One that is on its way to the queue may come yet.
+            if !line.places.iter().any(comes) {
+                line.places.remove(&Place::In(queue));
             }
-            line.places.iter().any(|place| *place != Place::Gone)
+            line.places.insert(Place::Gone);
+            line.places.len() > 1
         });
     }
 

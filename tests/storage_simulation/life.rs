@@ -74,6 +74,15 @@ pub struct Life<'a> {
     pub backups: Vec<Photograph>,
 }
 
+/// Stops the threads beside a life, also when that panics.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The most copies that are made in one life.
 const BACKUPS: usize = 6;
 
@@ -153,6 +162,7 @@ impl<'a> Life<'a> {
         let (broker, vhost) = (self.broker.clone(), self.vhost.clone());
         self.begin();
         std::thread::scope(|scope| {
+            let stops = Stops(&stop);
             if beside {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
@@ -169,7 +179,7 @@ impl<'a> Life<'a> {
                     break;
                 }
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stops);
             self.backups.extend(backups.into_iter().flat_map(|thread| thread.join().expect("no panic")));
         });
     }
