@@ -50,6 +50,7 @@ pub struct Journal {
     /// Where its files are, and the room there.
     disk: Option<(Arc<dyn Disk>, Arc<Room>)>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    found_end: Lsn,
 }
 
 /// What appenders, waiters and the writer share.
@@ -141,7 +142,7 @@ impl Journal {
 
     fn without_disk(keeps: Keeps) -> Self {
         let shared = Arc::new(Shared::new(keeps, Inner::default(), Progress::default()));
-        Self { shared, disk: None, thread: Mutex::new(None) }
+        Self { shared, disk: None, thread: Mutex::new(None), found_end: Lsn::ZERO }
     }
 
     /// Opens the journal of a data directory: reads the headers of what is there, applies them to what `base` has, and
@@ -179,9 +180,11 @@ impl Journal {
         shared.written_address.store(tail.address, Ordering::Release);
         shared.synced.store(proven, Ordering::Release);
         let room = Arc::new(Room::new(disk.clone(), &options));
+        let found_end = Lsn(tail.end);
         let thread =
             writer::start(shared.clone(), disk.clone(), room.clone(), options, tail, unproven, failed)?;
-        Ok((Self { shared, disk: Some((disk, room)), thread: Mutex::new(Some(thread)) }, image))
+        let (disk, thread) = (Some((disk, room)), Mutex::new(Some(thread)));
+        Ok((Self { shared, disk, thread, found_end }, image))
     }
 
     /// Appends what `batch` records, in one piece, and returns the position behind it.
@@ -222,6 +225,12 @@ impl Journal {
     #[must_use]
     pub fn end(&self) -> Lsn {
         Lsn(self.shared.inner.lock().end)
+    }
+
+    /// The position behind everything that was there when it was opened.
+    #[must_use]
+    pub fn found_end(&self) -> Lsn {
+        self.found_end
     }
 
     /// How far the journal has come.

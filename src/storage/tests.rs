@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod reading;
+mod records;
 mod replay;
 mod retiring;
 mod starting;

@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use leveret::broker::Broker;
 use leveret::broker::options::BrokerOptions;
 use leveret::broker::queue_cell::GetResult;
 use leveret::broker::vhost::{RouteScratch, VHost};
+use leveret::queue::Got;
 use leveret::storage::disk::Disk;
 use leveret::storage::options::JournalOptions;
 
+use crate::dropping::kind_of;
+use crate::letters::{self, Place};
 use crate::life::{EXCHANGES, KEYS, ME, QUEUES, exchange_declare, get, vhost};
 use crate::messages::Messages;
-use crate::model::{History, Id, State};
+use crate::model::{Change, History, Id, State};
 
 /// What a broker is compared with.
 pub struct Expected<'a> {
@@ -20,6 +24,8 @@ pub struct Expected<'a> {
     pub messages: &'a Messages,
     pub touched: &'a BTreeSet<String>,
     pub options: JournalOptions,
+    /// What the history says of later positions is about another journal.
+    pub known: u64,
 }
 
 impl Expected<'_> {
@@ -28,15 +34,26 @@ impl Expected<'_> {
     pub fn check(&self, disk: Arc<dyn Disk>, least: u64, most: u64) -> Result<u64, String> {
         let opened = Broker::open(BrokerOptions::default(), disk, self.options, |_| {});
         let broker = opened.map_err(|error| format!("refused: {error}"))?;
-        let end = broker.journal.end().0;
+        let end = broker.journal.found_end().0;
         let result = if end < least {
             Err(format!("the journal ends at {end}, but was safe up to {least}"))
         } else if end > most {
             Err(format!("the journal ends at {end}, but was only appended to up to {most}"))
         } else {
-            let state = self.history.at(end);
+            let mut state = self.history.at(end.min(self.known));
             let vhost = vhost(&broker);
-            self.check_queues(&vhost, &state).and_then(|()| check_definitions(&vhost, &state))
+            for name in std::mem::take(&mut state.doubtful) {
+                if vhost.find_queue(&name, ME).is_err() {
+                    state.apply(&Change::NoQueue(name));
+                }
+            }
+            // Time stands still since long ago, but what was delivered may be too much now.
+            state.apply(&Change::Time(0));
+            state.apply(&Change::Restart);
+            check_parameters(&vhost, &state)
+                .and_then(|()| self.check_queues(&vhost, &state))
+                .and_then(|()| self.check_letters(&vhost, &state))
+                .and_then(|()| check_definitions(&vhost, &state))
         };
         broker.journal.close();
         result.map(|()| end).map_err(|error| format!("{error} (the journal ends at {end})"))
@@ -44,8 +61,8 @@ impl Expected<'_> {
 
     fn check_queues(&self, vhost: &VHost, state: &State) -> Result<(), String> {
         let found: BTreeSet<String> = vhost.queues().iter().map(|cell| cell.spec.name.clone()).collect();
-        if !found.iter().eq(state.queues.keys()) {
-            let expected: Vec<_> = state.queues.keys().collect();
+        let expected: BTreeSet<String> = state.queues.keys().chain(&state.letter_queues).cloned().collect();
+        if found != expected {
             return Err(format!("queues {found:?} instead of {expected:?}"));
         }
         for (name, messages) in &state.queues {
@@ -61,12 +78,89 @@ impl Expected<'_> {
                 }
                 ids.push(id);
             }
-            if !ids.iter().eq(messages.keys()) {
+            let mut expected: Vec<Id> = messages.keys().copied().collect();
+            expected.sort_by_key(|id| letters::lane(name, self.messages.priority(*id)));
+            if ids != expected {
                 return Err(difference(name, &ids, messages));
             }
         }
         Ok(())
     }
+
+    /// Takes all from the queues of letters until nothing is on its way any more.
+    fn check_letters(&self, vhost: &VHost, state: &State) -> Result<(), String> {
+        let lines = &state.letters.lines;
+        let mut found: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let since = Instant::now();
+        let mut complete = false;
+        loop {
+            vhost.move_letters();
+            for name in &state.letter_queues {
+                let cell = vhost.find_queue(name, ME).map_err(|error| error.to_string())?;
+                while let GetResult::Got(got) = get(&cell) {
+                    let id = self
+                        .check_letter(name, &got, state)
+                        .map_err(|error| format!("in {name}: {error}"))?;
+                    if !seen.insert(id) {
+                        return Err(format!("message {id} in {name} is there twice"));
+                    }
+                    found.entry(name).or_default().push(id);
+                }
+            }
+            if complete {
+                break;
+            }
+            let lost: Vec<_> = lines
+                .iter()
+                .filter(|(id, line)| !line.places.contains(&Place::Gone) && !seen.contains(id))
+                .collect();
+            complete = lost.is_empty();
+            if !complete && since.elapsed() > Duration::from_secs(5) {
+                return Err(format!("lost {lost:?}"));
+            }
+        }
+        for (name, ids) in found {
+            let lane = |id: &Id| (letters::lane(name, self.messages.priority(*id)), *id);
+            if letters::SOURCES.contains(&name) && !ids.is_sorted_by_key(lane) {
+                return Err(format!("in {name}: the order is {ids:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_letter(&self, name: &str, got: &Got, state: &State) -> Result<Id, String> {
+        let (id, failed) = self.messages.check_letter(name, &got.message)?;
+        let line = state.letters.lines.get(&id).ok_or_else(|| format!("message {id} is back again"))?;
+        if !line.may_be_in(name) {
+            return Err(format!("message {id} should be elsewhere: {line:?}"));
+        }
+        if line.delivered == Some(name) && line.places.len() == 1 && !got.redelivered {
+            return Err(format!("message {id} was delivered and is not flagged"));
+        }
+        if name == "lq" && failed != line.failed {
+            return Err(format!("message {id} has failed {failed} times: {line:?}"));
+        }
+        Ok(id)
+    }
+}
+
+fn check_parameters(vhost: &VHost, state: &State) -> Result<(), String> {
+    let mut found = BTreeMap::new();
+    for operator in [false, true] {
+        let policies = vhost.policies(kind_of(operator));
+        found.extend(
+            policies.iter().map(|policy| ((operator, policy.name.clone()), policy.value().to_string())),
+        );
+    }
+    let expected = state.policies.iter().map(|(key, policy)| (key.clone(), policy.value.clone()));
+    let expected: BTreeMap<_, _> = expected.collect();
+    if found != expected {
+        return Err(format!("policies {found:?} instead of {expected:?}"));
+    }
+    let limits = vhost.limits().value().to_string();
+    let expected = if state.limits.is_empty() { "{}" } else { &state.limits };
+    if limits == expected { Ok(()) } else { Err(format!("limits {limits} instead of {expected}")) }
 }
 
 fn difference(name: &str, found: &[Id], expected: &BTreeMap<Id, bool>) -> String {

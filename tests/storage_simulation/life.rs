@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,24 +13,27 @@ use leveret::broker::transaction::Commit;
 use leveret::broker::vhost::{BindRequest, BindTarget, ExchangeDeclare, QueueDeclare, RouteScratch, VHost};
 use leveret::ids::{ConnectionId, ConsumerId, Lsn, Position, Progress};
 use leveret::message::Message;
-use leveret::protocol::field::TableRef;
+use leveret::protocol::field::{Table, TableRef};
 use leveret::queue::{ConsumerSpec, Settle};
 use leveret::storage::backup::Watch;
 use leveret::storage::simulated_disk::{Crash, SimulatedDisk};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use crate::messages::{Messages, id_of};
-use crate::model::{Change, History, Id, To};
+use crate::dropping::changes;
+use crate::letters::{self, SOURCES};
+use crate::messages::{Kind, Messages, id_of};
+use crate::model::{Binding, Change, History, Id, To};
 use crate::watched::{Bounds, Photograph};
 
 pub const ME: ConnectionId = ConnectionId(1);
-pub const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
+/// "q2" has priorities, and "e0" goes when it is not used.
+pub const QUEUES: [&str; 5] = ["q0", "q1", "q2", "q3", "e0"];
 pub const EXCHANGES: [&str; 3] = ["x0", "x1", "x2"];
 pub const KEYS: [&str; 2] = ["a", "b"];
 
-pub fn queue_declare(name: &str) -> QueueDeclare<'_> {
-    let arguments = TableRef::EMPTY;
+pub fn queue_declare<'a>(name: &'a str, arguments: &'a Table) -> QueueDeclare<'a> {
+    let arguments = arguments.as_ref();
     QueueDeclare { name, server_named: false, durable: true, exclusive: false, auto_delete: false, arguments }
 }
 
@@ -40,14 +43,17 @@ pub fn exchange_declare(name: &str, fanout: bool, auto_delete: bool) -> Exchange
     ExchangeDeclare { name, kind, durable: true, auto_delete, internal: false, arguments }
 }
 
+/// What a consumer was given, and the queue it is of.
+type Given = (String, ConsumerId, Delivery);
+
 /// A delivery that is not settled.
 #[derive(Debug)]
-struct Unsettled {
-    queue: String,
+pub struct Unsettled {
+    pub queue: String,
     consumer: Option<ConsumerId>,
     position: Position,
-    id: Id,
-    persistent: bool,
+    pub id: Id,
+    pub persistent: bool,
 }
 
 pub struct Life<'a> {
@@ -60,11 +66,21 @@ pub struct Life<'a> {
     pub random: &'a mut StdRng,
     /// Bytes of the largest messages.
     pub largest: usize,
-    unsettled: Vec<Unsettled>,
+    pub clock: Arc<AtomicU64>,
+    pub unsettled: Vec<Unsettled>,
     outlet: Arc<Outlet>,
     consumers: Vec<(String, ConsumerId)>,
     /// Copies that were made meanwhile.
     pub backups: Vec<Photograph>,
+}
+
+/// Stops the threads beside a life, also when that panics.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The most copies that are made in one life.
@@ -118,6 +134,7 @@ impl<'a> Life<'a> {
         messages: &'a mut Messages,
         touched: &'a mut BTreeSet<String>,
         random: &'a mut StdRng,
+        clock: Arc<AtomicU64>,
     ) -> Self {
         let vhost = vhost(&broker);
         let (unsettled, consumers, outlet) = (Vec::new(), Vec::new(), Outlet::new());
@@ -130,6 +147,7 @@ impl<'a> Life<'a> {
             touched,
             random,
             largest,
+            clock,
             unsettled,
             outlet,
             consumers,
@@ -141,33 +159,36 @@ impl<'a> Life<'a> {
     /// `backups` makes copies on yet another.
     pub fn go_on(&mut self, operations: u32, beside: bool, backups: bool) {
         let stop = AtomicBool::new(false);
-        let broker = self.broker.clone();
+        let (broker, vhost) = (self.broker.clone(), self.vhost.clone());
+        self.begin();
         std::thread::scope(|scope| {
+            let stops = Stops(&stop);
             if beside {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
                         broker.checkpoint(true);
+                        vhost.move_letters();
                         std::thread::sleep(Duration::from_micros(100));
                     }
                 });
             }
             let backups = backups.then(|| scope.spawn(|| back_up(&broker, &stop)));
             for _ in 0..operations {
-                let lsn = self.operate(beside);
+                let lsn = if self.chance(45) { self.operate_letters() } else { self.operate(beside) };
                 if !self.pace(lsn) {
                     break;
                 }
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stops);
             self.backups.extend(backups.into_iter().flat_map(|thread| thread.join().expect("no panic")));
         });
     }
 
-    fn chance(&mut self, percent: u32) -> bool {
+    pub fn chance(&mut self, percent: u32) -> bool {
         self.random.random_range(0..100) < percent
     }
 
-    fn pick<'n>(&mut self, names: &[&'n str]) -> &'n str {
+    pub fn pick<'n>(&mut self, names: &[&'n str]) -> &'n str {
         names[self.random.random_range(0..names.len())]
     }
 
@@ -213,14 +234,15 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn note(&mut self, lsn: Lsn, changes: Vec<Change>) -> Lsn {
+    pub fn note(&mut self, lsn: Lsn, changes: Vec<Change>) -> Lsn {
         self.history.note(lsn.0, changes);
         lsn
     }
 
     fn declare_queue(&mut self) -> Lsn {
         let name = self.pick(&QUEUES);
-        let declared = self.vhost.declare_queue(queue_declare(name), ME).expect("a queue");
+        let declared =
+            self.vhost.declare_queue(queue_declare(name, &letters::arguments(name)), ME).expect("a queue");
         assert_eq!(declared.created, !self.history.now().queues.contains_key(name), "{name}");
         let changes = if declared.created { vec![Change::Queue(name.to_owned())] } else { Vec::new() };
         self.note(declared.gate.durable, changes)
@@ -257,11 +279,12 @@ impl<'a> Life<'a> {
     }
 
     fn unbind(&mut self) -> Lsn {
-        let all = &self.history.now().bindings;
+        let all = self.history.now().bindings.iter().filter(|(source, ..)| source != letters::EXCHANGE);
+        let all: Vec<&Binding> = all.collect();
         if all.is_empty() {
             return Lsn::ZERO;
         }
-        let binding = all.iter().nth(self.random.random_range(0..all.len())).expect("a binding").clone();
+        let binding = all[self.random.random_range(0..all.len())].clone();
         let (source, to, key) = &binding;
         let target = match to {
             To::Queue(name) => BindTarget::Queue(name),
@@ -274,6 +297,10 @@ impl<'a> Life<'a> {
 
     fn delete_queue(&mut self) -> Lsn {
         let name = self.pick(&QUEUES);
+        self.delete(name)
+    }
+
+    pub fn delete(&mut self, name: &str) -> Lsn {
         self.take();
         let (_, gate) = self.vhost.delete_queue(name, false, false, ME).expect("a delete");
         self.unsettled.retain(|delivery| delivery.queue != name);
@@ -293,6 +320,17 @@ impl<'a> Life<'a> {
     }
 
     fn message(&mut self, exchange: &str, key: &str) -> (Id, Message) {
+        let persistent = self.chance(90);
+        self.message_of(exchange, key, persistent, None)
+    }
+
+    pub fn message_of(
+        &mut self,
+        exchange: &str,
+        key: &str,
+        persistent: bool,
+        lifetime: Option<u64>,
+    ) -> (Id, Message) {
         let size = match self.random.random_range(0..20) {
             0 => 0,
             1 => 1,
@@ -300,13 +338,14 @@ impl<'a> Life<'a> {
             3 => self.random.random_range(0..self.largest),
             _ => self.random.random_range(0..300),
         };
-        let persistent = self.chance(90);
-        self.messages.make(exchange, key, size, persistent)
+        let priority = self.chance(30).then(|| self.random.random_range(0..6));
+        self.messages.make(exchange, key, size, Kind { persistent, priority, lifetime })
     }
 
     /// One message to all queues of a route, queue by queue.
     fn publish(&mut self) -> Lsn {
-        let known: Vec<String> = self.history.now().exchanges.keys().cloned().collect();
+        let known: Vec<String> =
+            self.history.now().exchanges.keys().filter(|name| *name != letters::EXCHANGE).cloned().collect();
         let (exchange, key) = if self.chance(30) || known.is_empty() {
             (String::new(), self.pick(&QUEUES).to_owned())
         } else {
@@ -341,9 +380,19 @@ impl<'a> Life<'a> {
         if changes.is_empty() { Lsn::ZERO } else { self.note(lsn, changes) }
     }
 
-    fn delivered(&mut self, queue: String, consumer: Option<ConsumerId>, position: Position, got: &Message) {
+    pub fn delivered(
+        &mut self,
+        queue: String,
+        consumer: Option<ConsumerId>,
+        position: Position,
+        got: &Message,
+    ) {
         let id = id_of(got).expect("a number");
-        self.messages.check(got).expect("as it was sent");
+        if letters::is_one(&queue) {
+            self.check_letter(&queue, got);
+        } else {
+            self.messages.check(got).expect("as it was sent");
+        }
         self.touched.insert(queue.clone());
         let end = self.broker.journal.end();
         self.note(end, vec![Change::Deliver(queue.clone(), id)]);
@@ -359,7 +408,13 @@ impl<'a> Life<'a> {
     }
 
     fn consume(&mut self) -> Lsn {
-        let Some(cell) = self.cell() else { return Lsn::ZERO };
+        match self.cell() {
+            Some(cell) => self.consume_from(&cell),
+            None => Lsn::ZERO,
+        }
+    }
+
+    pub fn consume_from(&mut self, cell: &QueueCell) -> Lsn {
         if cell.counts().1 == 0 {
             self.touched.insert(cell.spec.name.clone());
             let consumer = u32::try_from(self.consumers.len()).expect("few consumers");
@@ -372,15 +427,20 @@ impl<'a> Life<'a> {
         self.broker.journal.end()
     }
 
-    fn take(&mut self) -> Lsn {
-        for (queue, consumer, delivery) in self.taken() {
-            self.delivered(queue, Some(consumer), delivery.position, &delivery.message);
-        }
+    pub fn take(&mut self) -> Lsn {
+        let taken = self.taken();
+        self.deliver_all(taken);
         self.broker.journal.end()
     }
 
+    pub fn deliver_all(&mut self, taken: Vec<Given>) {
+        for (queue, consumer, delivery) in taken {
+            self.delivered(queue, Some(consumer), delivery.position, &delivery.message);
+        }
+    }
+
     /// What consumers were given, with the queue it is of.
-    fn taken(&mut self) -> Vec<(String, ConsumerId, Delivery)> {
+    fn taken(&mut self) -> Vec<Given> {
         let mut taken = Taken::default();
         self.outlet.take(&mut taken);
         let deliveries = taken.deliveries.into_iter().map(|delivery| {
@@ -411,48 +471,65 @@ impl<'a> Life<'a> {
         match self.random.random_range(0..20) {
             0..14 => Settle::Ack,
             14..16 => Settle::Reject,
-            16..19 => Settle::Requeue,
+            16 => Settle::Requeue,
+            17..19 => Settle::Fail,
             _ => Settle::Unsent,
         }
     }
 
-    fn settle(&mut self) -> Lsn {
+    pub fn settle(&mut self) -> Lsn {
         let some = self.some_unsettled();
         let Some(first) = some.first() else { return Lsn::ZERO };
         let how = self.how();
         let cell = self.vhost.find_queue(&first.queue, ME).expect("a queue");
         let lsn = cell.settle(first.consumer, some.iter().map(|delivery| delivery.position), how);
-        let changes = removals(&some, how);
+        let changes = changes(&some, how);
         self.note(lsn, changes)
     }
 
     fn purge(&mut self) -> Lsn {
         let Some(cell) = self.cell() else { return Lsn::ZERO };
+        let (lsn, taken) = self.purged(&cell);
         let name = &cell.spec.name;
-        let (_, lsn) = cell.purge();
-        // What was read meanwhile may have gone out until then: looked at after it, but noted behind it.
-        let taken = self.taken();
-        let given = taken.iter().filter(|(queue, ..)| queue == name);
-        let given = given.map(|(.., delivery)| id_of(&delivery.message).expect("a number"));
-        let unsettled = self.unsettled.iter().filter(|delivery| delivery.queue == *name).map(|d| d.id);
-        let out: BTreeSet<Id> = unsettled.chain(given).collect();
+        let out = self.out(name, &taken);
         let ready = self.history.now().queues[name].keys().filter(|id| !out.contains(id));
         let changes = ready.map(|id| Change::Remove(name.clone(), *id)).collect();
         self.note(lsn, changes);
-        for (queue, consumer, delivery) in taken {
-            self.delivered(queue, Some(consumer), delivery.position, &delivery.message);
-        }
+        self.deliver_all(taken);
         lsn
+    }
+
+    /// Purges a queue. What was read meanwhile may have gone out until then: looked at after it, but to be noted behind
+    /// it.
+    pub fn purged(&mut self, cell: &QueueCell) -> (Lsn, Vec<Given>) {
+        let (_, lsn) = cell.purge();
+        (lsn, self.taken())
+    }
+
+    /// What a queue has delivered, with what was `taken` just now.
+    pub fn out(&self, queue: &str, taken: &[Given]) -> BTreeSet<Id> {
+        let given = taken.iter().filter(|(from, ..)| from == queue);
+        let given = given.map(|(.., delivery)| id_of(&delivery.message).expect("a number"));
+        let unsettled = self.unsettled.iter().filter(|delivery| delivery.queue == queue);
+        unsettled.map(|delivery| delivery.id).chain(given).collect()
     }
 
     fn commit(&mut self) -> Lsn {
         let mut commit = Commit::default();
-        let mut changes = Vec::new();
+        let mut changed = Vec::new();
         for _ in 0..self.random.random_range(0..5) {
+            if self.chance(40) {
+                let name = self.pick(&SOURCES);
+                let cell = self.vhost.find_queue(name, ME).expect("a queue");
+                let (message, change) = self.letter(name);
+                changed.extend(change);
+                commit.publish(&cell, message);
+                continue;
+            }
             let Some(cell) = self.cell() else { continue };
             let (id, message) = self.message("", &cell.spec.name);
             if message.is_persistent() {
-                changes.push(Change::Enqueue(cell.spec.name.clone(), id));
+                changed.push(Change::Enqueue(cell.spec.name.clone(), id));
             }
             commit.publish(&cell, message);
         }
@@ -462,15 +539,9 @@ impl<'a> Life<'a> {
                 let cell = self.vhost.find_queue(&delivery.queue, ME).expect("a queue");
                 commit.settle(&cell, delivery.consumer, delivery.position, how);
             }
-            changes.extend(removals(&some, how));
+            changed.extend(changes(&some, how));
         }
         let lsn = commit.apply(&self.broker.journal).expect("no limits");
-        self.note(lsn, changes)
+        self.note(lsn, changed)
     }
-}
-
-fn removals(settled: &[Unsettled], how: Settle) -> Vec<Change> {
-    let leave = matches!(how, Settle::Ack | Settle::Reject);
-    let kept = settled.iter().filter(|delivery| leave && delivery.persistent);
-    kept.map(|delivery| Change::Remove(delivery.queue.clone(), delivery.id)).collect()
 }

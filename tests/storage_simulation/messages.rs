@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use leveret::message::{Body, Message, MessageBuilder};
+use leveret::protocol::field::Value;
 use leveret::protocol::properties::{Properties, PropertiesBuilder};
 
 use crate::model::Id;
@@ -20,11 +21,28 @@ struct Sent {
     exchange: String,
     key: String,
     size: usize,
-    persistent: bool,
+    kind: Kind,
 }
 
-fn properties(id: Id, persistent: bool) -> Vec<u8> {
-    PropertiesBuilder::new().set_delivery_mode(if persistent { 2 } else { 1 }).set_timestamp(id).finish()
+/// What a message says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kind {
+    pub persistent: bool,
+    pub priority: Option<u8>,
+    /// How long it may wait.
+    pub lifetime: Option<u64>,
+}
+
+fn properties(id: Id, kind: Kind) -> Vec<u8> {
+    let mut builder = PropertiesBuilder::new();
+    builder.set_delivery_mode(if kind.persistent { 2 } else { 1 }).set_timestamp(id);
+    if let Some(priority) = kind.priority {
+        builder.set_priority(priority);
+    }
+    if let Some(lifetime) = kind.lifetime {
+        builder.set_expiration(lifetime.to_string());
+    }
+    builder.finish()
 }
 
 fn body(id: Id, size: usize) -> Vec<u8> {
@@ -37,13 +55,42 @@ pub fn id_of(message: &Message) -> Option<Id> {
 }
 
 impl Messages {
-    pub fn make(&mut self, exchange: &str, key: &str, size: usize, persistent: bool) -> (Id, Message) {
+    /// What is made from now on is published at this time.
+    pub fn set_time(&mut self, unix_ms: u64) {
+        self.builder.set_time(unix_ms);
+    }
+
+    pub fn priority(&self, id: Id) -> Option<u8> {
+        self.sent.get(&id).and_then(|sent| sent.kind.priority)
+    }
+
+    /// As [`check`](Self::check), in a queue of letters. Returns how often a consumer has failed with it as well.
+    pub fn check_letter(&self, queue: &str, message: &Message) -> Result<(Id, u32), String> {
+        let id = id_of(message).ok_or("a message without a number")?;
+        let sent = self.sent.get(&id).ok_or_else(|| format!("message {id} was never sent"))?;
+        let found = Properties::parse(message.raw_properties()).map_err(|error| error.to_string())?;
+        let headers = found.headers();
+        let header = |name: &str| headers.and_then(|headers| headers.get(name));
+        let died = sent.key != queue;
+        let first = header("x-first-death-queue").and_then(Value::as_str);
+        let lifetime = sent.kind.lifetime.filter(|_| !died).map(|lifetime| lifetime.to_string());
+        let same = first == died.then_some(&*sent.key)
+            && found.priority() == sent.kind.priority
+            && found.expiration() == lifetime.as_deref().map(str::as_bytes)
+            && message.is_persistent() == sent.kind.persistent
+            && message.body() == body(id, sent.size);
+        let failed = header("x-delivery-count").and_then(|count| count.as_int()).unwrap_or(0);
+        let failed = u32::try_from(failed).map_err(|error| error.to_string())?;
+        if same { Ok((id, failed)) } else { Err(format!("message {id} to {} has changed", sent.key)) }
+    }
+
+    pub fn make(&mut self, exchange: &str, key: &str, size: usize, kind: Kind) -> (Id, Message) {
         self.last += 1;
         let id = self.last;
-        let raw = properties(id, persistent);
+        let raw = properties(id, kind);
         let parsed = Properties::parse(&raw).expect("properties");
         let message = self.builder.build(exchange, key, parsed, Body::Owned(body(id, size)));
-        let sent = Sent { exchange: exchange.to_owned(), key: key.to_owned(), size, persistent };
+        let sent = Sent { exchange: exchange.to_owned(), key: key.to_owned(), size, kind };
         self.sent.insert(id, sent);
         (id, message)
     }
@@ -54,7 +101,7 @@ impl Messages {
         let sent = self.sent.get(&id).ok_or_else(|| format!("message {id} was never sent"))?;
         let same = message.exchange() == sent.exchange
             && message.routing_key() == sent.key
-            && message.raw_properties() == properties(id, sent.persistent)
+            && message.raw_properties() == properties(id, sent.kind)
             && message.body() == body(id, sent.size);
         if same { Ok(id) } else { Err(format!("message {id} of {} bytes has changed", sent.size)) }
     }

@@ -52,6 +52,9 @@ pub enum Density {
     All,
 }
 
+/// Records that a broker may make when it starts.
+const MOST_DROPS: u64 = 1000;
+
 /// Takes the photographs.
 #[derive(Debug)]
 pub struct Watch {
@@ -128,7 +131,8 @@ impl Watch {
                 let durable = told.max(self.opening.durable);
                 Bounds { durable, written: progress.written.0, end: journal.end().0 }
             }
-            _ => self.opening,
+            // A broker drops what is too much or too late before anyone can follow.
+            _ => Bounds { end: self.opening.end + MOST_DROPS, ..self.opening },
         };
         Photograph { disk, how, bounds, before: before.to_owned() }
     }

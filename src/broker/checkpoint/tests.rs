@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::broker::limits::VHostLimits;
 use crate::broker::options::BrokerOptions;
 use crate::broker::outlet::Outlet;
+use crate::broker::policies::PolicyKind;
+use crate::broker::policies::policy::Policy;
 use crate::broker::queue_cell::GetResult;
 use crate::broker::vhost::{QueueDeclare, VHost};
 use crate::ids::{ConnectionId, Position};
@@ -412,4 +415,40 @@ fn a_message_enqueued_elsewhere_while_its_file_is_retired_is_stored_again() {
     drop((queue, other));
     let bench = bench.restart();
     are(&take(&bench.queue("p"), 1000), 0..20, "enqueued elsewhere");
+}
+
+#[test]
+fn policies_and_limits_outlast_the_files_that_told_of_them() {
+    let bench = Bench::new();
+    let policy = |name: &str, length: u64| {
+        let value = serde_json::json!({ "pattern": "^q", "definition": { "max-length": length } });
+        Policy::from_value(name, &value, PolicyKind::User).unwrap()
+    };
+    let limits = VHostLimits { max_connections: Some(7), max_queues: None };
+    let vhost = bench.vhost();
+    [policy("a", 1), policy("b", 2), policy("a", 3)].into_iter().for_each(|policy| {
+        vhost.set_policy(PolicyKind::User, policy);
+    });
+    vhost.set_policy(PolicyKind::Operator, policy("b", 4));
+    vhost.clear_policy(PolicyKind::User, "b").unwrap();
+    vhost.set_limits(limits);
+    let told = |bench: &Bench, kind| -> Vec<Policy> {
+        bench.vhost().policies(kind).iter().map(|policy| (**policy).clone()).collect()
+    };
+    drop(vhost);
+    bench.turn_over();
+    let bench = bench.restart();
+    assert_eq!(told(&bench, PolicyKind::User), [policy("a", 3)]);
+    assert_eq!(told(&bench, PolicyKind::Operator), [policy("b", 4)]);
+    assert_eq!(bench.vhost().limits(), limits);
+    // What is cleared after that stays cleared.
+    let vhost = bench.vhost();
+    vhost.clear_policy(PolicyKind::User, "a").unwrap();
+    vhost.set_limits(VHostLimits::default());
+    drop(vhost);
+    bench.turn_over();
+    let bench = bench.restart();
+    assert_eq!(told(&bench, PolicyKind::User), []);
+    assert_eq!(told(&bench, PolicyKind::Operator), [policy("b", 4)]);
+    assert!(bench.vhost().limits().is_empty());
 }
