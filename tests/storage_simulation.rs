@@ -226,7 +226,7 @@ fn what_was_promised_survives_every_crash() {
     let first = number("LEVERET_SIM_FIRST").unwrap_or(1);
     let (seeds, density) = match number("LEVERET_SIM_SEEDS") {
         Some(seeds) => (seeds, Density::All),
-        None => (28, Density::Some(40)),
+        None => (16, Density::Some(40)),
     };
     let next = AtomicU64::new(first);
     std::thread::scope(|scope| {

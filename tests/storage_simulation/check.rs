@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use leveret::broker::Broker;
 use leveret::broker::options::BrokerOptions;
@@ -92,7 +92,7 @@ impl Expected<'_> {
         let lines = &state.letters.lines;
         let mut found: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        let since = Instant::now();
+        let mut rounds = 0;
         let mut complete = false;
         loop {
             vhost.move_letters();
@@ -116,8 +116,12 @@ impl Expected<'_> {
                 .filter(|(id, line)| !line.places.contains(&Place::Gone) && !seen.contains(id))
                 .collect();
             complete = lost.is_empty();
-            if !complete && since.elapsed() > Duration::from_secs(5) {
+            if !complete && rounds == 5000 {
                 return Err(format!("lost {lost:?}"));
+            }
+            if !complete {
+                rounds += 1;
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         for (name, ids) in found {

@@ -125,7 +125,7 @@ impl State {
                 }
             }
             Change::Deliver(queue, id) if self.letter_queues.contains(&queue) => {
-                self.letters.deliver(&queue, id)
+                self.letters.deliver(&queue, id);
             }
             Change::Deliver(queue, id) => {
                 if let Some(flag) = self.queues.get_mut(&queue).and_then(|queue| queue.get_mut(&id)) {
