@@ -235,6 +235,8 @@ impl<'a> Life<'a> {
     }
 
     pub fn note(&mut self, lsn: Lsn, changes: Vec<Change>) -> Lsn {
+        // The answer to what was so already waits for the change that made it so, which has its place.
+        let lsn = lsn.max(Lsn(self.history.end()));
         self.history.note(lsn.0, changes);
         lsn
     }

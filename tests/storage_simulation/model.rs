@@ -218,9 +218,14 @@ impl History {
         &self.now
     }
 
+    /// The last position that was noted.
+    pub fn end(&self) -> u64 {
+        self.events.last().map_or(0, |(lsn, _)| *lsn)
+    }
+
     /// Notes what is done when the journal is at `lsn`.
     pub fn note(&mut self, lsn: u64, changes: Vec<Change>) {
-        assert!(self.events.last().is_none_or(|(before, _)| *before <= lsn), "positions rise");
+        assert!(self.end() <= lsn, "positions rise");
         changes.iter().for_each(|change| self.now.apply(change));
         self.events.push((lsn, changes));
         if self.events.len().is_multiple_of(STRIDE) {
