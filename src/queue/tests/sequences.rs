@@ -76,12 +76,10 @@ impl Run {
         match step {
             Step::Publish { count, size, timing } => self.publish(count, size, &timing),
             Step::Get { no_ack } => self.get(no_ack),
-            Step::Consume { spec, room } => self.consume(&spec, room),
+            Step::Consume { spec, room, active } => self.consume(&spec, room, active),
             Step::SetActive { who, active } => {
                 let Some(number) = self.present(who) else { return };
-                self.bench.queue.set_active(self.ids[number], active);
-                self.model.set_active(number, active);
-                self.quiet &= !active;
+                self.set_active(number, active);
             }
             Step::Cancel { who } => {
                 let Some(number) = self.present(who) else { return };
@@ -290,7 +288,7 @@ impl Run {
         }
     }
 
-    fn consume(&mut self, spec: &ConsumerSpec, room: usize) {
+    fn consume(&mut self, spec: &ConsumerSpec, room: usize, active: bool) {
         // Scanning every consumer at every delivery is dear; a dozen make all the cases.
         if self.model.present() >= 12 {
             return;
@@ -305,6 +303,15 @@ impl Run {
         self.ids.push(id);
         self.seen.push(BTreeMap::new());
         self.bench.links.push(link);
+        if active {
+            self.set_active(self.ids.len() - 1, true);
+        }
+    }
+
+    fn set_active(&mut self, number: usize, active: bool) {
+        self.bench.queue.set_active(self.ids[number], active);
+        self.model.set_active(number, active);
+        self.quiet &= !active;
     }
 
     /// Settles for one of those who have something: gets and former consumers together, or a consumer.
@@ -530,7 +537,7 @@ impl Run {
 /// `PROPTEST_CASES` may ask for more.
 fn config() -> ProptestConfig {
     let more = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = more.unwrap_or(120);
+    let cases = more.unwrap_or(80);
     ProptestConfig { cases, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default() }
 }
 

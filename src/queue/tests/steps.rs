@@ -19,6 +19,7 @@ pub(super) enum Step {
     Consume {
         spec: ConsumerSpec,
         room: usize,
+        active: bool,
     },
     SetActive {
         who: usize,
@@ -105,7 +106,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         1 => Just(Overflow::RejectPublish),
         1 => Just(Overflow::RejectPublishDlx)
     ];
-    let limits = (sometimes(0..40u64), sometimes(0..1500u64), overflow);
+    let limits = (sometimes(0..80u64), sometimes(0..2500u64), overflow);
     let times = (sometimes(0..200u64), sometimes(1..100u64));
     let dead = (any::<bool>(), prop::option::of(-1..3i64));
     (limits, times, dead).prop_map(|(limits, (message_ttl, expires), (dead_letters, delivery_limit))| {
@@ -153,14 +154,15 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(count, size, timing)| Step::Publish { count, size, timing }),
         1 => (1..80usize, timing()).prop_map(|(count, timing)| Step::Publish { count, size: 8, timing }),
         4 => any::<bool>().prop_map(|no_ack| Step::Get { no_ack }),
-        4 => (spec(), 0..9usize).prop_map(|(spec, room)| Step::Consume { spec, room }),
+        6 => (spec(), 0..20usize, prop::bool::weighted(0.7))
+            .prop_map(|(spec, room, active)| Step::Consume { spec, room, active }),
         6 => (who.clone(), prop::bool::weighted(0.8))
             .prop_map(|(who, active)| Step::SetActive { who, active }),
         2 => who.clone().prop_map(|who| Step::Cancel { who }),
         14 => (who.clone(), pick, how()).prop_map(|(who, pick, how)| Step::Settle { who, pick, how }),
         6 => (who.clone(), 0..12usize).prop_map(|(who, room)| Step::Room { who, room }),
         1 => who.prop_map(|who| Step::Hangup { who }),
-        1 => Just(Step::Purge),
+        1 => any::<bool>().prop_map(|all| if all { Step::Restart } else { Step::Purge }),
         30 => Just(Step::Deliver),
         6 => (0..40u64).prop_map(Step::Pass),
         1 => settings().prop_map(Step::Rules),
@@ -172,6 +174,5 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0..3000u64).prop_map(|bytes| Step::Spill { bytes }),
         1 => Just(Step::Rewrite),
         5 => Just(Step::Load),
-        1 => Just(Step::Restart),
     ]
 }
