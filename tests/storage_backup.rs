@@ -25,7 +25,9 @@ use leveret::storage::simulated_disk::{Crash, SimulatedDisk};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use messages::{Messages, id_of};
+use messages::{Kind, Messages, id_of};
+
+const PERSISTENT: Kind = Kind { persistent: true, priority: None, lifetime: None };
 
 /// What the shared file of the simulation takes from its model.
 mod model {
@@ -116,7 +118,7 @@ impl Queue {
         let made: Vec<_> = {
             let mut messages = self.messages.lock().expect("a lock");
             (0..count)
-                .map(|_| messages.make("", &cell.spec.name, random.random_range(0..2500), true))
+                .map(|_| messages.make("", &cell.spec.name, random.random_range(0..2500), PERSISTENT))
                 .collect()
         };
         let ids: Vec<u64> = made.iter().map(|(id, _)| *id).collect();
@@ -372,7 +374,7 @@ fn a_broker_whose_disk_is_full_is_copied_without_what_waits_for_room() {
     known.publish(&broker, &cell, &mut random);
     source.set_capacity(0);
     while !broker.journal.is_stuck() {
-        let (id, message) = known.messages.lock().expect("a lock").make("", "q0", 20_000, true);
+        let (id, message) = known.messages.lock().expect("a lock").make("", "q0", 20_000, PERSISTENT);
         known.ledger.lock().expect("a lock").sent.insert(id);
         cell.publish(std::iter::once(message)).expect("a queue");
         std::thread::yield_now();

@@ -5,8 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leveret::message::Message;
 use leveret::protocol::field::{Table, TableBuilder, Value};
+use leveret::protocol::properties::Properties;
 
+use crate::messages::{Messages, body, id_of};
 use crate::model::Id;
 
 /// A fanout exchange that leads to [`DEAD`]'s first.
@@ -264,5 +267,36 @@ impl Lines {
             }
             line.places.iter().any(|place| *place != Place::Gone)
         });
+    }
+}
+
+impl Messages {
+    /// What is made from now on is published at this time.
+    pub fn set_time(&mut self, unix_ms: u64) {
+        self.builder.set_time(unix_ms);
+    }
+
+    pub fn priority(&self, id: Id) -> Option<u8> {
+        self.sent.get(&id).and_then(|sent| sent.kind.priority)
+    }
+
+    /// As [`check`](Self::check), in a queue of letters. Returns how often a consumer has failed with it as well.
+    pub fn check_letter(&self, queue: &str, message: &Message) -> Result<(Id, u32), String> {
+        let id = id_of(message).ok_or("a message without a number")?;
+        let sent = self.sent.get(&id).ok_or_else(|| format!("message {id} was never sent"))?;
+        let found = Properties::parse(message.raw_properties()).map_err(|error| error.to_string())?;
+        let headers = found.headers();
+        let header = |name: &str| headers.and_then(|headers| headers.get(name));
+        let died = sent.key != queue;
+        let first = header("x-first-death-queue").and_then(Value::as_str);
+        let lifetime = sent.kind.lifetime.filter(|_| !died).map(|lifetime| lifetime.to_string());
+        let same = first == died.then_some(&*sent.key)
+            && found.priority() == sent.kind.priority
+            && found.expiration() == lifetime.as_deref().map(str::as_bytes)
+            && message.is_persistent() == sent.kind.persistent
+            && message.body() == body(id, sent.size);
+        let failed = header("x-delivery-count").and_then(|count| count.as_int()).unwrap_or(0);
+        let failed = u32::try_from(failed).map_err(|error| error.to_string())?;
+        if same { Ok((id, failed)) } else { Err(format!("message {id} to {} has changed", sent.key)) }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use leveret::message::{Body, Message, MessageBuilder};
-use leveret::protocol::field::Value;
 use leveret::protocol::properties::{Properties, PropertiesBuilder};
 
 use crate::model::Id;
@@ -11,17 +10,18 @@ use crate::model::Id;
 /// Every message ever made, by its number.
 #[derive(Debug, Default)]
 pub struct Messages {
-    sent: HashMap<Id, Sent>,
-    builder: MessageBuilder,
+    pub sent: HashMap<Id, Sent>,
+    pub builder: MessageBuilder,
     last: Id,
 }
 
+/// What was sent.
 #[derive(Debug)]
-struct Sent {
-    exchange: String,
-    key: String,
-    size: usize,
-    kind: Kind,
+pub struct Sent {
+    pub exchange: String,
+    pub key: String,
+    pub size: usize,
+    pub kind: Kind,
 }
 
 /// What a message says of itself.
@@ -45,7 +45,8 @@ fn properties(id: Id, kind: Kind) -> Vec<u8> {
     builder.finish()
 }
 
-fn body(id: Id, size: usize) -> Vec<u8> {
+/// The body of a message.
+pub fn body(id: Id, size: usize) -> Vec<u8> {
     (0..size).map(|at| (id.wrapping_mul(31).wrapping_add(at as u64 / 7) % 251) as u8).collect()
 }
 
@@ -55,35 +56,6 @@ pub fn id_of(message: &Message) -> Option<Id> {
 }
 
 impl Messages {
-    /// What is made from now on is published at this time.
-    pub fn set_time(&mut self, unix_ms: u64) {
-        self.builder.set_time(unix_ms);
-    }
-
-    pub fn priority(&self, id: Id) -> Option<u8> {
-        self.sent.get(&id).and_then(|sent| sent.kind.priority)
-    }
-
-    /// As [`check`](Self::check), in a queue of letters. Returns how often a consumer has failed with it as well.
-    pub fn check_letter(&self, queue: &str, message: &Message) -> Result<(Id, u32), String> {
-        let id = id_of(message).ok_or("a message without a number")?;
-        let sent = self.sent.get(&id).ok_or_else(|| format!("message {id} was never sent"))?;
-        let found = Properties::parse(message.raw_properties()).map_err(|error| error.to_string())?;
-        let headers = found.headers();
-        let header = |name: &str| headers.and_then(|headers| headers.get(name));
-        let died = sent.key != queue;
-        let first = header("x-first-death-queue").and_then(Value::as_str);
-        let lifetime = sent.kind.lifetime.filter(|_| !died).map(|lifetime| lifetime.to_string());
-        let same = first == died.then_some(&*sent.key)
-            && found.priority() == sent.kind.priority
-            && found.expiration() == lifetime.as_deref().map(str::as_bytes)
-            && message.is_persistent() == sent.kind.persistent
-            && message.body() == body(id, sent.size);
-        let failed = header("x-delivery-count").and_then(|count| count.as_int()).unwrap_or(0);
-        let failed = u32::try_from(failed).map_err(|error| error.to_string())?;
-        if same { Ok((id, failed)) } else { Err(format!("message {id} to {} has changed", sent.key)) }
-    }
-
     pub fn make(&mut self, exchange: &str, key: &str, size: usize, kind: Kind) -> (Id, Message) {
         self.last += 1;
         let id = self.last;
