@@ -79,6 +79,8 @@ pub(super) struct Model {
     /// The one that is served where only one is.
     single: Option<usize>,
     used_at: u64,
+    /// Bytes of lost messages that the queue counts until nothing is ready, for it never knew how long they were.
+    ghosts: u64,
     requeued: bool,
     time: u64,
 }
@@ -165,6 +167,13 @@ impl Model {
         self.rules.overflow == Overflow::DropHead && self.is_over(0, 0) && self.first_at().is_some()
     }
 
+    /// A message is not ready any more.
+    fn lay_ghosts(&mut self) {
+        if self.first_at().is_none() {
+            self.ghosts = 0;
+        }
+    }
+
     fn remove(&mut self, at: usize) -> Kept {
         self.left += 1;
         self.messages.remove(at)
@@ -181,6 +190,7 @@ impl Model {
         } else {
             self.remove(at);
         }
+        self.lay_ghosts();
         if stored {
             let position = Position(position);
             self.events.push(if goes_on { Event::Dead(position, reason) } else { Event::Removed(position) });
@@ -223,6 +233,7 @@ impl Model {
         }
         kept.place = Place::Out { taker: None, no_ack };
         let (position, redelivered, returns) = (kept.position, kept.redelivered, kept.returns);
+        self.lay_ghosts();
         self.drop_surplus(now);
         Some(Some((position, redelivered, self.depth().ready, returns)))
     }
@@ -371,6 +382,7 @@ impl Model {
             let kept = &mut self.messages[at];
             kept.place = Place::Out { taker: Some(number), no_ack };
             let &mut Kept { position, redelivered, returns, .. } = kept;
+            self.lay_ghosts();
             pushed.push(Pushed { link: number, position, redelivered, wake, returns });
         }
     }
@@ -429,6 +441,7 @@ impl Model {
         let ready = |kept: &mut Kept| kept.place == Place::Ready;
         let purged: Vec<u64> = self.messages.extract_if(.., ready).map(|kept| kept.position).collect();
         self.left += purged.len();
+        self.ghosts = 0;
         purged
     }
 
@@ -452,7 +465,19 @@ impl Model {
         }
         let is_dead = |kept: &Kept, dead| kept.position == dead && kept.place == Place::Dead;
         self.dead.retain(|(dead, _)| self.messages.iter().any(|kept| is_dead(kept, *dead)));
+        self.ghosts = 0;
         (self.takers, self.single, self.requeued) = (Vec::new(), None, false);
+    }
+
+    /// A message cannot be read.
+    pub(super) fn lose(&mut self, position: u64) {
+        self.dead.retain(|(dead, _)| *dead != position);
+        let at = self.messages.iter().position(|kept| kept.position == position).unwrap();
+        let kept = self.remove(at);
+        if kept.place == Place::Ready && self.away.get(&position) == Some(&false) {
+            self.ghosts += kept.size;
+        }
+        self.lay_ghosts();
     }
 
     /// A doomed message was read.
@@ -478,7 +503,7 @@ impl Model {
     }
 
     pub(super) fn depth(&self) -> Depth {
-        let mut depth = Depth::default();
+        let mut depth = Depth { ready_bytes: self.ghosts, ..Depth::default() };
         for kept in &self.messages {
             match kept.place {
                 Place::Ready => {

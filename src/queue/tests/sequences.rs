@@ -122,6 +122,7 @@ impl Run {
                 self.bench.queue.moved(run, &items);
             }
             Step::Rewrite => self.rewrite(),
+            Step::Damage { which } => self.damage(which),
             Step::Load => {
                 self.load();
                 self.pending = self.bench.queue.plan_load();
@@ -140,6 +141,7 @@ impl Run {
         }
         let messages: Vec<_> = here.iter().map(|here| (here.position, self.store.at(here.address))).collect();
         let (run, items) = self.store.segment(&messages, false);
+        self.store.damaged.clear();
         self.settle(messages.len(), &Pick::Some(0x5555), Settle::Ack);
         let (first, rest) = items.split_at(items.len() / 3);
         self.bench.queue.moved(run.clone(), first);
@@ -152,13 +154,16 @@ impl Run {
         let message = |number| self.model.find(number).unwrap().message.clone();
         let messages: Vec<_> = run.live.iter().map(|number| (Position(number), message(number))).collect();
         let (to, items) = self.store.segment(&messages, run.transient);
+        self.store.damaged.clear();
         self.bench.queue.rewritten((run.segment, run.from), to, &items);
     }
 
     /// Gives the queue what was read. Returns whether there was anything.
     fn load(&mut self) -> bool {
         let Some(load) = self.pending.take().or_else(|| self.bench.queue.plan_load()) else { return false };
-        assert_eq!(self.store.carry_out(load, &mut self.bench.queue), 0);
+        self.look_away();
+        let damaged = self.store.carry_out(load, &mut self.bench.queue);
+        self.look_at_damaged(damaged);
         self.look_at_doomed();
         true
     }

@@ -67,6 +67,10 @@ pub(super) enum Step {
     },
     /// A segment is written anew.
     Rewrite,
+    /// One of the messages that are not in memory cannot be read any more.
+    Damage {
+        which: usize,
+    },
     /// What the queue wants to have read is read, and given to it only later.
     Load,
     /// The broker starts anew.
@@ -173,6 +177,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Fold),
         2 => (0..3000u64).prop_map(|bytes| Step::Spill { bytes }),
         1 => Just(Step::Rewrite),
+        1 => (0..64usize).prop_map(|which| Step::Damage { which }),
         5 => Just(Step::Load),
     ]
 }

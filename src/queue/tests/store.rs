@@ -55,6 +55,16 @@ impl Store {
         (Run { segment, from: 4096, until: at, bytes: 0, live: RoaringTreemap::new(), transient }, items)
     }
 
+    /// From now on the message at `position` cannot be read at `place`, or wherever it was stored last.
+    pub(super) fn damage(&mut self, position: Position, place: Option<Place>) {
+        let mut last = self.items.iter().rev().filter(|(_, (stored, _))| *stored == position);
+        self.damaged.extend(place.or_else(|| last.next().map(|(place, _)| *place)));
+    }
+
+    pub(super) fn is_damaged(&self, position: Position) -> bool {
+        self.damaged.iter().any(|place| self.items.get(place).is_some_and(|(stored, _)| *stored == position))
+    }
+
     fn read(&self, place: Place) -> Option<Message> {
         if self.damaged.contains(&place) {
             return None;

@@ -1,4 +1,5 @@
-//! A restart in the middle of a sequence: the queue is made again of what storage has of it.
+//! What befalls storage in the middle of a sequence: the queue is made again of what is stored, or some of that cannot
+//! be read.
 
 use super::*;
 use crate::ids::Location;
@@ -31,7 +32,7 @@ impl Run {
             let (body_len, stored_len) = (entry.body_len(), entry.stored_len());
             messages.push(RestoredMessage { position, place, body_len, stored_len });
         }
-        let mut runs: Vec<_> = queue.stored_runs().filter(|run| !run.transient).collect();
+        let mut runs: Vec<_> = queue.runs().filter(|run| !run.transient).cloned().collect();
         for run in &mut runs {
             // After a purge it is an estimate.
             run.bytes = run.live.iter().map(|position| self.model.find(position).unwrap().size).sum();
@@ -53,13 +54,36 @@ impl Run {
         }
     }
 
+    fn is_there(&self, position: u64) -> bool {
+        let queue = &self.bench.queue;
+        queue.lanes.get(Position(position)).is_some() || queue.runs().any(|run| run.live.contains(position))
+    }
+
+    /// One that is not in memory is damaged where it is.
+    pub(super) fn damage(&mut self, which: usize) {
+        self.look_away();
+        let positions: Vec<u64> = self.model.away.keys().copied().collect();
+        let Some(&position) = positions.get(which % positions.len().max(1)) else { return };
+        let place = self.bench.queue.lanes.get(Position(position)).map(|entry| entry.place);
+        self.store.damage(Position(position), place);
+    }
+
+    /// So many messages were damaged: the queue has them no more.
+    pub(super) fn look_at_damaged(&mut self, damaged: u64) {
+        let positions: Vec<u64> = self.model.messages.iter().map(|kept| kept.position).collect();
+        let is_lost = |&position: &u64| self.store.is_damaged(Position(position)) && !self.is_there(position);
+        let lost: Vec<u64> = positions.into_iter().filter(is_lost).collect();
+        assert_eq!(lost.len() as u64, damaged);
+        for position in lost {
+            self.stored.remove(&position);
+            self.model.lose(position);
+        }
+    }
+
     /// Messages that had died before a restart are dead once they are read.
     pub(super) fn look_at_doomed(&mut self) {
-        let queue = &self.bench.queue;
-        let waits = |position| {
-            queue.lanes.get(Position(position)).is_none()
-                && queue.runs().any(|run| run.live.contains(position))
-        };
+        let waits =
+            |position| self.bench.queue.lanes.get(Position(position)).is_none() && self.is_there(position);
         let doomed = self.model.messages.iter().filter(|kept| kept.doom.is_some());
         let read: Vec<u64> = doomed.map(|kept| kept.position).filter(|&position| !waits(position)).collect();
         read.into_iter().for_each(|position| self.model.meet_doom(position));
