@@ -183,6 +183,8 @@ def test_all_of_it_at_once(on):
     for delivery in held[100:200]:
         channel.basic_reject(delivery.tag, requeue=False)
     channel.basic_ack(held[99].tag, multiple=True)
+    # A confirm says nothing of acknowledgements that arrive together with its message, the answer to a question does.
+    ready(channel, "q")
     publish(channel, "", "dead", text(COUNT), properties=pika.BasicProperties(delivery_mode=PERSISTENT))
     broker.kill()
     broker = on(SETTINGS)

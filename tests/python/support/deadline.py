@@ -11,14 +11,14 @@ class DeadlinePassed(AssertionError):
 
 
 def eventually(condition, what, seconds=DEFAULT_SECONDS, pause=0.01):
-    """Calls `condition` until it answers something true, and answers that."""
+    """Calls `condition` until it answers something true, and answers that. `what` may be a function that tells it."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise DeadlinePassed(f"not within {seconds} s: {what}")
+            raise DeadlinePassed(f"not within {seconds} s: {what() if callable(what) else what}")
         time.sleep(pause)
 
 

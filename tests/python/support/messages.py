@@ -69,7 +69,13 @@ def ready(channel, queue):
 
 def expect_ready(channel, queue, count):
     """Waits until so many are ready: RabbitMQ answers the question ahead of publishes and acks on their way."""
-    eventually(lambda: ready(channel, queue) == count, f"{count} ready messages in {queue}")
+    seen = [None]
+
+    def are_there():
+        seen[0] = ready(channel, queue)
+        return seen[0] == count
+
+    eventually(are_there, lambda: f"{count} ready messages in {queue}; there are {seen[0]}")
 
 
 def consumers(channel, queue):
