@@ -2,21 +2,14 @@
 
 use std::sync::Arc;
 
-use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 use super::PolicyKind;
 use super::definition::Definition;
+use crate::pattern::Pattern;
 use crate::queue::arguments::QueueKind;
 
-/// Steps that a pattern with look-around may take for a name, which has at most 255 bytes; one without takes a number
-/// in proportion to the name.
-const MOST_STEPS: usize = 20_000;
-
-/// Bytes that a compiled pattern may take.
-const LARGEST_PATTERN: usize = 1 << 20;
-
-/// The longest pattern and the longest name, in bytes.
+/// The longest name, in bytes.
 const LONGEST: usize = 1024;
 
 /// Why a policy was refused. RabbitMQ's words where it has some.
@@ -95,9 +88,8 @@ impl ApplyTo {
 pub struct Policy {
     /// Unique among those of its kind in a vhost.
     pub name: String,
-    /// The regular expression that is looked for in names.
-    pub pattern: String,
-    regex: Regex,
+    /// What is looked for in names.
+    pub pattern: Pattern,
     /// What it is for.
     pub apply_to: ApplyTo,
     /// The highest wins.
@@ -127,9 +119,8 @@ impl Policy {
         if name.is_empty() || name.len() > LONGEST {
             return Err(PolicyError(format!("the name of a policy has 1 to {LONGEST} bytes")));
         }
-        let regex = compiled(pattern)?;
-        let (name, pattern) = (name.to_owned(), pattern.to_owned());
-        Ok(Self { name, pattern, regex, apply_to, priority, definition })
+        let pattern = compiled(pattern)?;
+        Ok(Self { name: name.to_owned(), pattern, apply_to, priority, definition })
     }
 
     /// A policy from the value of its parameter, which [`value`](Self::value) makes.
@@ -162,7 +153,7 @@ impl Policy {
     #[must_use]
     pub fn value(&self) -> Value {
         json!({
-            "pattern": self.pattern,
+            "pattern": self.pattern.as_str(),
             "definition": Value::Object(self.definition.keys.clone()),
             "priority": self.priority,
             "apply-to": self.apply_to.name(),
@@ -186,26 +177,16 @@ impl Policy {
             Subject::Queue(name, kind) => (name, self.definition.suits(kind)),
             Subject::Exchange(name) => (name, true),
         };
-        // A pattern that cannot decide within its steps does not match.
-        is_supported && self.apply_to.includes(subject) && self.regex.is_match(name).unwrap_or(false)
+        is_supported && self.apply_to.includes(subject) && self.pattern.is_in(name)
     }
 }
 
 /// An operator policy of the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operator {
-    /// The regular expression that is looked for in names of vhosts.
+    /// What is looked for in names of vhosts.
     vhosts: Pattern,
     pub(super) policy: Arc<Policy>,
-}
-
-#[derive(Clone, Debug)]
-struct Pattern(Regex);
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
 }
 
 impl Operator {
@@ -214,19 +195,14 @@ impl Operator {
     /// # Errors
     /// If the pattern is no regular expression.
     pub fn new(vhosts: &str, policy: Policy) -> Result<Self, PolicyError> {
-        Ok(Self { vhosts: Pattern(compiled(vhosts)?), policy: Arc::new(policy) })
+        Ok(Self { vhosts: compiled(vhosts)?, policy: Arc::new(policy) })
     }
 
     pub(super) fn covers(&self, vhost: &str) -> bool {
-        self.vhosts.0.is_match(vhost).unwrap_or(false)
+        self.vhosts.is_in(vhost)
     }
 }
 
-fn compiled(pattern: &str) -> Result<Regex, PolicyError> {
-    if pattern.len() > LONGEST {
-        return Err(PolicyError(format!("a pattern has at most {LONGEST} bytes")));
-    }
-    let mut builder = RegexBuilder::new(pattern);
-    builder.backtrack_limit(MOST_STEPS).delegate_size_limit(LARGEST_PATTERN);
-    builder.build().map_err(|error| PolicyError(format!("the pattern \"{pattern}\" is not valid: {error}")))
+fn compiled(pattern: &str) -> Result<Pattern, PolicyError> {
+    Pattern::new(pattern).map_err(|error| PolicyError(error.to_string()))
 }

@@ -1,0 +1,3 @@
+//! Who somebody is and what they may do: pure rules, without the places where they are kept.
+
+pub mod access;
