@@ -57,6 +57,24 @@ def unordered(seen: Observation) -> dict[str, list[str]]:
     }
 
 
+def letters_meet(_: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
+    """Letters that several full queues dropped, in another order or with others that got past them."""
+    if rabbitmq.queues != leveret.queues or rabbitmq.confirms != leveret.confirms:
+        return False
+    pairs = [zip(events, leveret.events.get(channel, []), strict=False) for channel, events in rabbitmq.events.items()]
+    different = [event for pair in pairs for both in pair if both[0] != both[1] for event in both]
+    deaths = [death for event in different if len(event) > 2 for death in deaths_of(event)]
+    dropped = {death["queue"] for death in deaths if death["reason"] == "maxlen"}
+    return bool(different) and all(len(event) > 2 and deaths_of(event) for event in different) and len(dropped) > 1
+
+
+def deaths_of(event: tuple[object, ...]) -> list[dict[str, object]]:
+    """The deaths of a delivered message."""
+    properties = event[2]
+    assert isinstance(properties, dict)
+    return properties.get("headers", {}).get("x-death", [])
+
+
 KNOWN: tuple[Known, ...] = (
     Known(
         "quorum-delete-conditions",
@@ -81,6 +99,11 @@ KNOWN: tuple[Known, ...] = (
         other_receivers,
     ),
     Known(
+        "letters-meet",
+        "The queues of RabbitMQ drop at the same time, and their letters meet in any order; Leveret's go one after another.",
+        letters_meet,
+    ),
+    Known(
         "bind-order",
         "RabbitMQ 4 looks at the lock of an exclusive queue before the arguments of a binding, 3.10 after them.",
         lambda _, rabbitmq, leveret: closed(406, "x-match")(rabbitmq) and closed(405, "locked queue")(leveret),
@@ -100,6 +123,7 @@ KNOWN: tuple[Known, ...] = (
 # What is evened out before the comparison, see normalise.py.
 NORMALISED = {
     "first-delivery-count": "RabbitMQ 3.10 has `x-delivery-count` 0 on the first delivery from a quorum queue.",
+    "returns-counted": "RabbitMQ 3.10 counts all returns in `x-delivery-count`, 4.3 in `x-acquired-count`.",
     "last-death": "`x-last-death-*` is new in RabbitMQ 3.13.",
     "copies-kept": "RabbitMQ 4 keeps the CC header of a dead letter that gets another routing key.",
     "argument-texts": "What is wrong with an argument is told in RabbitMQ 4's words.",
