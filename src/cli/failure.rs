@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::server::tls::TlsError;
 
 /// A failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[error("cannot open the log{}: {error}", place(path.as_ref()))]

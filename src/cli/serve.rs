@@ -19,6 +19,7 @@ use super::signals::{Signals, Wish};
 use crate::broker::Broker;
 use crate::config::{Config, Loaded, Sources};
 use crate::server::Server;
+use crate::server::tls::Tls;
 use crate::storage::disk::RealDisk;
 
 /// How long tasks that outlived the server may hold up the exit.
@@ -85,20 +86,21 @@ async fn run(
 ) -> Result<(), Failure> {
     // Before anything else, so that no signal finds the process without a handler.
     let signals = Signals::listen().map_err(Failure::Signals)?;
+    let tls = config.server.tls.clone().map(Tls::load).transpose()?;
     let stop = CancellationToken::new();
     let storage_failure = Arc::new(Mutex::new(None));
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
-    let addresses = config.server.listen.clone();
-    let mut server = Server::bind(config.server, config.session, Arc::clone(&broker))
+    let addresses = [&config.server.listen[..], &config.server.listen_tls].concat();
+    let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(|error| Failure::Listen { addresses, error })?;
     if directory.lock().is_none() {
         server.listen_for_commands(&config.data_dir);
     }
-    for address in server.addresses() {
-        info!(protocol = "amqp", address = address.to_string(), "listening");
+    for (protocol, address) in server.addresses() {
+        info!(protocol, address = address.to_string(), "listening");
     }
-    let reloader =
-        Reloader { sources, running: loaded, logging, limits: server.limits(), broker: Arc::clone(&broker) };
+    let limits = server.limits();
+    let reloader = Reloader { sources, running: loaded, logging, limits, tls, broker: Arc::clone(&broker) };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
     info!(milliseconds = millis(started.elapsed()), "ready");
     server.run(stop).await;

@@ -117,6 +117,8 @@ fn push_new<'a>(list: &mut Vec<String>, names: impl IntoIterator<Item = &'a Name
 fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
     ServerOptions {
         listen: options.listen.amqp.clone(),
+        listen_tls: Vec::new(),
+        tls: None,
         backlog: options.listen.backlog.0,
         nodelay: options.listen.nodelay,
         keepalive: options.listen.keepalive,

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::server::clock;
-use crate::server::connection::Connection;
+use crate::server::entrance::Entrance;
 use crate::server::limits::SharedLimits;
 use crate::server::options::ServerOptions;
 use crate::session::{Peer, Session};
@@ -40,6 +40,12 @@ pub(super) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
     listen().map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
+/// A socket that is listened on, and what its clients have to pass.
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) entrance: Arc<Entrance>,
+}
+
 /// What every connection is made with.
 pub(super) struct Acceptor {
     pub(super) broker: Arc<Broker>,
@@ -49,14 +55,15 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until `stop`.
-    pub(super) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+    /// Accepts until `stop`. Who has not come to AMQP by then is let go too.
+    pub(super) async fn run(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
+        let Listener { socket, entrance } = listener;
         let mut short_of = false;
-        while let Some(accepted) = stop.run_until_cancelled(self.accept(&listener)).await {
+        while let Some(accepted) = stop.run_until_cancelled(self.accept(&socket)).await {
             match accepted {
                 Ok((stream, peer)) => {
                     short_of = false;
-                    self.start(stream, peer);
+                    self.start(&entrance, stream, peer, &stop);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -76,7 +83,13 @@ impl Acceptor {
         listener.accept().await
     }
 
-    fn start(&self, stream: TcpStream, address: SocketAddr) {
+    fn start(
+        self: &Arc<Self>,
+        entrance: &Arc<Entrance>,
+        stream: TcpStream,
+        address: SocketAddr,
+        stop: &CancellationToken,
+    ) {
         if let Err(error) = self.tune(&stream) {
             tracing::debug!(peer = %address, %error, "cannot set socket options");
         }
@@ -87,7 +100,12 @@ impl Acceptor {
             self.options.write_timeout,
             clock::now(),
         );
-        self.connections.spawn(Connection::new(session, stream));
+        if entrance.is_open() {
+            self.connect(session, stream);
+            return;
+        }
+        let led = self.clone().lead(entrance.clone(), stream, session);
+        self.connections.spawn(stop.clone().run_until_cancelled_owned(led));
     }
 
     fn tune(&self, stream: &TcpStream) -> io::Result<()> {
@@ -140,8 +158,10 @@ mod tests {
         runtime.block_on(async {
             let broker = Broker::new(BrokerOptions::default());
             broker.registry.set_handshake_limit(2);
-            let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).unwrap();
-            let address = listener.local_addr().unwrap();
+            let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).unwrap();
+            let address = socket.local_addr().unwrap();
+            let entrance = Arc::new(Entrance { protocol: "amqp", tls: None });
+            let listener = Listener { socket, entrance };
             let acceptor = Acceptor {
                 broker: broker.clone(),
                 options: ServerOptions::default(),

@@ -3,11 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::server::tls::TlsOptions;
+
 /// Sockets, timeouts and threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerOptions {
     /// Addresses to listen on for plain AMQP.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on for AMQP within TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Certificates, keys and rules of TLS; `None` if nothing speaks it.
+    pub tls: Option<TlsOptions>,
     /// Length of the accept backlog.
     pub backlog: u32,
     /// Whether small writes leave at once (TCP_NODELAY).
@@ -79,6 +85,8 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))],
+            listen_tls: Vec::new(),
+            tls: None,
             backlog: 1024,
             nodelay: true,
             keepalive: Some(Keepalive {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// A stream of bytes to a client.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
@@ -17,5 +18,11 @@ impl ClientStream for TcpStream {
         if let Err(error) = SockRef::from(self).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "cannot set linger");
         }
+    }
+}
+
+impl<S: ClientStream> ClientStream for TlsStream<S> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
     }
 }

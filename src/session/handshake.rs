@@ -64,6 +64,11 @@ impl Handshake {
         Self { step: Step::Header, deadline, heartbeats: 0 }
     }
 
+    /// When it must be over.
+    pub(super) fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
     /// Whether the protocol header has come.
     pub(super) fn has_header(&self) -> bool {
         !matches!(self.step, Step::Header)
@@ -305,7 +310,7 @@ mod tests {
 
     /// A client that logs in and opens a vhost; and how it is told that it may not.
     fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
-        let peer = Peer { address: "test".into(), is_loopback: true };
+        let peer = Peer { address: "test".into(), is_loopback: true, tls: None };
         let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
         let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
         let mut bytes = PROTOCOL_HEADER.to_vec();

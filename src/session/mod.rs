@@ -19,6 +19,7 @@ mod handshake;
 pub mod limits;
 mod login;
 mod open;
+pub mod peer;
 mod publish;
 mod queue;
 mod rewrite;
@@ -34,7 +35,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use wire::Peer;
+pub use peer::Peer;
 
 use crate::broker::Broker;
 use crate::broker::outlet::Outlet;
@@ -69,7 +70,8 @@ enum State {
 }
 
 impl Session {
-    /// A session for a connection that was just accepted.
+    /// A session for a connection that was just accepted. It has its place among the handshakes from now on, and its
+    /// deadline runs; what else the client has to pass before AMQP begins comes out of the same time.
     #[must_use]
     pub fn new(
         broker: Arc<Broker>,
@@ -94,6 +96,26 @@ impl Session {
             peer,
         };
         Self { wire, state: State::Handshake(handshake) }
+    }
+
+    /// Who the peer is, for those who learn it between the accept and the first byte of AMQP.
+    pub fn peer_mut(&mut self) -> &mut Peer {
+        &mut self.wire.peer
+    }
+
+    /// The limits it was accepted with.
+    #[must_use]
+    pub fn limits(&self) -> &SessionLimits {
+        &self.wire.limits
+    }
+
+    /// When a client must have opened its vhost; for those who stand between the accept and the first byte of AMQP.
+    #[must_use]
+    pub fn handshake_deadline(&self) -> Moment {
+        match &self.state {
+            State::Handshake(handshake) => handshake.deadline(),
+            State::Open(_) | State::Farewell(_) => Moment(u64::MAX),
+        }
     }
 
     /// Where queues and others leave word for this connection. Its waker is to be the driver's.

@@ -28,7 +28,7 @@ fn broker(journal: Journal) -> Arc<Broker> {
 }
 
 fn connect(broker: &Arc<Broker>) -> Session {
-    let peer = Peer { address: "test".into(), is_loopback: true };
+    let peer = Peer { address: "test".into(), is_loopback: true, tls: None };
     Session::new(
         broker.clone(),
         Arc::new(SessionLimits::default()),
