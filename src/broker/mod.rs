@@ -43,6 +43,7 @@ use crate::storage::image::Image;
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
+use crate::throttle::Throttle;
 
 /// A broker.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Broker {
     pub users: Users,
     /// Open connections.
     pub registry: Registry,
+    /// Log lines about clients that do not speak AMQP.
+    pub strangers: Throttle,
     /// What blocks publishers.
     pub alarms: Alarms,
     /// Generated names.
@@ -126,6 +129,7 @@ impl Broker {
         let broker = Arc::new(Self {
             users: Users::new(&options.users),
             registry: Registry::new(options.max_connections, options.max_handshakes),
+            strangers: Throttle::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             names: Names::new(seed),
             vhosts,

@@ -42,6 +42,9 @@ pub enum LoginError {
     /// No such user, or the wrong password.
     #[error("invalid credentials")]
     Credentials,
+    /// No user is called what the client's certificate says.
+    #[error("no user has the name in the client's certificate")]
+    Certificate,
     /// The user may only come from the loopback interface.
     #[error("the user can only connect via localhost")]
     NotLoopback,
@@ -77,11 +80,24 @@ impl Users {
         let expected = found.map_or(&b""[..], |(_, password)| password);
         let matches = bool::from(expected.ct_eq(password));
         let (user, _) = found.filter(|_| matches && !password.is_empty()).ok_or(LoginError::Credentials)?;
-        if user.loopback_only && !from_loopback {
-            return Err(LoginError::NotLoopback);
-        }
-        Ok(user.clone())
+        admit(user, from_loopback)
     }
+
+    /// The user whose name, letter by letter, a client showed by its certificate. Its password does not matter.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub fn by_certificate(&self, name: &str, from_loopback: bool) -> Result<Arc<User>, LoginError> {
+        let (user, _) = self.by_name.get(name).filter(|_| !name.is_empty()).ok_or(LoginError::Certificate)?;
+        admit(user, from_loopback)
+    }
+}
+
+fn admit(user: &Arc<User>, from_loopback: bool) -> Result<Arc<User>, LoginError> {
+    if user.loopback_only && !from_loopback {
+        return Err(LoginError::NotLoopback);
+    }
+    Ok(user.clone())
 }
 
 #[cfg(test)]
@@ -96,6 +112,16 @@ mod tests {
         assert_eq!(users.login("guest", b"guest", false).unwrap_err(), LoginError::NotLoopback);
         assert_eq!(users.login("guest", b"Guest", true).unwrap_err(), LoginError::Credentials);
         assert_eq!(users.login("nobody", b"guest", true).unwrap_err(), LoginError::Credentials);
+    }
+
+    #[test]
+    fn a_certificate_stands_for_the_user_of_exactly_its_name() {
+        let users = Users::new(&BrokerOptions::default().users);
+        assert_eq!(users.by_certificate("guest", true).unwrap().name, "guest");
+        assert_eq!(users.by_certificate("guest", false).unwrap_err(), LoginError::NotLoopback);
+        for name in ["", "Guest", "guest ", "guest\0"] {
+            assert_eq!(users.by_certificate(name, true).unwrap_err(), LoginError::Certificate, "{name:?}");
+        }
     }
 
     #[test]

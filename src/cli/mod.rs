@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::failure::Failure;
 use crate::config::{Assignment, ConfigError, Environment, Loaded, Machine, Sources, Value, render};
+use crate::server::tls::Tls;
 
 /// Version, commit and compiler, for `--version` and the log.
 const VERSION: &str = concat!(
@@ -228,6 +229,7 @@ fn run_serve(arguments: &ServeArguments, started: Instant) -> Result<(), Failure
 
 fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     let loaded = arguments.sources.sources()?.load(Machine::read())?;
+    loaded.config().server.tls.map(Tls::load).transpose()?;
     print(&format!("{}: valid\n", described(&loaded)))
 }
 

@@ -99,6 +99,16 @@ pub enum ConfigError {
         /// The value, quoted.
         found: String,
     },
+    /// An option does not go with others.
+    #[error("{origin}: `{}`: {why}", Printable(key))]
+    Conflict {
+        /// Where it was written.
+        origin: Origin,
+        /// The option.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
     /// An operator policy cannot be.
     #[error("{origin}: `policies.operator.{}`: {}", Printable(policy), Printable(why))]
     BadPolicy {

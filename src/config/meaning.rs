@@ -1,12 +1,13 @@
 //! What the options mean: the structs of the layers below, filled.
 
 use super::options::{Options, UserEntry};
-use super::setting::{Name, Watermark};
+use super::setting::{Name, Verify, Watermark};
 use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
+use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
 use crate::time::Clock;
@@ -117,8 +118,8 @@ fn push_new<'a>(list: &mut Vec<String>, names: impl IntoIterator<Item = &'a Name
 fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
     ServerOptions {
         listen: options.listen.amqp.clone(),
-        listen_tls: Vec::new(),
-        tls: None,
+        listen_tls: options.listen.amqps.0.clone(),
+        tls: tls_options(options),
         backlog: options.listen.backlog.0,
         nodelay: options.listen.nodelay,
         keepalive: options.listen.keepalive,
@@ -131,6 +132,28 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
     }
+}
+
+/// The rules of TLS, if there is a certificate.
+fn tls_options(options: &Options) -> Option<TlsOptions> {
+    let tls = &options.tls;
+    let identity = Identity { cert: tls.cert.clone()?, key: tls.key.clone()?, chain: tls.chain.clone() };
+    let hosts = options.hosts.iter().filter_map(|(host, entry)| Some((host.clone(), entry.identity()?)));
+    Some(TlsOptions {
+        identity,
+        hosts: hosts.collect(),
+        authorities: tls.ca.clone(),
+        revoked: tls.crl.clone(),
+        client_certificates: match (tls.verify, tls.fail_if_no_peer_cert) {
+            (Verify::None, _) => ClientCertificates::Ignored,
+            (Verify::Peer, false) => ClientCertificates::Optional,
+            (Verify::Peer, true) => ClientCertificates::Required,
+        },
+        versions: tls.versions.clone(),
+        ciphers: tls.ciphers.clone(),
+        honor_cipher_order: tls.honor_cipher_order,
+        check_interval: tls.check_interval.0,
+    })
 }
 
 /// A watermark in bytes. A fraction of an unknown amount is 0, which is never.
@@ -156,6 +179,9 @@ fn session_limits(options: &Options) -> SessionLimits {
         consumer_timeout: amqp.consumer_timeout.0,
         failed_login_delay: options.auth.failed_login_delay.0,
         mechanisms: amqp.mechanisms.clone(),
+        certificate_login: options.auth.cert_login_from,
+        certificate_name_kind: options.auth.cert_login_san_type,
+        certificate_name_index: options.auth.cert_login_san_index.0,
         stamp_time: options.interceptors.timestamp,
         stamp_node: options.interceptors.routing_node,
         product: options.product.name.0.clone(),

@@ -6,6 +6,7 @@
 //! [`Loaded::config`] turns them into the structs which the layers below define for themselves. Those never see
 //! this module.
 
+mod certificates;
 mod environment;
 mod error;
 mod file;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::certificates::HostEntry;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Origin};
 pub use self::machine::Machine;
@@ -137,6 +139,7 @@ impl Sources {
         }
         loading.check_users()?;
         loading.check_operators()?;
+        certificates::check(&loading.options, &loading.origins)?;
         let Loading { options, origins, notes } = loading;
         Ok(Loaded { options, origins, file, notes, machine })
     }
@@ -176,6 +179,13 @@ impl Loading {
                 *place = Some(limit);
             });
             (done, Limit::expected as fn() -> String, false)
+        } else if let Some((host, key)) =
+            name.strip_prefix(certificates::PREFIX).and_then(|rest| rest.rsplit_once('.'))
+            && certificates::KEYS.contains(&key)
+        {
+            self.origins.entry(format!("{}{host}", certificates::PREFIX)).or_insert(origin.clone());
+            let done = self.options.hosts.entry(host.to_owned()).or_default().set(key, value);
+            (done, PathBuf::expected as fn() -> String, false)
         } else if let Some((policy, key)) =
             name.strip_prefix(operators::PREFIX).and_then(|rest| rest.rsplit_once('.'))
             && let Some(expected) = operators::expected(key)
@@ -242,10 +252,11 @@ fn nearest_key(name: &str) -> String {
         let rest = name.strip_prefix(prefix).and_then(|rest| rest.split('.').next());
         rest.filter(|named| !named.is_empty()).unwrap_or("NAME").to_owned()
     };
-    let (user, policy) = (named("auth.users."), named(operators::PREFIX));
+    let (user, policy, host) = (named("auth.users."), named(operators::PREFIX), named(certificates::PREFIX));
     let of_users = USER_KEYS.map(|key| format!("auth.users.{user}.{key}"));
     let of_operators = operators::key_names().map(|key| format!("{}{policy}.{key}", operators::PREFIX));
-    let named: Vec<String> = of_users.into_iter().chain(of_operators).collect();
+    let of_hosts = certificates::KEYS.map(|key| format!("{}{host}.{key}", certificates::PREFIX));
+    let named: Vec<String> = of_users.into_iter().chain(of_operators).chain(of_hosts).collect();
     let known = TABLE.iter().map(|row| row.name).chain(named.iter().map(String::as_str));
     nearest(name, known).unwrap_or_default().to_owned()
 }
@@ -259,6 +270,9 @@ impl Options {
         if self.users != other.users {
             changes.push(("auth.users", Effect::Restart));
         }
+        if self.hosts != other.hosts {
+            changes.push(("tls.sni", Effect::Reload));
+        }
         if self.operators != other.operators {
             changes.push(("policies.operator", Effect::Restart));
         }
@@ -270,5 +284,6 @@ impl Options {
         for row in TABLE.iter().filter(|row| row.effect == Effect::Reload) {
             (row.take)(self, other);
         }
+        self.hosts.clone_from(&other.hosts);
     }
 }

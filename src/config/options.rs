@@ -10,13 +10,16 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
-    FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span, Watermark, Within,
+    Addresses, FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span, Verify,
+    Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options, section_path};
-use super::{LogFormat, OperatorEntry};
+use super::{HostEntry, LogFormat, OperatorEntry};
 use crate::broker::options::Tag;
 use crate::server::options::{FreeLimit, Keepalive};
-use crate::session::limits::{Mechanism, Stamp};
+use crate::server::tls::{Cipher, TlsVersion};
+use crate::session::limits::{CertificateLogin, Mechanism, Stamp};
+use crate::session::peer::AlternativeNameKind;
 use crate::storage::options::Sync;
 
 /// The largest message body that can be allowed (512 MiB).
@@ -51,6 +54,8 @@ options! {
     listen: Listen {
         /// Addresses for AMQP without TLS. Only this machine can connect unless told otherwise.
         amqp: Vec<SocketAddr> [Restart] = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))];
+        /// Addresses for AMQP within TLS; the usual port is 5671. They need `tls.cert` and `tls.key`.
+        amqps: Addresses [Restart] = Addresses::default();
         /// Connections the operating system holds ready before they are accepted.
         backlog: Within<u32, 1, 65_535> [Restart] = Within(1024);
         /// Whether small writes leave at once (TCP_NODELAY).
@@ -66,6 +71,31 @@ options! {
         user_timeout: Span<0> [Restart] = Span(Duration::from_secs(30));
         /// A client that takes nothing for so long while bytes wait for it is cut.
         write_timeout: Span<100> [Restart] = Span(Duration::from_secs(30));
+    }
+    /// Certificates and rules of TLS. Hosts with certificates of their own have sections, `[tls.sni.NAME]`.
+    tls: TlsSection {
+        /// File of the certificate (PEM). Its chain may follow it, as in certbot's fullchain.pem.
+        cert: Option<PathBuf> [Reload] = None;
+        /// File of its private key (PEM, not encrypted). Only its owner and a group may be able to read it.
+        key: Option<PathBuf> [Reload] = None;
+        /// File of the certificates between it and its authority, if they are not in `tls.cert` (PEM).
+        chain: Option<PathBuf> [Reload] = None;
+        /// File of the authorities whose client certificates are taken (PEM).
+        ca: Option<PathBuf> [Reload] = None;
+        /// File of revoked client certificates (PEM): a current list from each authority that issued some.
+        crl: Option<PathBuf> [Reload] = None;
+        /// Whether clients are asked for a certificate: "peer" verifies what they show, "none" asks for nothing.
+        verify: Verify [Reload] = Verify::None;
+        /// Whether clients that show no certificate are refused.
+        fail_if_no_peer_cert: bool [Reload] = false;
+        /// Versions that are spoken.
+        versions: Vec<TlsVersion> [Reload] = vec![TlsVersion::V13, TlsVersion::V12];
+        /// Cipher suites by their IANA or OpenSSL names, the preferred ones first. Empty is all that are safe.
+        ciphers: Vec<Cipher> [Reload] = vec![];
+        /// Whether the order here decides about the cipher suite, and not the client's.
+        honor_cipher_order: bool [Reload] = false;
+        /// How often the files are looked at for changes, which are then taken over. 0 is never; SIGHUP does it too.
+        check_interval: Span<0> [Reload] = Span(Duration::from_secs(5));
     }
     /// The protocol as it is offered to clients.
     amqp: Amqp {
@@ -86,7 +116,8 @@ options! {
         /// How long a delivery may await its acknowledgement before its channel is closed, unless consumer or queue say
         /// otherwise; 0 is for ever.
         consumer_timeout: Span<0> [Reload] = Span(Duration::from_secs(30 * 60));
-        /// Login mechanisms in the order they are offered.
+        /// Login mechanisms in the order they are offered. EXTERNAL, by client certificate, is offered only to clients
+        /// that showed one.
         mechanisms: Vec<Mechanism> [Reload] = vec![Mechanism::Plain, Mechanism::AmqPlain];
     }
     /// How much of a thing there may be.
@@ -152,6 +183,12 @@ options! {
         loopback_users: Vec<Name> [Restart] = vec![Name("guest".to_owned())];
         /// How long the answer to a failed login is held back.
         failed_login_delay: Span<0> [Reload] = Span(Duration::from_secs(1));
+        /// What in a client's certificate is the name of its user, for EXTERNAL.
+        cert_login_from: CertificateLogin [Reload] = CertificateLogin::DistinguishedName;
+        /// The kind of subject alternative name that is meant, if one is.
+        cert_login_san_type: AlternativeNameKind [Reload] = AlternativeNameKind::Dns;
+        /// Which one of that kind, counted from 0.
+        cert_login_san_index: Within<u16, 0, 65_535> [Reload] = Within(0);
     }
     /// Vhosts.
     vhosts: Vhosts {

@@ -44,6 +44,13 @@ pub fn render(loaded: &Loaded) -> String {
             }
         }
     }
+    for (name, host) in &options.hosts {
+        let _ = writeln!(text, "\n[tls.sni.{}]", show_key(name));
+        for (key, value) in host.shown() {
+            let _ = write!(text, "{key} = {value}");
+            push_origin(&mut text, loaded, &format!("tls.sni.{name}.{key}"));
+        }
+    }
     for (name, operator) in &options.operators {
         let _ = writeln!(text, "\n[policies.operator.{}]", show_key(name));
         for (key, value) in operator.shown() {

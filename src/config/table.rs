@@ -88,6 +88,8 @@ macro_rules! options {
             $( $(#[doc = $section_doc])+ pub $section: $Section, )+
             /// Users by name, from `[auth.users.NAME]`.
             pub users: std::collections::BTreeMap<String, UserEntry>,
+            /// Certificates by host, from `[tls.sni.NAME]`.
+            pub hosts: std::collections::BTreeMap<String, HostEntry>,
             /// Operator policies by name, from `[policies.operator.NAME]`.
             pub operators: std::collections::BTreeMap<String, OperatorEntry>,
         }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::broker::users::User;
+use crate::broker::users::{LoginError, User};
 use crate::protocol::PROTOCOL_HEADER;
 use crate::protocol::field::{Table, TableBuilder};
 use crate::protocol::frame::{FRAME_MIN, Frame, FrameKind};
 use crate::protocol::method::{Args, Method, connection, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
 use crate::session::open::Open;
@@ -92,7 +93,7 @@ impl Handshake {
 
     /// Looks at the protocol header: `None` while it is incomplete, else whether it is ours. A wrong one is answered
     /// with the right one.
-    pub(super) fn on_header(&mut self, wire: &mut Wire, input: &[u8]) -> Option<bool> {
+    pub(super) fn on_header(&mut self, wire: &mut Wire, input: &[u8], now: Now) -> Option<bool> {
         let seen = &input[..input.len().min(PROTOCOL_HEADER.len())];
         if seen == PROTOCOL_HEADER || seen == HEADER_0_9 {
             self.step = Step::StartOk;
@@ -102,7 +103,13 @@ impl Handshake {
         if PROTOCOL_HEADER.starts_with(seen) || HEADER_0_9.starts_with(seen) {
             return None;
         }
-        tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen));
+        match wire.broker.strangers.admit(now.moment) {
+            None => {}
+            Some(0) => tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen)),
+            Some(unsaid) => {
+                tracing::warn!(peer = %wire.peer.address, unsaid, "not an AMQP 0-9-1 client: {}", guess(seen));
+            }
+        }
         wire.out.append(|out| out.extend_from_slice(&PROTOCOL_HEADER));
         Some(false)
     }
@@ -163,15 +170,35 @@ impl Handshake {
             .get("connection_name")
             .and_then(|name| name.as_str())
             .map(str::to_owned);
-        let mechanism = wire.limits.mechanisms.iter().find(|known| known.name() == start_ok.mechanism);
-        let Some(&mechanism) = mechanism else {
+        let mechanism = external::offered(wire).find(|known| known.name() == start_ok.mechanism);
+        let Some(mechanism) = mechanism else {
             return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
         };
+        if mechanism == Mechanism::External {
+            let user = external::user_name(wire);
+            let found = wire.broker.users.by_certificate(&user, wire.peer.is_loopback);
+            self.on_login(wire, mechanism, &user, found, now);
+            return Outcome::GoOn;
+        }
         let Some(credentials) = Credentials::parse(mechanism, start_ok.response) else {
             return silent(format!("malformed {} response", mechanism.name()));
         };
         let Credentials { user, password } = credentials;
-        match wire.broker.users.login(user, password, wire.peer.is_loopback) {
+        let found = wire.broker.users.login(user, password, wire.peer.is_loopback);
+        self.on_login(wire, mechanism, user, found, now);
+        Outcome::GoOn
+    }
+
+    /// Lets the user in, or keeps the refusal until it is due.
+    fn on_login(
+        &mut self,
+        wire: &mut Wire,
+        mechanism: Mechanism,
+        user: &str,
+        found: Result<Arc<User>, LoginError>,
+        now: Now,
+    ) {
+        match found {
             Ok(user) => {
                 let limits = &wire.limits;
                 let tune = connection::Tune {
@@ -189,7 +216,6 @@ impl Handshake {
                 self.step = Step::Refused { until, answer: refusal(mechanism) };
             }
         }
-        Outcome::GoOn
     }
 
     pub(super) fn on_timeout(&mut self, wire: &mut Wire, now: Now) -> Outcome {
@@ -234,7 +260,7 @@ fn printable(name: &str) -> String {
 
 fn send_start(wire: &mut Wire) {
     let properties = server_properties(wire);
-    let mechanisms: Vec<_> = wire.limits.mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+    let mechanisms: Vec<_> = external::offered(wire).map(Mechanism::name).collect();
     let mechanisms = mechanisms.join(" ");
     let start = connection::Start {
         version_major: 0,

@@ -15,6 +15,7 @@ mod consume;
 mod consumers;
 mod deliver;
 mod exchange;
+mod external;
 mod handshake;
 pub mod limits;
 mod login;
@@ -59,6 +60,8 @@ const OUTPUT_LIMIT: usize = 8 * 1024 * 1024;
 pub struct Session {
     wire: Wire,
     state: State,
+    /// The stream holds bytes that the socket has not taken yet.
+    flushing: bool,
 }
 
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Session {
             limits,
             peer,
         };
-        Self { wire, state: State::Handshake(handshake) }
+        Self { wire, state: State::Handshake(handshake), flushing: false }
     }
 
     /// Who the peer is, for those who learn it between the accept and the first byte of AMQP.
@@ -183,7 +186,7 @@ impl Session {
 
     fn on_header(&mut self, rest: &[u8], now: Now) -> usize {
         let State::Handshake(handshake) = &mut self.state else { return 0 };
-        match handshake.on_header(&mut self.wire, rest) {
+        match handshake.on_header(&mut self.wire, rest, now) {
             None => 0,
             Some(true) => PROTOCOL_HEADER.len(),
             Some(false) => {
@@ -273,6 +276,15 @@ impl Session {
         }
     }
 
+    /// Whether the stream holds back bytes that were handed to it. While it does the peer counts as one that does not
+    /// take what waits for it.
+    pub fn handle_flushing(&mut self, is_flushing: bool, now: Now) {
+        if self.flushing && !is_flushing {
+            self.wire.pulse.last_progress = now.moment;
+        }
+        self.flushing = is_flushing;
+    }
+
     /// The peer has closed its side, or the socket failed; `why` is for the log.
     pub fn handle_closed_by_peer(&mut self, why: &str) {
         match &mut self.state {
@@ -290,7 +302,7 @@ impl Session {
 
     /// Does what time asks for.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.wire.out.is_empty() {
+        if self.wire.out.is_empty() && !self.flushing {
             self.wire.pulse.last_progress = now.moment;
         }
         if let State::Handshake(handshake) = &mut self.state {
@@ -331,7 +343,7 @@ impl Session {
     }
 
     fn watch(&self) -> Watch {
-        let output_waits = !self.wire.out.is_empty();
+        let output_waits = !self.wire.out.is_empty() || self.flushing;
         let open = matches!(self.state, State::Open(_));
         Watch { output_waits, reading: open && self.wants_input(), talking: open }
     }

@@ -74,3 +74,17 @@ fn every_option_is_documented_in_a_sentence() {
         assert!(!(row.expected)().is_empty());
     }
 }
+
+#[test]
+fn the_host_in_the_comments_is_valid_once_uncommented() {
+    let at = EXAMPLE.find("# [tls.sni.").expect("the section");
+    let end = at + EXAMPLE[at..].find("# ----").expect("its end");
+    let own = "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
+    let loaded = Run::default().file(&format!("{own}{}", uncommented(&EXAMPLE[at..end]))).loaded();
+    let tls = loaded.config().server.tls.expect("it has a certificate");
+    assert_eq!(
+        tls.hosts["mq.example.com"].chain.as_deref(),
+        Some(std::path::Path::new("/etc/letsencrypt/live/mq.example.com/chain.pem"))
+    );
+    assert_eq!(Run::default().file(&render(&loaded)).loaded().options.hosts, loaded.options.hosts);
+}
