@@ -88,6 +88,9 @@ impl<S: ClientStream> Connection<S> {
             if self.session.is_over(now) {
                 if self.session.ends_abruptly(now) {
                     self.stream.reset_on_close();
+                } else {
+                    // What TLS says last, should the client have ended it first. It need not be there to hear it.
+                    let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
                 }
                 return Poll::Ready(());
             }

@@ -94,7 +94,10 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>, seat: ConnectionSeat) -> Self {
         let name = wire.name.as_deref().unwrap_or_default();
-        tracing::info!(peer = %wire.peer.address, user = ?user.name, vhost = ?vhost.name, name, "connection opened");
+        let tls = wire.peer.tls.as_deref();
+        let (tls, cipher) = (tls.map(|tls| tls.version), tls.map(|tls| tls.cipher));
+        let peer = &wire.peer.address;
+        tracing::info!(%peer, user = ?user.name, vhost = ?vhost.name, name, tls, cipher, "connection opened");
         Self {
             user,
             vhost,

@@ -128,6 +128,8 @@ fn reason(error: &io::Error) -> Refused {
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::SupportedVersionsExtensionRequired
+            // It came with TLS 1.2, so older clients lack it.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::ServerDoesNotSupportTls12Or13,
         )) => (
             Kind::Version,
@@ -160,6 +162,16 @@ fn certificate(why: &CertificateError) -> String {
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "the client's certificate has expired".to_owned()
+        }
+        CertificateError::Revoked => "the client's certificate has been revoked".to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the client's certificate is not for clients".to_owned()
+        }
+        CertificateError::UnknownRevocationStatus => {
+            "tls.crl has no list of the authority of the client's certificate".to_owned()
+        }
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the list in tls.crl is past its next update".to_owned()
         }
         other => format!("the client's certificate is not taken: {other}"),
     }

@@ -186,14 +186,17 @@ class Leveret(Broker):
             for line in stream:
                 lines.append(line.decode("utf-8", "replace").rstrip())
 
-    def _listening_port(self):
+    def port_of(self, protocol):
+        """The port of its listener for a protocol, such as "amqps"; None if there is none."""
         for record in self.records():
-            if record.get("message") != "listening":
-                continue
-            for value in record.values():
-                match = re.fullmatch(r"127\.0\.0\.1:(\d+)", str(value))
+            if record.get("message") == "listening" and record.get("protocol") == protocol:
+                match = re.fullmatch(r"127\.0\.0\.1:(\d+)", record.get("address", ""))
                 if match:
                     return int(match.group(1))
-        if not self.running():
-            raise AssertionError(f"the broker ended with {self.process.returncode}: {self.log_text()}")
         return None
+
+    def _listening_port(self):
+        port = self.port_of("amqp")
+        if port is None and not self.running():
+            raise AssertionError(f"the broker ended with {self.process.returncode}: {self.log_text()}")
+        return port
