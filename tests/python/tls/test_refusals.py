@@ -195,6 +195,7 @@ def test_garbage_within_tls_and_around_it(secure, context, unharmed):
 
 def test_health_checks_are_not_worth_a_line(secure, context, unharmed):
     broker = secure({"amqp.handshake_timeout": "400ms"})
+    eventually(lambda: broker.has_logged('"ready"'), "it is ready")
     before = len(broker.records())
     for _ in range(5):
         raw(broker.secure.port).close()
