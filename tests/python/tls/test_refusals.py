@@ -194,7 +194,7 @@ def test_garbage_within_tls_and_around_it(secure, context, unharmed):
 
 
 def test_health_checks_are_not_worth_a_line(secure, context, unharmed):
-    broker = secure({"amqp.handshake_timeout": "400ms"})
+    broker = secure({"amqp.handshake_timeout": "2s"})
     eventually(lambda: broker.has_logged('"ready"'), "it is ready")
     before = len(broker.records())
     for _ in range(5):
@@ -203,21 +203,21 @@ def test_health_checks_are_not_worth_a_line(secure, context, unharmed):
         # Half of the time is for TLS.
         begun = time.monotonic()
         assert silent.recv(1) == b""
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun > 0.9
     unharmed(broker, context())
     said = broker.records()[before:]
     assert {record["message"] for record in said} == {"connection opened", "connection closed"}
 
 
 def test_a_handshake_has_its_time(secure, context, unharmed):
-    broker = secure({"amqp.handshake_timeout": "500ms"})
-    with raw(broker.secure.port) as slow:
+    broker = secure({"amqp.handshake_timeout": "2s"})
+    with raw(broker.secure.port) as slow, raw(broker.secure.port) as stream:
         slow.sendall(client_hello(0x0303)[:20])
-        assert slow.recv(1) == b""
-    refused(broker, "it took too long")
-    with raw(broker.secure.port) as stream:
         with context().wrap_socket(stream, server_hostname="localhost") as within:
             within.sendall(b"AMQP\0\0\x09\x01")
+            assert slow.recv(1) == b""
+            refused(broker, "it took too long")
+            assert not broker.has_logged("the handshake took too long"), "half of the time is for TLS"
             while within.recv(4096):
                 pass
     eventually(lambda: broker.has_logged("the handshake took too long"), broker.log_text)
