@@ -76,7 +76,7 @@ const FILES: &[&[&str]] = &[
 
 /// Where files may be opened: the broker's data only by `storage/disk.rs`; configuration and log by their owners; the
 /// kernel's account of the process's memory by the watcher in `server`. The control socket is a name in a directory, and
-/// has an owner, but is no file of a disk. Certificates and keys are read by their owner too.
+/// has an owner, but is no file of a disk; so is the Unix socket of clients. Certificates and keys are read by their owner too.
 const MAY_OPEN_FILES: &[&str] = &[
     "storage/disk.rs",
     "config/",
@@ -84,6 +84,7 @@ const MAY_OPEN_FILES: &[&str] = &[
     "server/memory.rs",
     "server/control/socket.rs",
     "server/tls/files.rs",
+    "server/unix.rs",
 ];
 
 const FIRST_LAYER_WITH_TOKIO: u8 = 5;

@@ -125,7 +125,9 @@ fn with_server<F: Future<Output = ()>>(tls: TlsOptions, test: impl FnOnce(Socket
         };
         let broker = Broker::new(BrokerOptions::default());
         let server = Server::bind(options, limits, broker, Some(Tls::load(tls).unwrap())).unwrap();
-        let (_, address) = *server.addresses().iter().find(|(protocol, _)| *protocol == "amqps").unwrap();
+        let addresses = server.addresses();
+        let (_, address) = addresses.iter().find(|(protocol, _)| *protocol == "amqps").unwrap();
+        let address = address.parse().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.run(stop.clone()));
         tokio::time::timeout(Duration::from_secs(30), test(address)).await.expect("in time");

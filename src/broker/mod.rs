@@ -14,6 +14,7 @@ pub mod outlet;
 pub mod policies;
 pub mod queue_cell;
 pub mod registry;
+pub mod sources;
 mod spill;
 mod storage;
 pub mod transaction;
@@ -128,7 +129,11 @@ impl Broker {
         let vhosts = names.into_iter().map(vhost).collect();
         let broker = Arc::new(Self {
             users: Users::new(&options.users),
-            registry: Registry::new(options.max_connections, options.max_handshakes),
+            registry: Registry::new(
+                options.max_connections,
+                options.max_handshakes,
+                options.max_handshakes_per_source,
+            ),
             strangers: Throttle::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             names: Names::new(seed),
@@ -217,10 +222,12 @@ impl Broker {
         self.vhosts.values().filter_map(|vhost| vhost.look_at_due()).min().map(Duration::from_millis)
     }
 
-    /// Most connections at a time, and most in their handshake, from now on; 0 is no limit.
-    pub fn set_max_connections(&self, limit: u32, handshakes: u32) {
+    /// Most connections at a time, most in their handshake, and most of these from one source, from now on; 0 is no
+    /// limit.
+    pub fn set_max_connections(&self, limit: u32, handshakes: u32, from_one_source: u32) {
         self.registry.set_limit(limit);
         self.registry.set_handshake_limit(handshakes);
+        self.registry.set_source_limit(from_one_source);
     }
 
     /// About how many bytes of memory all queued messages take.

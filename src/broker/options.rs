@@ -17,6 +17,8 @@ pub struct BrokerOptions {
     pub max_connections: u32,
     /// Most connections in their handshake at a time; 0 is no limit.
     pub max_handshakes: u32,
+    /// Most connections in their handshake from one address or network at a time; 0 is no limit.
+    pub max_handshakes_per_source: u32,
     /// Most channels, queues and exchanges.
     pub node: NodeOptions,
     /// Limits of vhosts for which none was set.
@@ -101,6 +103,7 @@ impl Default for BrokerOptions {
             }],
             max_connections: 0,
             max_handshakes: 512,
+            max_handshakes_per_source: 64,
             node: NodeOptions::default(),
             vhost_limits: VHostLimits::default(),
             operators: Vec::new(),

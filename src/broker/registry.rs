@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::broker::outlet::Outlet;
+use crate::broker::sources::{Source, Sources};
 use crate::ids::ConnectionId;
 use crate::lock::{Rank, RankedMutex};
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -19,6 +20,8 @@ pub struct Registry {
     /// How many are in their handshake. Written under the lock; read without it before each accept.
     handshakes: AtomicUsize,
     handshake_limit: AtomicU32,
+    /// Most of them from one source.
+    source_limit: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -27,18 +30,21 @@ struct Connections {
     outlets: HashMap<ConnectionId, Arc<Outlet>>,
     /// Those past their handshake.
     open: HashSet<ConnectionId>,
+    /// Where those in their handshake come from.
+    sources: Sources,
     /// Listeners that wait until there is room for one more handshake.
     listeners: Vec<Waker>,
 }
 
 impl Registry {
-    pub(super) fn new(limit: u32, handshakes: u32) -> Self {
+    pub(super) fn new(limit: u32, handshakes: u32, from_one_source: u32) -> Self {
         Self {
             connections: RankedMutex::new(Rank::Registry, Connections::default()),
             next: AtomicU64::new(1),
             limit: AtomicU32::new(limit),
             handshakes: AtomicUsize::new(0),
             handshake_limit: AtomicU32::new(handshakes),
+            source_limit: AtomicU32::new(from_one_source),
         }
     }
 
@@ -76,6 +82,25 @@ impl Registry {
         listeners.into_iter().for_each(Waker::wake);
     }
 
+    /// Most connections in their handshake from one source from now on; 0 is no limit. Those that are in it stay.
+    pub fn set_source_limit(&self, limit: u32) {
+        self.source_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether one more connection from there may begin its handshake.
+    pub fn has_room_for(&self, source: Source) -> bool {
+        let limit = self.source_limit.load(Ordering::Relaxed);
+        limit == 0 || self.connections.lock().sources.count(source) < limit
+    }
+
+    /// Notes where a connection in its handshake comes from. It counts there until it is open or ends.
+    pub fn note_source(&self, id: ConnectionId, source: Source) {
+        let mut connections = self.connections.lock();
+        if connections.outlets.contains_key(&id) && !connections.open.contains(&id) {
+            connections.sources.add(id, source);
+        }
+    }
+
     /// Counts the connections in their handshake after a change. Returns the listeners to wake after the lock.
     #[must_use]
     fn count_handshakes(&self, connections: &mut Connections) -> Vec<Waker> {
@@ -110,6 +135,7 @@ impl Registry {
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         connections.open.insert(id);
+        connections.sources.remove(id);
         Ok(self.count_handshakes(&mut connections))
     }
 
@@ -119,6 +145,7 @@ impl Registry {
             let mut connections = self.connections.lock();
             connections.outlets.remove(&id);
             connections.open.remove(&id);
+            connections.sources.remove(id);
             self.count_handshakes(&mut connections)
         };
         listeners.into_iter().for_each(Waker::wake);
@@ -150,6 +177,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
@@ -166,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_listener_waits_until_a_handshake_is_over_either_way() {
-        let registry = Registry::new(0, 512);
+        let registry = Registry::new(0, 512, 64);
         let listener = Arc::new(Listener::default());
         let waker = Waker::from(listener.clone());
         let has_room = || registry.poll_handshake_room(&mut Context::from_waker(&waker)).is_ready();
@@ -194,8 +222,34 @@ mod tests {
     }
 
     #[test]
+    fn one_source_has_its_share_until_its_handshakes_are_over() {
+        let registry = Registry::new(0, 512, 2);
+        let (one, other) =
+            (Source::from(IpAddr::from([192, 0, 2, 1])), Source::from(IpAddr::from([192, 0, 2, 2])));
+        let accept = || {
+            let id = registry.accept(Outlet::new());
+            registry.note_source(id, one);
+            id
+        };
+        let (a, b) = (accept(), accept());
+        assert!(!registry.has_room_for(one) && registry.has_room_for(other));
+        registry.open(a).unwrap();
+        registry.note_source(a, one);
+        assert!(registry.has_room_for(one), "the one that is open does not count any more");
+        accept();
+        assert!(!registry.has_room_for(one));
+        registry.close(b);
+        registry.note_source(b, one);
+        assert!(registry.has_room_for(one));
+        registry.set_source_limit(1);
+        assert!(!registry.has_room_for(one));
+        registry.set_source_limit(0);
+        assert!(registry.has_room_for(one));
+    }
+
+    #[test]
     fn one_too_many_stays_in_its_handshake() {
-        let registry = Registry::new(1, 512);
+        let registry = Registry::new(1, 512, 64);
         let (a, b) = (registry.accept(Outlet::new()), registry.accept(Outlet::new()));
         registry.open(a).unwrap();
         assert!(registry.open(b).is_err());

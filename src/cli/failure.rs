@@ -1,7 +1,6 @@
 //! Why the program ends without having done its work, in one line.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
@@ -38,8 +37,8 @@ pub(super) enum Failure {
     Runtime(io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
-    #[error("cannot listen on {}: {error}", joined(addresses))]
-    Listen { addresses: Vec<SocketAddr>, error: io::Error },
+    #[error("{0}")]
+    Listen(io::Error),
 }
 
 impl Failure {
@@ -52,8 +51,4 @@ impl Failure {
 
 fn place(path: Option<&PathBuf>) -> String {
     path.map(|path| format!(" file {}", path.display())).unwrap_or_default()
-}
-
-fn joined(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

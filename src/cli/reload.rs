@@ -36,7 +36,12 @@ impl Reloader {
         };
         let config = loaded.config();
         self.logging.set_level(config.log.level);
-        self.broker.set_max_connections(config.broker.max_connections, config.broker.max_handshakes);
+        let limits = &config.broker;
+        self.broker.set_max_connections(
+            limits.max_connections,
+            limits.max_handshakes,
+            limits.max_handshakes_per_source,
+        );
         self.broker.set_limits(config.broker.node, config.broker.vhost_limits);
         self.broker.set_traced(&config.broker.traced);
         self.limits.replace(config.session);

@@ -90,14 +90,13 @@ async fn run(
     let stop = CancellationToken::new();
     let storage_failure = Arc::new(Mutex::new(None));
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
-    let addresses = [&config.server.listen[..], &config.server.listen_tls].concat();
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
-        .map_err(|error| Failure::Listen { addresses, error })?;
+        .map_err(Failure::Listen)?;
     if directory.lock().is_none() {
         server.listen_for_commands(&config.data_dir);
     }
     for (protocol, address) in server.addresses() {
-        info!(protocol, address = address.to_string(), "listening");
+        info!(protocol, address, "listening");
     }
     let limits = server.limits();
     let reloader = Reloader { sources, running: loaded, logging, limits, tls, broker: Arc::clone(&broker) };

@@ -62,6 +62,7 @@ pub(super) fn check(options: &Options, origins: &BTreeMap<String, Origin>) -> Re
     let tls = &options.tls;
     let uses = [
         ("listen.amqps", !options.listen.amqps.0.is_empty()),
+        ("listen.websocket_tls", !options.listen.websocket_tls.0.is_empty()),
         ("tls.cert", tls.cert.is_some()),
         ("tls.key", tls.key.is_some()),
     ];

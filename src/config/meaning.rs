@@ -8,6 +8,7 @@ use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
+use crate::server::websocket::upgrade::Origins;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
 use crate::time::Clock;
@@ -18,7 +19,7 @@ impl Loaded {
     pub fn config(&self) -> Config {
         let options = self.options.resolved(&self.machine);
         Config {
-            broker: broker_options(&options),
+            broker: broker_options(&options, &self.machine),
             server: server_options(&options, &self.machine),
             session: session_limits(&options),
             log: LogOptions {
@@ -50,7 +51,7 @@ impl Options {
     }
 }
 
-fn broker_options(options: &Options) -> BrokerOptions {
+fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
     let auth = &options.auth;
     let of_default = std::iter::once(&auth.default_vhost).chain(&options.vhosts.names);
     let mut vhosts = Vec::new();
@@ -76,8 +77,9 @@ fn broker_options(options: &Options) -> BrokerOptions {
         cluster_name: options.cluster.name.clone(),
         vhosts,
         users,
-        max_connections: limits.connections.0,
+        max_connections: max_connections(options, machine),
         max_handshakes: limits.handshakes.0,
+        max_handshakes_per_source: limits.handshakes_per_address.0,
         node: NodeOptions {
             channels: limits.channels.0,
             queues: limits.queues.0,
@@ -91,6 +93,22 @@ fn broker_options(options: &Options) -> BrokerOptions {
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
         clock: Clock::Read(unix_ms),
+    }
+}
+
+/// Files that the process opens beside connections: the data, the log, listeners.
+const OTHER_FILES: u64 = 256;
+
+/// Most open connections. Each takes a file, and one for which none is left could be the journal's.
+fn max_connections(options: &Options, machine: &Machine) -> u32 {
+    let limits = &options.limits;
+    match (limits.connections.0, machine.open_files) {
+        (0, Some(files)) => {
+            let others = OTHER_FILES + u64::from(limits.handshakes.0);
+            let connections = files.saturating_sub(others).max(files / 2);
+            u32::try_from(connections).unwrap_or(u32::MAX)
+        }
+        (connections, _) => connections,
     }
 }
 
@@ -116,10 +134,16 @@ fn push_new<'a>(list: &mut Vec<String>, names: impl IntoIterator<Item = &'a Name
 }
 
 fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
+    let listen = &options.listen;
     ServerOptions {
         listen: options.listen.amqp.clone(),
         listen_tls: options.listen.amqps.0.clone(),
         tls: tls_options(options),
+        listen_websocket: listen.websocket.0.clone(),
+        listen_websocket_tls: listen.websocket_tls.0.clone(),
+        listen_unix: listen.unix.clone().map(|path| (path, listen.unix_mode.0)),
+        proxies: listen.proxy_protocol.clone(),
+        origins: Origins(options.websocket.origins.iter().map(|origin| origin.0.clone()).collect()),
         backlog: options.listen.backlog.0,
         nodelay: options.listen.nodelay,
         keepalive: options.listen.keepalive,

@@ -7,11 +7,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
-    Addresses, FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span, Verify,
-    Watermark, Within,
+    Addresses, FileMode, FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span,
+    Verify, Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options, section_path};
 use super::{HostEntry, LogFormat, OperatorEntry};
@@ -56,6 +57,17 @@ options! {
         amqp: Vec<SocketAddr> [Restart] = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))];
         /// Addresses for AMQP within TLS; the usual port is 5671. They need `tls.cert` and `tls.key`.
         amqps: Addresses [Restart] = Addresses::default();
+        /// Addresses for AMQP over WebSocket without TLS; the usual port is 15670.
+        websocket: Addresses [Restart] = Addresses::default();
+        /// Addresses for AMQP over WebSocket within TLS. They need `tls.cert` and `tls.key`.
+        websocket_tls: Addresses [Restart] = Addresses::default();
+        /// Path of a Unix socket for AMQP. Empty is none.
+        unix: Option<PathBuf> [Restart] = None;
+        /// Permissions of the Unix socket, as chmod has them.
+        unix_mode: FileMode [Restart] = FileMode(0o660);
+        /// Addresses and networks of proxies that begin each connection with a header of the PROXY protocol. A client
+        /// from elsewhere is taken for what it is.
+        proxy_protocol: Vec<IpNet> [Restart] = vec![];
         /// Connections the operating system holds ready before they are accepted.
         backlog: Within<u32, 1, 65_535> [Restart] = Within(1024);
         /// Whether small writes leave at once (TCP_NODELAY).
@@ -97,6 +109,12 @@ options! {
         /// How often the files are looked at for changes, which are then taken over. 0 is never; SIGHUP does it too.
         check_interval: Span<0> [Reload] = Span(Duration::from_secs(5));
     }
+    /// AMQP over WebSocket.
+    websocket: Websocket {
+        /// Origins of web pages from which a browser may connect, such as "https://example.org". Without any it may from
+        /// all, but only pages of this machine then count as local.
+        origins: Vec<Name> [Restart] = vec![];
+    }
     /// The protocol as it is offered to clients.
     amqp: Amqp {
         /// Seconds between heartbeats; 0 offers none. The client's answer counts.
@@ -122,10 +140,12 @@ options! {
     }
     /// How much of a thing there may be.
     limits: Limits {
-        /// Most connections at a time; 0 is no limit.
+        /// Most connections at a time; 0 is as many as the process may have files open, less some for everything else.
         connections: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most connections that have not finished their handshake; others wait to be accepted. 0 is no limit.
         handshakes: Within<u32, 0, 4_294_967_295> [Reload] = Within(512);
+        /// Most of them from one address, or one /64 of IPv6; others are closed at once. 0 is no limit.
+        handshakes_per_address: Within<u32, 0, 4_294_967_295> [Reload] = Within(64);
         /// Most channels of all connections; 0 is no limit.
         channels: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most queues in all vhosts; 0 is no limit.

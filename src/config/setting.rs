@@ -1,5 +1,6 @@
 //! The types an option can have: how each is read, written back and described.
 
+mod places;
 mod tls;
 mod words;
 
@@ -7,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::places::FileMode;
 pub use self::tls::{Addresses, Verify};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::Value;

@@ -13,7 +13,7 @@ use crate::session::limits::Stamp;
 use crate::time::Clock;
 
 pub(super) const MACHINE: fn() -> Machine =
-    || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000) };
+    || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000), open_files: None };
 
 /// The sources of a run, put together step by step.
 #[derive(Default)]
@@ -91,6 +91,20 @@ fn flags_beat_environment_beats_file_beats_defaults() {
     let session = run.config().session;
     assert_eq!((session.heartbeat, session.channel_max, session.frame_max), (30, 20, 8192));
     assert_eq!(session.initial_frame_max, 8192);
+}
+
+#[test]
+fn without_a_limit_there_are_as_many_connections_as_files() {
+    let connections = |open_files: Option<u64>, setting: &str| {
+        let mut loaded = Run::default().set("limits.connections", setting).loaded();
+        loaded.machine.open_files = open_files;
+        loaded.config().broker.max_connections
+    };
+    assert_eq!(connections(None, "0"), 0);
+    assert_eq!(connections(Some(20_000), "0"), 20_000 - 256 - 512);
+    assert_eq!(connections(Some(1024), "0"), 512);
+    assert_eq!(connections(Some(u64::MAX), "0"), u32::MAX);
+    assert_eq!(connections(Some(1024), "5000"), 5000);
 }
 
 #[test]

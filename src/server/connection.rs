@@ -223,8 +223,10 @@ impl<S: ClientStream> Connection<S> {
             return moved;
         }
         if self.session.is_fin_due(now) {
-            // The client reads our last frame, then the end; until it closes too, what it sends is thrown away.
-            if Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
+            // The client reads our last frame, then the end; until it closes too, what it sends is thrown away. Where the
+            // end is one for both sides it has to wait for the client's answer.
+            let has_to_wait = !self.stream.can_half_close() && self.session.awaits_close_ok();
+            if has_to_wait || Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
                 self.session.handle_fin_sent();
             }
         }

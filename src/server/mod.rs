@@ -10,9 +10,12 @@ mod limits;
 mod listener;
 mod memory;
 pub mod options;
+mod proxy;
 mod stream;
 pub mod tls;
+mod unix;
 mod upkeep;
+pub mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +32,8 @@ use crate::broker::Broker;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::server::control::Control;
 use crate::server::disk::DiskWatch;
-use crate::server::entrance::Entrance;
-use crate::server::listener::{Acceptor, Listener};
+use crate::server::entrance::{Entrance, Refusals};
+use crate::server::listener::{Acceptor, Listener, Socket};
 use crate::server::options::ServerOptions;
 use crate::server::tls::Tls;
 use crate::session::limits::SessionLimits;
@@ -64,20 +67,28 @@ impl Server {
             disk.look();
         }
         let mut listeners = Vec::new();
-        let mut listen = |addresses: &[SocketAddr], entrance: Entrance| {
-            let entrance = Arc::new(entrance);
+        let mut listen = |addresses: &[SocketAddr], protocol, tls: Option<&Arc<Tls>>, is_websocket| {
+            let entrance = Arc::new(Entrance { protocol, tls: tls.cloned(), is_websocket });
             for &address in addresses {
-                let socket = listener::bind(address, options.backlog)?;
+                let socket = Socket::Tcp(listener::bind(address, options.backlog)?);
                 listeners.push(Listener { socket, entrance: entrance.clone() });
             }
             io::Result::Ok(())
         };
-        listen(&options.listen, Entrance { protocol: "amqp", tls: None })?;
-        if tls.is_some() {
-            listen(&options.listen_tls, Entrance { protocol: "amqps", tls: tls.clone() })?;
+        listen(&options.listen, "amqp", None, false)?;
+        listen(&options.listen_websocket, "ws", None, true)?;
+        if let Some(tls) = &tls {
+            listen(&options.listen_tls, "amqps", Some(tls), false)?;
+            listen(&options.listen_websocket_tls, "wss", Some(tls), true)?;
+        }
+        if let Some((path, mode)) = &options.listen_unix {
+            let socket = Socket::Unix(unix::bind(path, *mode, options.backlog)?);
+            let entrance = Arc::new(Entrance { protocol: "unix", tls: None, is_websocket: false });
+            listeners.push(Listener { socket, entrance });
         }
         let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
-        let acceptor = Arc::new(Acceptor { broker, options, limits, connections });
+        let refusals = Refusals::default();
+        let acceptor = Arc::new(Acceptor { broker, options, limits, connections, refusals });
         Ok(Self { listeners, tls, disk, control: None, acceptor })
     }
 
@@ -92,11 +103,11 @@ impl Server {
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.
     #[must_use]
-    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let address = |listener: &Listener| {
-            listener.socket.local_addr().ok().map(|address| (listener.entrance.protocol, address))
-        };
-        self.listeners.iter().filter_map(address).collect()
+    pub fn addresses(&self) -> Vec<(&'static str, String)> {
+        self.listeners
+            .iter()
+            .map(|listener| (listener.entrance.protocol, listener.socket.address()))
+            .collect()
     }
 
     /// The limits of new connections.

@@ -248,6 +248,9 @@ fn guess(seen: &[u8]) -> String {
         [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] | [b'H', b'E', b'A', b'D', ..] => {
             "HTTP on the AMQP port".to_owned()
         }
+        [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => {
+            "a PROXY protocol header, and not from a proxy in listen.proxy_protocol".to_owned()
+        }
         [b'A', b'M', b'Q', b'P', version @ ..] => format!("AMQP protocol {version:?}"),
         _ => format!("it begins with {}", seen.escape_ascii()),
     }

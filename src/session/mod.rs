@@ -33,6 +33,7 @@ mod trace;
 mod tx;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,11 @@ impl Session {
     /// Who the peer is, for those who learn it between the accept and the first byte of AMQP.
     pub fn peer_mut(&mut self) -> &mut Peer {
         &mut self.wire.peer
+    }
+
+    /// Counts the connection among the handshakes from this address, until it is open or ends.
+    pub fn count_among_handshakes_of(&self, address: IpAddr) {
+        self.wire.broker.registry.note_source(self.wire.id, address.into());
     }
 
     /// The limits it was accepted with.
@@ -352,6 +358,12 @@ impl Session {
     #[must_use]
     pub fn is_fin_due(&self, now: Now) -> bool {
         matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.wire.out.is_empty()))
+    }
+
+    /// Whether the peer is to answer our connection.close.
+    #[must_use]
+    pub fn awaits_close_ok(&self) -> bool {
+        matches!(&self.state, State::Farewell(farewell) if farewell.awaits_close_ok())
     }
 
     /// Our side of the socket was shut down, or could not be.
