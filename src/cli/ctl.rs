@@ -21,6 +21,7 @@ The broker is found by its data directory, and whoever may open that may do this
 there is nothing to log in to.
 
 Examples:
+  leveret ctl ping --data-dir /var/lib/leveret
   leveret ctl set_policy bound '^jobs\\.' '{\"max-length\": 100000}' --apply-to queues
   leveret ctl set_operator_policy stale '.*' '{\"expires\": 604800000}' --priority 1
   leveret ctl list_policies --data-dir /var/lib/leveret
@@ -37,6 +38,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
 enum Command {
+    /// See whether a broker runs: exit with 0 if it answers, and with 1 if not
+    Ping(Ping),
     /// Set a policy: what holds for all queues and exchanges whose names match
     SetPolicy(SetPolicy),
     /// Take a policy away
@@ -55,6 +58,12 @@ enum Command {
     ClearVhostLimits(InVHost),
     /// List the limits of all vhosts that have some
     ListVhostLimits(ListLimits),
+}
+
+#[derive(Debug, Args)]
+struct Ping {
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +136,10 @@ const OF_LIMITS: &[&str] = &["vhost", "value"];
 /// Runs a command.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
+        Command::Ping(Ping { place }) => {
+            place.ask(&Steer::Ping {})?;
+            print("the broker is running\n")
+        }
         Command::SetPolicy(set) => set_policy(set, Whose::User),
         Command::SetOperatorPolicy(set) => set_policy(set, Whose::Operator),
         Command::ClearPolicy(clear) => clear_policy(clear, Whose::User),

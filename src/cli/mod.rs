@@ -4,10 +4,12 @@
 mod ctl;
 mod failure;
 mod logging;
+mod process;
 mod reload;
 mod serve;
 mod signals;
 mod storage;
+mod supervisor;
 
 use std::io::Write as _;
 use std::path::PathBuf;

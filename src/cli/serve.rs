@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::logging::Logging;
 use super::reload::Reloader;
 use super::signals::{Signals, Wish};
+use super::{process, supervisor};
 use crate::broker::Broker;
 use crate::config::{Config, Loaded, Sources};
 use crate::server::Server;
@@ -61,6 +62,10 @@ fn start(
     log_start(&loaded);
     let directory = make_data_directory(&mut config, ephemeral)?;
     raise_open_files();
+    process::warn_of_root();
+    if !loaded.options.server.core_dumps {
+        process::forbid_core_dumps();
+    }
     info!(data_dir = %config.data_dir.display(), ephemeral, "data directory");
     info!(bytes = config.server.memory_watermark, "memory watermark");
 
@@ -101,7 +106,9 @@ async fn run(
     let limits = server.limits();
     let reloader = Reloader { sources, running: loaded, logging, limits, tls, broker: Arc::clone(&broker) };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
+    tokio::spawn(supervisor::prove_life(Arc::clone(&broker)));
     info!(milliseconds = millis(started.elapsed()), "ready");
+    supervisor::ready();
     server.run(stop).await;
     broker.journal.close();
     if let Some(error) = storage_failure.lock().take() {
@@ -135,7 +142,11 @@ fn open_broker(
 async fn obey(mut signals: Signals, mut reloader: Reloader, stop: CancellationToken, directory: Ephemeral) {
     loop {
         match signals.next().await {
-            Wish::Reload => reloader.reload(),
+            Wish::Reload => {
+                supervisor::reloading();
+                reloader.reload();
+                supervisor::ready();
+            }
             Wish::Stop(signal) if stop.is_cancelled() => {
                 warn!(signal = signal.name(), "stopping at once");
                 remove(&directory);
@@ -143,6 +154,7 @@ async fn obey(mut signals: Signals, mut reloader: Reloader, stop: CancellationTo
             }
             Wish::Stop(signal) => {
                 info!(signal = signal.name(), "stopping");
+                supervisor::stopping();
                 stop.cancel();
             }
         }
@@ -172,6 +184,7 @@ fn make_data_directory(config: &mut Config, ephemeral: bool) -> Result<Ephemeral
         let path = &config.data_dir;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| failed(path, error))?;
+        process::warn_of_readers(path);
         return Ok(Ephemeral::default());
     }
     let mut builder = tempfile::Builder::new();

@@ -251,6 +251,8 @@ options! {
     server: Server {
         /// Worker threads; 0 is one for each core.
         workers: Within<u32, 0, 1024> [Restart] = Within(0);
+        /// Whether a crash may leave the memory of the process, with passwords in it, in a file.
+        core_dumps: bool [Restart] = false;
     }
     /// The end.
     shutdown: Shutdown {

@@ -1,4 +1,4 @@
-//! What can be set and asked by a line of JSON: policies and limits of vhosts.
+//! What can be set and asked by a line of JSON: policies, limits of vhosts, and whether anybody is there.
 
 use std::io;
 
@@ -43,6 +43,8 @@ impl Whose {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Steer {
+    /// Nothing: the answer shows that the broker is there.
+    Ping {},
     /// Sets a policy. The answer names the keys that make no difference, as `unheeded`.
     SetPolicy {
         /// Whose.
@@ -85,6 +87,12 @@ impl Steer {
     /// Does it, and waits until it is durable. For threads that may block.
     pub(super) fn carry_out(self, broker: &Broker) -> io::Result<Value> {
         match self {
+            Self::Ping {} => {
+                if broker.journal.has_failed() {
+                    return Err(io::Error::other("storage has failed"));
+                }
+                Ok(json!({ "connections": broker.registry.len() }))
+            }
             Self::SetPolicy { whose, vhost, name, value } => {
                 let policy = Policy::from_value(&name, &value, whose.kind()).map_err(refused)?;
                 let unheeded: Vec<String> =
