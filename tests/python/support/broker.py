@@ -172,6 +172,17 @@ class Leveret(Broker):
                 found.append({**record, **fields})
         return found
 
+    def address(self, protocol):
+        """Where it listens for "amqp", "amqps", "ws", "wss" or "unix", as the log has it."""
+
+        def found():
+            for record in self.records():
+                if record.get("message") == "listening" and record.get("protocol") == protocol:
+                    return record["address"]
+            return None
+
+        return eventually(found, f"the broker says that it listens for {protocol}", START_SECONDS)
+
     def log_text(self):
         """The log so far as it was written."""
         return "\n".join(self.lines)
