@@ -64,11 +64,12 @@ impl Outgoing {
                 return Poll::Ready(Ok(()));
             }
             if let Some(payload) = self.pong.take() {
-                self.control = frame(OpCode::Control(Control::Pong), payload.len());
+                begin_frame(&mut self.control, OpCode::Control(Control::Pong), payload.len());
                 self.control.extend_from_slice(&payload);
             } else if let Close::Owed(code) = self.close {
                 let payload = code.map(|code| u16::from(code).to_be_bytes());
-                self.control = frame(OpCode::Control(Control::Close), if payload.is_some() { 2 } else { 0 });
+                let length = if payload.is_some() { 2 } else { 0 };
+                begin_frame(&mut self.control, OpCode::Control(Control::Close), length);
                 self.control.extend(payload.into_iter().flatten());
                 self.close = Close::Sent;
             } else {
@@ -94,7 +95,7 @@ impl Outgoing {
                 return Poll::Ready(Ok(0));
             }
             self.left = all.min(LONGEST_MESSAGE);
-            self.header = frame(OpCode::Data(Data::Binary), self.left);
+            begin_frame(&mut self.header, OpCode::Data(Data::Binary), self.left);
         }
         loop {
             let written = {
@@ -133,11 +134,9 @@ fn none_is_an_error(written: usize) -> io::Result<usize> {
     if written == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(written) }
 }
 
-/// The header of a whole frame, which a server does not mask.
-fn frame(opcode: OpCode, length: usize) -> Vec<u8> {
+/// Puts the header of a whole frame down, which a server does not mask.
+fn begin_frame(bytes: &mut Vec<u8>, opcode: OpCode, length: usize) {
     let header = FrameHeader { opcode, ..FrameHeader::default() };
-    let mut bytes = Vec::with_capacity(10);
-    // A vector takes all there is.
-    let _ = header.format(length as u64, &mut bytes);
-    bytes
+    // A vector takes all there is, and a usize is not larger than a u64.
+    let _ = header.format(length as u64, bytes);
 }
