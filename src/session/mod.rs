@@ -285,7 +285,7 @@ impl Session {
     /// Whether the stream holds back bytes that were handed to it. While it does the peer counts as one that does not
     /// take what waits for it.
     pub fn handle_flushing(&mut self, is_flushing: bool, now: Now) {
-        if self.flushing && !is_flushing {
+        if self.flushing != is_flushing {
             self.wire.pulse.last_progress = now.moment;
         }
         self.flushing = is_flushing;
