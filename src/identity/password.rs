@@ -210,6 +210,12 @@ impl PasswordHash {
         matches!(self.kind, Kind::None)
     }
 
+    /// Whether a check takes next to no time: then it shows whom it is about, where others take long.
+    #[must_use]
+    pub const fn is_cheap(&self) -> bool {
+        matches!(self.kind, Kind::Sha256 { .. } | Kind::Sha512 { .. })
+    }
+
     /// The hash as definitions have it.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -78,6 +78,7 @@ impl VHost {
         if name.starts_with(RESERVED_PREFIX) {
             return Err(reserved("exchange", &name));
         }
+        self.check_exists()?;
         let exchange = ExchangeSpec {
             alternate: self.alternate(&name, request.arguments)?,
             name,

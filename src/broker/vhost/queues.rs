@@ -60,6 +60,7 @@ impl VHost {
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
             return Err(reserved("queue", &name));
         }
+        self.check_exists()?;
         self.check_room(&topology, &name)?;
         let flags = Flags {
             durable: request.durable,

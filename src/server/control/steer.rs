@@ -1,6 +1,7 @@
 //! What can be set and asked by a line of JSON: policies and limits of vhosts.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -123,18 +124,19 @@ impl Steer {
                 Ok(json!({}))
             }
             Self::ListVhostLimits {} => {
-                let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(name));
-                let limited = vhosts.filter(|vhost| !vhost.limits().is_empty());
-                let described = |vhost: &std::sync::Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });
+                let names = broker.vhost_names().into_iter();
+                let limited =
+                    names.filter_map(|name| broker.vhost(&name)).filter(|vhost| !vhost.limits().is_empty());
+                let described =
+                    |vhost: Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });
                 Ok(limited.map(described).collect())
             }
         }
     }
 }
 
-fn found<'a>(broker: &'a Broker, vhost: &str) -> io::Result<&'a VHost> {
-    let found = broker.vhost(vhost).map(|vhost| &**vhost);
-    found.ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
+fn found(broker: &Broker, vhost: &str) -> io::Result<Arc<VHost>> {
+    broker.vhost(vhost).ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
 }
 
 fn refused(why: impl ToString) -> io::Error {
