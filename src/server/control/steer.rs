@@ -1,4 +1,4 @@
-//! What can be set and asked by a line of JSON: policies and limits of vhosts.
+//! What can be set and asked by a line of JSON: users, vhosts, policies and limits.
 
 use std::io;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::identity::Identify;
 use super::told;
 use crate::broker::Broker;
 use crate::broker::limits::VHostLimits;
@@ -80,6 +81,11 @@ pub enum Steer {
     },
     /// The limits of all vhosts that have some.
     ListVhostLimits {},
+    /// Something about users or vhosts themselves.
+    Identity {
+        /// What.
+        identify: Identify,
+    },
 }
 
 impl Steer {
@@ -123,6 +129,7 @@ impl Steer {
                 tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 Ok(json!({}))
             }
+            Self::Identity { identify } => identify.carry_out(broker),
             Self::ListVhostLimits {} => {
                 let names = broker.vhost_names().into_iter();
                 let limited =
@@ -145,7 +152,7 @@ fn refused(why: impl ToString) -> io::Error {
 }
 
 /// Waits until the gate is open.
-fn settled(broker: &Broker, gate: Gate) -> io::Result<()> {
+pub(super) fn settled(broker: &Broker, gate: Gate) -> io::Result<()> {
     if broker.journal.wait_durable(gate.durable) {
         return Ok(());
     }
