@@ -306,6 +306,13 @@ impl Broker {
         }
     }
 
+    /// Ends it once nobody uses it any more: what is to be stored is, and nothing is after that. Blocks for a moment.
+    pub fn close(&self) {
+        // The hash of a password from the configuration may still be in the making.
+        self.logins.finish();
+        self.journal.close();
+    }
+
     /// Asks every connection to close with `reason`.
     pub fn close_all(&self, reason: &AmqpError) {
         for outlet in self.registry.outlets() {

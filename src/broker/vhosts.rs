@@ -33,13 +33,46 @@ pub struct Metadata {
     pub description: String,
     /// Words to find it by.
     pub tags: Vec<String>,
+    /// The type of queues that are declared without one, as far as they can be of it.
+    pub default_queue_type: QueueType,
+}
+
+/// A type that queues may have without being asked for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// As queues are by themselves.
+    #[default]
+    Classic,
+    /// With the rules of quorum queues.
+    Quorum,
+}
+
+impl QueueType {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Classic, Self::Quorum];
+
+    /// The name in `x-queue-type`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// The type of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 impl Metadata {
     /// As it is stored, and as RabbitMQ's API has it.
     #[must_use]
     pub fn value(&self) -> Value {
-        json!({ "description": self.description, "tags": self.tags })
+        let default_queue_type = self.default_queue_type.name();
+        json!({ "description": self.description, "tags": self.tags, "default_queue_type": default_queue_type })
     }
 
     fn from_text(text: &str) -> Self {
@@ -48,6 +81,11 @@ impl Metadata {
         Self {
             description: value.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
             tags: tags.filter_map(Value::as_str).map(str::to_owned).collect(),
+            default_queue_type: value
+                .get("default_queue_type")
+                .and_then(Value::as_str)
+                .and_then(QueueType::parse)
+                .unwrap_or_default(),
         }
     }
 }
@@ -117,6 +155,8 @@ impl VHosts {
         let agenda = Arc::new(Agenda::new(self.clock.clone()));
         let shared = self.shared.lock().clone();
         let vhost = VHost::restored(name.to_owned(), agenda, shared, definitions);
+        let metadata = self.globals.get(image::VHOST, name).map(|text| Metadata::from_text(&text));
+        vhost.set_default_queue_type(metadata.unwrap_or_default().default_queue_type);
         Arc::make_mut(&mut self.by_name.write()).insert(name.to_owned(), vhost.clone());
         // Whoever names another task after this knows the vhost.
         let waker = self.waker.lock().clone();

@@ -102,7 +102,7 @@ async fn run(
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
     info!(milliseconds = millis(started.elapsed()), "ready");
     server.run(stop).await;
-    broker.journal.close();
+    broker.close();
     if let Some(error) = storage_failure.lock().take() {
         return Err(Failure::StorageFailed(error));
     }

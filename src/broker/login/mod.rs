@@ -123,6 +123,11 @@ impl Logins {
         }
     }
 
+    /// Waits until everything that was begun is done.
+    pub(super) fn finish(&self) {
+        self.threads.iter().for_each(Threads::finish);
+    }
+
     /// A login of `user` from `host` failed: how long the answer is to be held back. It is `first`, and twice as long
     /// each time that it happens again soon, up to eight times `first`.
     #[must_use]

@@ -41,6 +41,17 @@ fn wait(broker: &Broker, attempt: Attempt) -> Answer {
 }
 
 #[test]
+fn a_password_of_the_configuration_is_hashed_before_the_end() {
+    let passwords = PasswordOptions { scheme: Scheme::Argon2id, min_length: 0 };
+    let broker =
+        Broker::ephemeral(BrokerOptions { login_threads: 1, passwords, ..BrokerOptions::default() }).unwrap();
+    assert!(broker.users.login("guest", b"guest", true).is_ok());
+    broker.close();
+    assert!(format!("{:?}", broker.users.find("guest").unwrap()).contains("PasswordHash(***)"));
+    assert!(broker.users.login("guest", b"guest", true).is_ok());
+}
+
+#[test]
 fn with_threads_the_connection_is_woken() {
     let passwords = PasswordOptions { scheme: Scheme::Argon2id, min_length: 0 };
     let broker =

@@ -57,6 +57,8 @@ pub struct VHost {
     topology: RankedRwLock<Topology>,
     replies: Replies,
     traced: AtomicBool,
+    /// Queues that can be are quorum queues unless they say otherwise.
+    prefers_quorum: AtomicBool,
     /// Written under the topology lock.
     deleted: AtomicBool,
     epoch: AtomicU64,
@@ -154,6 +156,7 @@ impl VHost {
             topology,
             replies: Replies::default(),
             traced: AtomicBool::new(false),
+            prefers_quorum: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             epoch,
             redefined,

@@ -31,6 +31,9 @@ pub(super) struct Add {
     /// Words to find it by, with commas between them
     #[arg(long, value_delimiter = ',')]
     tags: Vec<String>,
+    /// What durable queues are that are declared without a type: classic or quorum
+    #[arg(long, value_name = "TYPE", default_value = "classic")]
+    default_queue_type: String,
 }
 
 #[derive(Debug, Args)]
@@ -54,15 +57,22 @@ pub(super) struct List {
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     let ask = |place: &Place, identify| place.ask(&Steer::Identity { identify });
     match command {
-        Command::AddVhost(Add { place, vhost, description, tags }) => {
-            let (vhost, description, tags) = (vhost.clone(), description.clone(), tags.clone());
-            ask(place, Identify::AddVhost { vhost, description, tags }).map(|_| ())
+        Command::AddVhost(Add { place, vhost, description, tags, default_queue_type }) => {
+            let add = Identify::AddVhost {
+                vhost: vhost.clone(),
+                description: description.clone(),
+                tags: tags.clone(),
+                default_queue_type: default_queue_type.clone(),
+            };
+            ask(place, add).map(|_| ())
         }
         Command::DeleteVhost(Delete { place, vhost }) => {
             ask(place, Identify::DeleteVhost { vhost: vhost.clone() }).map(|_| ())
         }
-        Command::ListVhosts(List { place, json }) => {
-            show(&ask(place, Identify::ListVhosts)?, &["name", "description", "tags"], *json)
-        }
+        Command::ListVhosts(List { place, json }) => show(
+            &ask(place, Identify::ListVhosts)?,
+            &["name", "description", "tags", "default_queue_type"],
+            *json,
+        ),
     }
 }

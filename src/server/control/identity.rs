@@ -12,7 +12,7 @@ use super::told;
 use crate::broker::Broker;
 use crate::broker::login::Attempt;
 use crate::broker::users::{User, UserError, UserLimits};
-use crate::broker::vhosts::{Metadata, VHostError};
+use crate::broker::vhosts::{Metadata, QueueType, VHostError};
 use crate::identity::password::PasswordHash;
 use crate::identity::tags::{Tag, Tags};
 use crate::server::clock;
@@ -123,6 +123,8 @@ pub enum Identify {
         description: String,
         /// Words to find it by.
         tags: Vec<String>,
+        /// The type of queues that are declared without one.
+        default_queue_type: String,
     },
     /// Deletes a vhost with all that is in it, and closes its connections.
     DeleteVhost {
@@ -195,8 +197,10 @@ impl Identify {
                     .map(|(user, limits)| json!({ "user": user, "value": limits.value() }))
                     .collect());
             }
-            Self::AddVhost { vhost, description, tags } => {
-                let metadata = Metadata { description, tags };
+            Self::AddVhost { vhost, description, tags, default_queue_type } => {
+                let default_queue_type = QueueType::parse(&default_queue_type)
+                    .ok_or_else(|| told("the default queue type should be classic or quorum"))?;
+                let metadata = Metadata { description, tags, default_queue_type };
                 settled(broker, broker.add_vhost(&vhost, &metadata).map_err(of_vhost)?)?;
                 tracing::info!(?vhost, "vhost added");
             }
@@ -253,8 +257,9 @@ fn described(user: &User) -> Value {
 fn vhosts(broker: &Broker) -> Value {
     let names = broker.vhost_names().into_iter();
     let described = |name: String| {
-        let Metadata { description, tags } = broker.vhost_metadata(&name)?;
-        Some(json!({ "name": name, "description": description, "tags": tags }))
+        let mut described = broker.vhost_metadata(&name)?.value();
+        described.as_object_mut()?.insert("name".to_owned(), name.into());
+        Some(described)
     };
     names.filter_map(described).collect()
 }

@@ -52,8 +52,8 @@ def test_vhosts_are_kept_with_what_was_said_of_them(on):
     broker.kill()
     broker = on()
     assert listed(broker, "list_vhosts") == [
-        {"name": "/", "description": "", "tags": []},
-        {"name": "/eu", "description": "all of Europe", "tags": ["a", "b"]},
+        {"name": "/", "description": "", "tags": [], "default_queue_type": "classic"},
+        {"name": "/eu", "description": "all of Europe", "tags": ["a", "b"], "default_queue_type": "classic"},
     ]
     for code, *command in [(70, "add_vhost", "/eu"), (65, "delete_vhost", "gone"), (65, "add_vhost", "")]:
         with pytest.raises(Refused) as caught:
@@ -105,6 +105,31 @@ def test_connections_of_a_deleted_vhost_are_closed(on, opened):
         pump(doomed, lambda: False, "it is closed", 2)
     assert (caught.value.reply_code, caught.value.reply_text) == (320, "CONNECTION_FORCED - vhost 'x' is deleted")
     other.channel().queue_declare("", exclusive=True)
+
+
+def test_queues_have_the_default_type_of_their_vhost(on, opened):
+    broker = on(WITH_X)
+    ctl(broker, "delete_vhost", "x")
+    ctl(broker, "add_vhost", "x", "--default-queue-type", "quorum")
+    quorum, classic = {"x-queue-type": "quorum"}, {"x-queue-type": "classic"}
+
+    def check(broker):
+        connection = opened(broker, "x")
+        channel = connection.channel()
+        channel.queue_declare("jobs", durable=True, arguments={"x-max-length": 5})
+        channel.queue_declare("jobs", durable=True, arguments={"x-max-length": 5} | quorum)
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="406.*x-queue-type"):
+            channel.queue_declare("jobs", durable=True, arguments={"x-max-length": 5} | classic)
+        channel = connection.channel()
+        # These cannot be quorum queues.
+        channel.queue_declare("transient")
+        channel.queue_declare("", exclusive=True)
+        channel.queue_declare("auto", durable=True, auto_delete=True)
+        channel.queue_declare("said", durable=True, arguments=classic)
+
+    check(broker)
+    broker.kill()
+    check(on(WITH_X))
 
 
 def test_a_vhost_that_was_added_later_keeps_time(on, opened):
