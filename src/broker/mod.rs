@@ -37,11 +37,12 @@ use crate::broker::names::Names;
 use crate::broker::options::BrokerOptions;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
-use crate::broker::users::{User, UserError, Users};
+use crate::broker::users::{Pending, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
 use crate::broker::vhosts::VHosts;
 use crate::channel::gates::Gate;
 use crate::ids::ConnectionId;
+use crate::lock::{Rank, RankedMutex};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::storage::bodies::Bodies;
 use crate::storage::disk::Disk;
@@ -65,6 +66,8 @@ pub struct Broker {
     pub cluster_name: String,
     /// Who there is.
     pub users: Arc<Users>,
+    /// Users whose passwords are still to be hashed.
+    pending: RankedMutex<Vec<Pending>>,
     /// Who checks credentials.
     pub logins: Logins,
     /// Open connections.
@@ -151,6 +154,7 @@ impl Broker {
         let broker = Arc::new(Self {
             logins: Logins::new(&options.backends, &users, threads),
             users,
+            pending: RankedMutex::new(Rank::Registry, pending),
             registry: Registry::new(options.max_connections, options.max_handshakes),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             names: Names::new(kept.seed),
@@ -164,11 +168,19 @@ impl Broker {
             storage: kept.storage,
         });
         broker.set_traced(&options.traced);
-        for pending in pending {
-            let users = broker.users.clone();
-            broker.logins.submit(move || users.settle(pending));
+        if !broker.logins.has_threads() {
+            broker.settle_users();
         }
         broker
+    }
+
+    /// Has the hashes of passwords from the configuration made and stored, now that nobody waits for the start.
+    pub fn settle_users(&self) {
+        let all = std::mem::take(&mut *self.pending.lock());
+        for pending in all {
+            let users = self.users.clone();
+            self.logins.submit(move || users.settle(pending));
+        }
     }
 
     /// Has these vhosts traced, and no others.
@@ -309,6 +321,7 @@ impl Broker {
     /// Ends it once nobody uses it any more: what is to be stored is, and nothing is after that. Blocks for a moment.
     pub fn close(&self) {
         // The hash of a password from the configuration may still be in the making.
+        self.settle_users();
         self.logins.finish();
         self.journal.close();
     }

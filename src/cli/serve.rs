@@ -101,6 +101,7 @@ async fn run(
         Reloader { sources, running: loaded, logging, limits: server.limits(), broker: Arc::clone(&broker) };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
     info!(milliseconds = millis(started.elapsed()), "ready");
+    broker.settle_users();
     server.run(stop).await;
     broker.close();
     if let Some(error) = storage_failure.lock().take() {

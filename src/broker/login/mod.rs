@@ -123,6 +123,11 @@ impl Logins {
         }
     }
 
+    /// Whether answers come from threads.
+    pub(super) fn has_threads(&self) -> bool {
+        self.threads.is_some()
+    }
+
     /// Waits until everything that was begun is done.
     pub(super) fn finish(&self) {
         self.threads.iter().for_each(Threads::finish);

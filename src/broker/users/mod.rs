@@ -18,7 +18,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use zeroize::Zeroizing;
 
 pub use changes::UserError;
-pub(super) use start::restored;
+pub(super) use start::{Pending, restored};
 pub use user::{Details, User, UserLimits};
 
 use crate::broker::globals::Globals;
