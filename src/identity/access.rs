@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::oauth::scope::ScopeGrant;
 use crate::pattern::{Pattern, PatternError};
 
 /// A kind of use.
@@ -86,10 +87,19 @@ impl Permissions {
 
 /// What a user may do in a vhost. It does not change: after a change there is a new one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Access {
-    permissions: Permissions,
-    /// By exchange: what is allowed for routing keys, to write and to read.
-    topics: HashMap<String, [TopicGrant; 2]>,
+pub struct Access(Source);
+
+/// Where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+enum Source {
+    /// Permissions that were set for the user.
+    Permissions {
+        permissions: Permissions,
+        /// By exchange: what is allowed for routing keys, to write and to read.
+        topics: HashMap<String, [TopicGrant; 2]>,
+    },
+    /// Scopes of an access token.
+    Scopes(Vec<ScopeGrant>),
 }
 
 /// A pattern of routing keys, with the variables filled in.
@@ -100,26 +110,39 @@ impl Access {
     /// `None` allows no key.
     #[must_use]
     pub fn new(permissions: Permissions, topics: HashMap<String, [TopicGrant; 2]>) -> Self {
-        Self { permissions, topics }
+        Self(Source::Permissions { permissions, topics })
+    }
+
+    /// What these scopes of an access token allow together.
+    #[must_use]
+    pub fn of_scopes(grants: Vec<ScopeGrant>) -> Self {
+        Self(Source::Scopes(grants))
     }
 
     /// Whether `right` is given on the exchange or queue of this name.
     #[must_use]
     pub fn allows(&self, right: Right, name: &str) -> bool {
-        self.permissions.allow(right, name)
+        match &self.0 {
+            Source::Permissions { permissions, .. } => permissions.allow(right, name),
+            Source::Scopes(grants) => grants.iter().any(|grant| grant.allows(right, name)),
+        }
     }
 
-    /// Whether a routing key of a topic exchange may be used. Where nothing was said of the exchange it may. Of the
-    /// rights only [`Right::Write`] and [`Right::Read`] make a difference.
+    /// Whether a routing key of a topic exchange may be used. Permissions say nothing of most exchanges, and then it
+    /// may; scopes must name the key. Of the rights only [`Right::Write`] and [`Right::Read`] make a difference.
     #[must_use]
     pub fn allows_topic(&self, right: Right, exchange: &str, key: &str) -> bool {
-        let Some([write, read]) = self.topics.get(exchange) else { return true };
-        let pattern = match right {
-            Right::Configure => return true,
-            Right::Write => write,
-            Right::Read => read,
-        };
-        pattern.as_ref().is_some_and(|pattern| pattern.is_in(key))
+        if right == Right::Configure {
+            return true;
+        }
+        match &self.0 {
+            Source::Permissions { topics, .. } => {
+                let Some([write, read]) = topics.get(exchange) else { return true };
+                let pattern = if right == Right::Write { write } else { read };
+                pattern.as_ref().is_some_and(|pattern| pattern.is_in(key))
+            }
+            Source::Scopes(grants) => grants.iter().any(|grant| grant.allows_topic(right, exchange, key)),
+        }
     }
 }
 
