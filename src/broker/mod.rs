@@ -7,6 +7,7 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod key_ring;
 pub mod limits;
 pub mod names;
 pub mod options;

@@ -1,11 +1,13 @@
 //! The keys that tokens are signed with, by their ids.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 /// Why there is no key, or no set of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +108,40 @@ impl SigningKey {
         URL_SAFE_NO_PAD.decode(signature).is_ok()
             && jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm)
                 .unwrap_or(false)
+    }
+}
+
+/// A key as the configuration has it.
+#[derive(Clone, PartialEq)]
+pub enum ConfiguredKey {
+    /// A public key in PEM.
+    Pem(Vec<u8>),
+    /// A secret.
+    Secret(Zeroizing<Vec<u8>>),
+}
+
+impl ConfiguredKey {
+    /// A secret from its text.
+    #[must_use]
+    pub fn secret(text: &str) -> Self {
+        Self::Secret(Zeroizing::new(text.as_bytes().to_vec()))
+    }
+
+    /// The key itself.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(&self) -> Result<SigningKey, KeyError> {
+        match self {
+            Self::Pem(pem) => SigningKey::from_pem(pem),
+            Self::Secret(secret) => SigningKey::from_secret(secret),
+        }
+    }
+}
+
+impl fmt::Debug for ConfiguredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Pem(_)) { "Pem" } else { "Secret(***)" })
     }
 }
 
