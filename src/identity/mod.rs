@@ -1,3 +1,4 @@
 //! Who somebody is and what they may do: pure rules, without the places where they are kept.
 
 pub mod access;
+pub mod operation;
