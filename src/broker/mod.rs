@@ -12,6 +12,7 @@ pub mod limits;
 pub mod names;
 pub mod options;
 pub mod outlet;
+pub mod permissions;
 pub mod policies;
 pub mod queue_cell;
 pub mod registry;
@@ -138,6 +139,9 @@ impl Broker {
             storage,
         });
         broker.set_traced(&options.traced);
+        for vhost in broker.vhosts.values() {
+            vhost.give_permissions(&options.users, &options.default_permissions);
+        }
         broker
     }
 
@@ -167,7 +171,7 @@ impl Broker {
         let Some(vhost) = self.vhosts.get(name) else {
             return Err(AmqpError::new(ReplyCode::NotAllowed, format!("vhost {name} not found")));
         };
-        if !user.may_open(name) {
+        if !vhost.admits(&user.name) {
             let text = format!("access to vhost '{name}' refused for user '{}'", user.name);
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }

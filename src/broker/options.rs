@@ -2,6 +2,7 @@
 
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::policies::policy::Operator;
+use crate::identity::access::Permissions;
 use crate::time::Clock;
 
 /// Users, vhosts and broker-wide limits.
@@ -13,6 +14,8 @@ pub struct BrokerOptions {
     pub vhosts: Vec<String>,
     /// Who may log in.
     pub users: Vec<UserOptions>,
+    /// What users of the configuration may do in their vhosts, unless permissions were set for them.
+    pub default_permissions: Permissions,
     /// Most connections at a time; 0 is no limit.
     pub max_connections: u32,
     /// Most connections in their handshake at a time; 0 is no limit.
@@ -99,6 +102,7 @@ impl Default for BrokerOptions {
                 max_channels: None,
                 loopback_only: true,
             }],
+            default_permissions: Permissions::everything(),
             max_connections: 0,
             max_handshakes: 512,
             node: NodeOptions::default(),

@@ -13,7 +13,6 @@ use crate::broker::options::{Tag, UserOptions};
 pub struct User {
     /// The name.
     pub name: String,
-    vhosts: Vec<String>,
     tags: Vec<Tag>,
     loopback_only: bool,
     /// Open connections.
@@ -23,12 +22,6 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the user may open `vhost`.
-    #[must_use]
-    pub fn may_open(&self, vhost: &str) -> bool {
-        self.vhosts.iter().any(|name| name == vhost)
-    }
-
     /// Whether the user may publish in the name of `other`.
     #[must_use]
     pub fn may_publish_as(&self, other: &[u8]) -> bool {
@@ -59,12 +52,18 @@ impl Users {
     pub fn new(options: &[UserOptions]) -> Self {
         let entry = |user: &UserOptions| {
             let password = user.password.as_bytes().into();
-            let UserOptions { name, vhosts, tags, loopback_only, .. } = user.clone();
+            let UserOptions { name, tags, loopback_only, .. } = user.clone();
             let (connections, channels) = (Quota::new(user.max_connections), Quota::new(user.max_channels));
-            let user = User { name, vhosts, tags, loopback_only, connections, channels };
+            let user = User { name, tags, loopback_only, connections, channels };
             (user.name.clone(), (Arc::new(user), password))
         };
         Self { by_name: options.iter().map(entry).collect() }
+    }
+
+    /// Whether there is a user of this name.
+    #[must_use]
+    pub fn exists(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// Checks a password. The work done does not depend on whether the user exists. An empty password is always
@@ -92,7 +91,8 @@ mod tests {
     #[test]
     fn guest_is_let_in_from_loopback_only() {
         let users = Users::new(&BrokerOptions::default().users);
-        assert!(users.login("guest", b"guest", true).unwrap().may_open("/"));
+        assert_eq!(users.login("guest", b"guest", true).unwrap().name, "guest");
+        assert!(users.exists("guest") && !users.exists("nobody"));
         assert_eq!(users.login("guest", b"guest", false).unwrap_err(), LoginError::NotLoopback);
         assert_eq!(users.login("guest", b"Guest", true).unwrap_err(), LoginError::Credentials);
         assert_eq!(users.login("nobody", b"guest", true).unwrap_err(), LoginError::Credentials);

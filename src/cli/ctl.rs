@@ -1,6 +1,8 @@
 //! `leveret ctl`: tells the broker that runs on a data directory what is to hold from now on, and asks it. Commands and
 //! their arguments are named as those of `rabbitmqctl`.
 
+mod permissions;
+
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +26,8 @@ Examples:
   leveret ctl set_policy bound '^jobs\\.' '{\"max-length\": 100000}' --apply-to queues
   leveret ctl set_operator_policy stale '.*' '{\"expires\": 604800000}' --priority 1
   leveret ctl list_policies --data-dir /var/lib/leveret
-  leveret ctl set_vhost_limits -p tests '{\"max-connections\": 100, \"max-queues\": 50}'";
+  leveret ctl set_vhost_limits -p tests '{\"max-connections\": 100, \"max-queues\": 50}'
+  leveret ctl set_permissions -p tests alice '^alice' '.*' '^(alice|shared)'";
 
 /// What to do on which broker.
 #[derive(Debug, Args)]
@@ -55,6 +58,8 @@ enum Command {
     ClearVhostLimits(InVHost),
     /// List the limits of all vhosts that have some
     ListVhostLimits(ListLimits),
+    #[command(flatten)]
+    Permissions(permissions::Command),
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +149,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::ListVhostLimits(ListLimits { place, json }) => {
             show(&place.ask(&Steer::ListVhostLimits {})?, OF_LIMITS, *json)
         }
+        Command::Permissions(command) => permissions::run(command),
     }
 }
 

@@ -75,6 +75,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
         cluster_name: options.cluster.name.clone(),
         vhosts,
         users,
+        default_permissions: auth.default_permissions.clone(),
         max_connections: limits.connections.0,
         max_handshakes: limits.handshakes.0,
         node: NodeOptions {

@@ -15,6 +15,7 @@ use super::setting::{
 use super::table::{Effect, OptionRow, options, section_path};
 use super::{LogFormat, OperatorEntry};
 use crate::broker::options::Tag;
+use crate::identity::access::Permissions;
 use crate::server::options::{FreeLimit, Keepalive};
 use crate::session::limits::{Mechanism, Stamp};
 use crate::storage::options::Sync;
@@ -148,6 +149,9 @@ options! {
         default_pass: Secret [Restart] = Secret("guest".to_owned());
         /// The vhost that always exists, and that the default user may open.
         default_vhost: Name [Restart] = Name("/".to_owned());
+        /// What these users may do in their vhosts unless permissions were set for them: patterns of the names they may
+        /// configure, write to and read from.
+        default_permissions: Permissions [Restart] = Permissions::everything();
         /// Users that are refused from any other machine.
         loopback_users: Vec<Name> [Restart] = vec![Name("guest".to_owned())];
         /// How long the answer to a failed login is held back.

@@ -1,5 +1,6 @@
 //! The types an option can have: how each is read, written back and described.
 
+mod patterns;
 mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};

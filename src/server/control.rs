@@ -13,6 +13,7 @@
 //! A path is the bytes up to the line feed. Progress comes every now and then as a sign of life. A client that goes
 //! away ends what it asked for. There is nothing to log in to: whoever may open the socket may read the data too.
 
+pub mod permissions;
 mod socket;
 pub mod steer;
 #[cfg(test)]

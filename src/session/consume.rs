@@ -4,6 +4,7 @@ use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::ConsumeError;
 use crate::broker::vhost::REPLY_TO;
 use crate::channel::gates::Gate;
+use crate::identity::operation::Operation;
 use crate::protocol::field::TableRef;
 use crate::protocol::method::basic;
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -44,6 +45,7 @@ impl Open {
         }
         let prefetch = channel.prefetch;
         let name = channel.queue_name(consume.queue)?.to_owned();
+        self.check(Operation::TakeFrom(&name))?;
         let cell = self.vhost.find_queue(&name, wire.id)?;
         let timeout = timeout(consume.arguments, &name, &self.vhost.name)?;
         let spec = ConsumerSpec {

@@ -171,6 +171,7 @@ mod tests {
             exclusive: false,
             auto_delete: false,
             arguments: TableRef::EMPTY,
+            objection: None,
         };
         broker.open_vhost("/", &user).unwrap().declare_queue(request, ConnectionId(1)).unwrap().cell
     }

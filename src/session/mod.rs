@@ -22,6 +22,7 @@ mod open;
 mod publish;
 mod queue;
 mod rewrite;
+mod rights;
 mod routes;
 mod settle;
 #[cfg(test)]

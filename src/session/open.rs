@@ -21,6 +21,7 @@ use crate::session::channel::{Channel, Closed, Mode, Then};
 use crate::session::consumers::Consumers;
 use crate::session::deliver::Sent;
 use crate::session::rewrite::stamps_all;
+use crate::session::rights::Rights;
 use crate::session::routes::RouteCache;
 use crate::session::timeouts::Timeouts;
 use crate::session::wire::Wire;
@@ -52,6 +53,7 @@ impl From<AmqpError> for Stop {
 pub(super) struct Open {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<VHost>,
+    pub(super) rights: Rights,
     /// The place among the connections of user and vhost, while it is open.
     seat: Option<ConnectionSeat>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
@@ -96,6 +98,7 @@ impl Open {
         let name = wire.name.as_deref().unwrap_or_default();
         tracing::info!(peer = %wire.peer.address, user = ?user.name, vhost = ?vhost.name, name, "connection opened");
         Self {
+            rights: Rights::of(&user.name, &vhost),
             user,
             vhost,
             seat: Some(seat),

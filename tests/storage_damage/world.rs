@@ -136,8 +136,15 @@ fn number_of(message: &Message) -> u64 {
 fn queue(vhost: &VHost, name: &str) -> Arc<QueueCell> {
     let arguments = TableRef::EMPTY;
     let (durable, exclusive) = (true, false);
-    let declare =
-        QueueDeclare { name, server_named: false, durable, exclusive, auto_delete: false, arguments };
+    let declare = QueueDeclare {
+        name,
+        server_named: false,
+        durable,
+        exclusive,
+        auto_delete: false,
+        arguments,
+        objection: None,
+    };
     vhost.declare_queue(declare, ME).expect("a queue");
     vhost.find_queue(name, ME).expect("a queue")
 }
@@ -183,6 +190,7 @@ pub fn build(seed: u64) -> World {
             auto_delete: false,
             internal: false,
             arguments,
+            objection: None,
         };
         vhost.declare_exchange(declare).expect("an exchange");
         for name in ["left", "right"] {

@@ -79,6 +79,7 @@ impl Bench {
             exclusive: false,
             auto_delete: false,
             arguments: TableRef::EMPTY,
+            objection: None,
         };
         self.vhost().declare_queue(request, ME).unwrap().cell
     }

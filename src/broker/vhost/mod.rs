@@ -6,6 +6,7 @@
 mod exchanges;
 mod letters;
 mod parameters;
+mod permissions;
 mod queues;
 mod replies;
 mod routes;
@@ -13,7 +14,7 @@ mod routes;
 mod tests;
 mod trace;
 
-pub use exchanges::{BindRequest, BindTarget, ExchangeDeclare};
+pub use exchanges::{ALTERNATE, BindRequest, BindTarget, ExchangeDeclare, check_not_default, exchange_kind};
 pub use queues::{Declared, QueueDeclare};
 pub use replies::REPLY_TO;
 pub use routes::{Route, RouteScratch, Routed};
@@ -57,6 +58,8 @@ pub struct VHost {
     replies: Replies,
     traced: AtomicBool,
     epoch: AtomicU64,
+    /// Counts changes of permissions.
+    access_epoch: AtomicU64,
     /// Counts changes of durable definitions.
     redefined: AtomicU64,
     /// Where the last of them is in the journal.
@@ -149,6 +152,7 @@ impl VHost {
             replies: Replies::default(),
             traced: AtomicBool::new(false),
             epoch,
+            access_epoch: AtomicU64::new(1),
             redefined,
             redefined_at,
             agenda,
@@ -260,7 +264,7 @@ impl VHost {
 }
 
 /// A name as RabbitMQ takes it: without carriage returns and line feeds.
-fn clean_name(name: &str) -> String {
+pub(crate) fn clean_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 

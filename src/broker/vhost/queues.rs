@@ -29,6 +29,8 @@ pub struct QueueDeclare<'a> {
     pub auto_delete: bool,
     /// Its arguments.
     pub arguments: TableRef<'a>,
+    /// What is answered if it does not exist: whoever asks may not make it like this.
+    pub objection: Option<&'a AmqpError>,
 }
 
 /// A declared queue.
@@ -47,7 +49,7 @@ impl VHost {
     ///
     /// # Errors
     /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent, an argument is bad or there
-    /// are as many queues as may be, 403 for a new name with the reserved prefix.
+    /// are as many queues as may be, 403 for a new name with the reserved prefix; the objection if it does not exist.
     pub fn declare_queue(&self, request: QueueDeclare<'_>, who: ConnectionId) -> Result<Declared, AmqpError> {
         let name = clean_name(request.name);
         let durable = request.durable && !request.exclusive;
@@ -59,6 +61,9 @@ impl VHost {
         }
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
             return Err(reserved("queue", &name));
+        }
+        if let Some(objection) = request.objection {
+            return Err(objection.clone());
         }
         self.check_room(&topology, &name)?;
         let flags = Flags {

@@ -1,10 +1,11 @@
-//! What can be set and asked by a line of JSON: policies and limits of vhosts.
+//! What can be set and asked by a line of JSON: policies, limits of vhosts and permissions.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::permissions::Permit;
 use super::told;
 use crate::broker::Broker;
 use crate::broker::limits::VHostLimits;
@@ -79,6 +80,11 @@ pub enum Steer {
     },
     /// The limits of all vhosts that have some.
     ListVhostLimits {},
+    /// Something about permissions.
+    Permissions {
+        /// What.
+        permit: Permit,
+    },
 }
 
 impl Steer {
@@ -122,6 +128,7 @@ impl Steer {
                 tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 Ok(json!({}))
             }
+            Self::Permissions { permit } => permit.carry_out(broker),
             Self::ListVhostLimits {} => {
                 let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(name));
                 let limited = vhosts.filter(|vhost| !vhost.limits().is_empty());
@@ -132,18 +139,18 @@ impl Steer {
     }
 }
 
-fn found<'a>(broker: &'a Broker, vhost: &str) -> io::Result<&'a VHost> {
+pub(super) fn found<'a>(broker: &'a Broker, vhost: &str) -> io::Result<&'a VHost> {
     let found = broker.vhost(vhost).map(|vhost| &**vhost);
     found.ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
 }
 
-fn refused(why: impl ToString) -> io::Error {
+pub(super) fn refused(why: impl ToString) -> io::Error {
     // RabbitMQ's texts have several lines, and an answer here has one.
     told(&why.to_string().replace("\n\n", ": "))
 }
 
 /// Waits until the gate is open.
-fn settled(broker: &Broker, gate: Gate) -> io::Result<()> {
+pub(super) fn settled(broker: &Broker, gate: Gate) -> io::Result<()> {
     if broker.journal.wait_durable(gate.durable) {
         return Ok(());
     }

@@ -1,0 +1,116 @@
+//! What the connection's user may do: asked before each operation, and of the vhost only when permissions have changed.
+//!
+//! A publish whose route is remembered was asked about before: a change of permissions makes all routes forgotten.
+
+use std::sync::Arc;
+
+use crate::broker::vhost::VHost;
+use crate::identity::access::{Access, Right};
+use crate::identity::operation::{Missing, Operation, Resource};
+use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::open::Open;
+
+/// What the user may do, as the vhost said it last.
+#[derive(Debug)]
+pub(super) struct Rights {
+    access: Arc<Access>,
+    epoch: u64,
+    /// The exchange last published to of those whose routes cannot be remembered. The user may do that.
+    written: Option<Box<str>>,
+}
+
+impl Rights {
+    /// Of a user, in a vhost.
+    pub(super) fn of(user: &str, vhost: &VHost) -> Self {
+        // The epoch first: what is read after it is at least as new.
+        let epoch = vhost.access_epoch();
+        Self { access: vhost.access_of(user), epoch, written: None }
+    }
+}
+
+impl Open {
+    fn access(&mut self) -> &Access {
+        if self.rights.epoch != self.vhost.access_epoch() {
+            self.rights = Rights::of(&self.user.name, &self.vhost);
+        }
+        &self.rights.access
+    }
+
+    /// Whether the user may do this.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub(super) fn check(&mut self, operation: Operation<'_>) -> Result<(), AmqpError> {
+        operation.check(self.access()).map_err(|missing| self.refused(missing))
+    }
+
+    /// As [`check`](Self::check), for what is asked only if something does not exist yet.
+    pub(super) fn objection(&mut self, operation: Operation<'_>) -> Option<AmqpError> {
+        self.check(operation).err()
+    }
+
+    /// Whether the user may publish to this exchange. Cheap when it is the same one again.
+    pub(super) fn check_publish(&mut self, exchange: &str) -> Result<(), AmqpError> {
+        let is_known = self.rights.epoch == self.vhost.access_epoch()
+            && self.rights.written.as_deref().is_some_and(|known| known == exchange);
+        if !is_known {
+            self.check(Operation::PublishTo(exchange))?;
+            self.rights.written = Some(exchange.into());
+        }
+        Ok(())
+    }
+
+    /// Whether the user may use these routing keys of an exchange, which matters if it is a topic exchange.
+    pub(super) fn check_keys(
+        &mut self,
+        right: Right,
+        exchange: &str,
+        keys: &[&str],
+    ) -> Result<(), AmqpError> {
+        if !self.access().minds_topics_of(exchange) || !self.vhost.is_topic(exchange) {
+            return Ok(());
+        }
+        let access = &self.rights.access;
+        let Some(key) = keys.iter().find(|key| !access.allows_topic(right, exchange, key)) else {
+            return Ok(());
+        };
+        // The doubled word is RabbitMQ's.
+        let text = format!(
+            "{} access to topic '{key}' in exchange exchange '{exchange}' in vhost '{}' refused for user '{}'",
+            right.name(),
+            self.vhost.name,
+            self.user.name
+        );
+        Err(AmqpError::new(ReplyCode::AccessRefused, text))
+    }
+
+    /// Whether the user may make or remove a binding from `source` to `target`: as RabbitMQ, first what it leads to, then
+    /// where it comes from.
+    pub(super) fn check_binding(
+        &mut self,
+        source: &str,
+        target: Resource<'_>,
+        key: &str,
+    ) -> Result<(), AmqpError> {
+        self.check(Operation::BindTo(target))?;
+        let is_default = source.is_empty() || target == Resource::Exchange("");
+        if is_default {
+            // Whoever makes the binding says what is wrong with it.
+            return Ok(());
+        }
+        self.check(Operation::BindFrom(source))?;
+        self.check_keys(Right::Read, source, &[key])
+    }
+
+    fn refused(&self, Missing { right, on }: Missing<'_>) -> AmqpError {
+        let text = format!(
+            "{} access to {} '{}' in vhost '{}' refused for user '{}'",
+            right.name(),
+            on.noun(),
+            on.name(),
+            self.vhost.name,
+            self.user.name
+        );
+        AmqpError::new(ReplyCode::AccessRefused, text)
+    }
+}
