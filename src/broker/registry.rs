@@ -1,14 +1,23 @@
 //! The connections there are, and how many are open or in their handshake.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::broker::outlet::Outlet;
+use crate::broker::users::User;
+use crate::broker::vhost::VHost;
 use crate::ids::ConnectionId;
 use crate::lock::{Rank, RankedMutex};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+
+/// Whose connection it is, and where.
+#[derive(Debug)]
+struct Party {
+    user: Arc<User>,
+    vhost: Arc<VHost>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -25,8 +34,8 @@ pub struct Registry {
 struct Connections {
     /// From accept on, so that a shutdown reaches those in their handshake too.
     outlets: HashMap<ConnectionId, Arc<Outlet>>,
-    /// Those past their handshake.
-    open: HashSet<ConnectionId>,
+    /// Those past their handshake, and what they use as soon as that is known.
+    open: HashMap<ConnectionId, Option<Party>>,
     /// Listeners that wait until there is room for one more handshake.
     listeners: Vec<Waker>,
 }
@@ -109,8 +118,28 @@ impl Registry {
             let text = format!("connection refused: node connection limit ({limit}) is reached");
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
-        connections.open.insert(id);
+        connections.open.insert(id, None);
         Ok(self.count_handshakes(&mut connections))
+    }
+
+    /// Notes whose an open connection is and what vhost it uses. Look afterwards whether one of them was deleted: who
+    /// deletes them closes the connections that are noted.
+    pub(super) fn note_party(&self, id: ConnectionId, user: &Arc<User>, vhost: &Arc<VHost>) {
+        if let Some(party) = self.connections.lock().open.get_mut(&id) {
+            *party = Some(Party { user: user.clone(), vhost: vhost.clone() });
+        }
+    }
+
+    /// Asks those open connections to close whose user and vhost are of a kind.
+    pub(super) fn close_where(&self, reason: &AmqpError, is_one: impl Fn(&Arc<User>, &Arc<VHost>) -> bool) {
+        let outlets: Vec<Arc<Outlet>> = {
+            let connections = self.connections.lock();
+            let open = connections.open.iter();
+            let of_them =
+                open.filter(|(_, party)| party.as_ref().is_some_and(|of| is_one(&of.user, &of.vhost)));
+            of_them.filter_map(|(id, _)| connections.outlets.get(id).cloned()).collect()
+        };
+        outlets.iter().for_each(|outlet| outlet.request_close(reason.clone()));
     }
 
     /// Forgets a connection that ended.

@@ -118,7 +118,7 @@ fn open_broker(
     failure: &Arc<Mutex<Option<String>>>,
 ) -> Result<Arc<Broker>, Failure> {
     if directory.lock().is_some() {
-        return Ok(Broker::new(config.broker.clone()));
+        return Broker::ephemeral(config.broker.clone()).map_err(Failure::Runtime);
     }
     let failed = |error| Failure::Storage { path: config.data_dir.clone(), error };
     let disk = RealDisk::open(&config.data_dir).map_err(failed)?;

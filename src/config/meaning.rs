@@ -4,12 +4,16 @@ use super::options::{Options, UserEntry};
 use super::setting::{Name, Watermark};
 use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
-use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
+use crate::identity::tags::{Tag, Tags};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
 use crate::time::Clock;
+
+/// Threads that check credentials. Each of them may use a core, and 19 MiB.
+const LOGIN_THREADS: usize = 2;
 
 impl Loaded {
     /// What is meant by the options.
@@ -57,8 +61,10 @@ fn broker_options(options: &Options) -> BrokerOptions {
     push_new(&mut vhosts, of_default.clone());
     // A section for the default user says more than its two options, so it takes their place.
     if !auth.default_user.is_empty() && !options.users.contains_key(&auth.default_user) {
-        let entry = UserEntry { password: Some(auth.default_pass.clone()), ..UserEntry::default() };
-        users.push(user_options(options, &auth.default_user, &entry, vhosts.clone()));
+        let tags = Tags::parse([Tag::Administrator.name()]).ok();
+        let entry = UserEntry { password: Some(auth.default_pass.clone()), tags, ..UserEntry::default() };
+        let first = user_options(&auth.default_user, &entry, vhosts.clone());
+        users.push(UserOptions { only_first: true, ..first });
     }
     for (name, entry) in &options.users {
         let mut own = Vec::new();
@@ -67,7 +73,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
             None => push_new(&mut own, [&auth.default_vhost]),
         }
         push_new(&mut vhosts, entry.vhosts.iter().flatten());
-        users.push(user_options(options, name, entry, own));
+        users.push(user_options(name, entry, own));
     }
     let limits = &options.limits;
     let default_limits = &options.default_vhost_limits;
@@ -76,6 +82,13 @@ fn broker_options(options: &Options) -> BrokerOptions {
         vhosts,
         users,
         default_permissions: auth.default_permissions.clone(),
+        loopback_users: auth.loopback_users.iter().map(|name| name.0.clone()).collect(),
+        passwords: PasswordOptions {
+            scheme: auth.password_hash,
+            min_length: auth.min_password_length.0 as usize,
+        },
+        backends: auth.backends.clone(),
+        login_threads: LOGIN_THREADS,
         max_connections: limits.connections.0,
         max_handshakes: limits.handshakes.0,
         node: NodeOptions {
@@ -94,15 +107,15 @@ fn broker_options(options: &Options) -> BrokerOptions {
     }
 }
 
-fn user_options(options: &Options, name: &str, entry: &UserEntry, vhosts: Vec<String>) -> UserOptions {
+fn user_options(name: &str, entry: &UserEntry, vhosts: Vec<String>) -> UserOptions {
     UserOptions {
         name: name.to_owned(),
         password: entry.password.as_ref().map_or_else(String::new, |password| password.0.clone()),
         vhosts,
-        tags: entry.tags.clone().unwrap_or_default(),
+        tags: entry.tags.clone(),
         max_connections: entry.max_connections.map(|limit| limit.0),
         max_channels: entry.max_channels.map(|limit| limit.0),
-        loopback_only: options.auth.loopback_users.iter().any(|user| user.0 == name),
+        only_first: false,
     }
 }
 

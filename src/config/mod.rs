@@ -40,7 +40,8 @@ pub use self::value::Value;
 
 use self::setting::{Name, Secret, Setting};
 use self::table::nearest;
-use crate::broker::options::{BrokerOptions, Tag};
+use crate::broker::options::BrokerOptions;
+use crate::identity::tags::Tags;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
@@ -165,9 +166,9 @@ impl Loading {
             let done = vhosts.map(|vhosts| self.user(user, origin.clone()).vhosts = Some(vhosts));
             (done, Vec::<Name>::expected as fn() -> String, false)
         } else if let Some((user, "tags")) = user_key {
-            let tags = Vec::<Tag>::read(value);
+            let tags = Tags::read(value);
             let done = tags.map(|tags| self.user(user, origin.clone()).tags = Some(tags));
-            (done, Vec::<Tag>::expected as fn() -> String, false)
+            (done, Tags::expected as fn() -> String, false)
         } else if let Some((user, key @ ("max_connections" | "max_channels"))) = user_key {
             let done = Limit::read(value).map(|limit| {
                 let user = self.user(user, origin.clone());

@@ -14,8 +14,10 @@ use super::setting::{
 };
 use super::table::{Effect, OptionRow, options, section_path};
 use super::{LogFormat, OperatorEntry};
-use crate::broker::options::Tag;
+use crate::broker::options::BackendKind;
 use crate::identity::access::Permissions;
+use crate::identity::password::Scheme;
+use crate::identity::tags::Tags;
 use crate::server::options::{FreeLimit, Keepalive};
 use crate::session::limits::{Mechanism, Stamp};
 use crate::storage::options::Sync;
@@ -32,15 +34,15 @@ const LARGEST_JOURNAL: u64 = 1 << 40;
 /// A user from `[auth.users.NAME]`, whose parts may come from different sources.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserEntry {
-    /// Password in clear. A user must have one in the end.
+    /// Password in clear. A user must have one in the end. Its hash is kept.
     pub password: Option<Secret>,
     /// The vhosts the user may open; the default vhost if not given.
     pub vhosts: Option<Vec<Name>>,
-    /// What the user may do beyond others; nothing if not given.
-    pub tags: Option<Vec<Tag>>,
-    /// Most connections at a time; any number if not given.
+    /// What the user may do beyond others; as it was before if not given.
+    pub tags: Option<Tags>,
+    /// Most connections at a time; as it was before if not given.
     pub max_connections: Option<Limit>,
-    /// Most channels at a time; any number if not given.
+    /// Most channels at a time; as it was before if not given.
     pub max_channels: Option<Limit>,
 }
 
@@ -143,9 +145,11 @@ options! {
     }
     /// Who may log in. Users have sections of their own, `[auth.users.NAME]`.
     auth: Auth {
-        /// The user that exists without further ado. Empty is none.
+        /// Who is asked about a login, in this order: "internal" is the broker's own users.
+        backends: Vec<BackendKind> [Restart] = vec![BackendKind::Internal];
+        /// The user that is made on a data directory without users. Empty is none.
         default_user: String [Restart] = "guest".to_owned();
-        /// Its password. With an empty one nobody logs in.
+        /// Its password then. With an empty one nobody logs in.
         default_pass: Secret [Restart] = Secret("guest".to_owned());
         /// The vhost that always exists, and that the default user may open.
         default_vhost: Name [Restart] = Name("/".to_owned());
@@ -154,8 +158,13 @@ options! {
         default_permissions: Permissions [Restart] = Permissions::everything();
         /// Users that are refused from any other machine.
         loopback_users: Vec<Name> [Restart] = vec![Name("guest".to_owned())];
-        /// How long the answer to a failed login is held back.
+        /// How long the answer to a failed login is held back. For one user from one address it doubles with each
+        /// failure, up to eight times this. 0 is not at all.
         failed_login_delay: Span<0> [Reload] = Span(Duration::from_secs(1));
+        /// How new passwords are hashed: "argon2id"; or "rabbit_sha256" or "rabbit_sha512", as RabbitMQ does.
+        password_hash: Scheme [Restart] = Scheme::Argon2id;
+        /// Fewest letters of a password that is set while the broker runs.
+        min_password_length: Within<u32, 0, 255> [Restart] = Within(0);
     }
     /// Vhosts.
     vhosts: Vhosts {

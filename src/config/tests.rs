@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::broker::options::PasswordOptions;
 use crate::server::options::FreeLimit;
 use crate::session::limits::Stamp;
 use crate::time::Clock;
@@ -74,6 +75,9 @@ fn defaults_are_those_of_the_layers() {
     let broker = BrokerOptions {
         cluster_name: "hare".to_owned(),
         clock: Clock::Read(|| 0),
+        // Of the layers' own the cheapest.
+        passwords: PasswordOptions::default(),
+        login_threads: 2,
         ..BrokerOptions::default()
     };
     assert_eq!(config.broker, broker);
@@ -185,7 +189,7 @@ fn users_and_vhosts_come_from_their_sections() {
             ("b.c", "x", vec!["main"])
         ]
     );
-    assert!(broker.users.iter().all(|user| !user.loopback_only));
+    assert_eq!(broker.loopback_users, ["guest"]);
 }
 
 #[test]
@@ -198,8 +202,8 @@ fn words_are_those_of_their_options() {
     let error = Run::default().file("[interceptors]\ntimestamp = \"sometimes\"\n").error();
     let expected = "expected \"off\", \"keep\" or \"overwrite\", found \"sometimes\"";
     assert!(error.ends_with(expected), "{error}");
-    let error = Run::default().file("[auth.users.a]\npassword = \"x\"\ntags = [\"impersonater\"]\n").error();
-    let expected = "expected a list of tags, of which there is \"impersonator\", found";
+    let error = Run::default().file("[auth.users.a]\npassword = \"x\"\ntags = [\"imper sonator\"]\n").error();
+    let expected = "expected a list of at most 32 tags, such as \"administrator\", found";
     assert!(
         error.starts_with("leveret.toml:3: `auth.users.a.tags`: ") && error.contains(expected),
         "{error}"
@@ -212,7 +216,7 @@ fn a_section_takes_the_place_of_the_default_user() {
     let broker = Run::default().file(file).config().broker;
     assert_eq!(broker.users.len(), 1);
     assert_eq!(broker.users[0].password, "better");
-    assert!(broker.users[0].loopback_only);
+    assert!(!broker.users[0].only_first);
 }
 
 #[test]

@@ -3,3 +3,5 @@
 pub mod access;
 pub mod oauth;
 pub mod operation;
+pub mod password;
+pub mod tags;

@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
+use crate::broker::login::{Attempt, Ticket};
 use crate::broker::users::User;
 use crate::protocol::PROTOCOL_HEADER;
 use crate::protocol::field::{Table, TableBuilder};
@@ -35,6 +38,8 @@ pub(super) struct Handshake {
 enum Step {
     Header,
     StartOk,
+    /// The credentials are being checked; until then no input is taken.
+    Verifying(Login),
     /// The login failed; the answer is held back until then.
     Refused {
         until: Moment,
@@ -42,6 +47,14 @@ enum Step {
     },
     TuneOk(Arc<User>),
     Open(Arc<User>),
+}
+
+/// A login whose answer is not there yet.
+#[derive(Debug)]
+struct Login {
+    ticket: Ticket,
+    user: String,
+    mechanism: Mechanism,
 }
 
 /// What a step of the handshake came to.
@@ -70,7 +83,7 @@ impl Handshake {
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        !matches!(self.step, Step::Refused { .. })
+        !matches!(self.step, Step::Verifying(_) | Step::Refused { .. })
     }
 
     /// Whether the client is far enough to be told what it did wrong.
@@ -140,7 +153,7 @@ impl Handshake {
                 // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
                 let counted = wire.broker.registry.open(wire.id);
                 let opened = counted.and_then(|()| {
-                    let (vhost, seat) = wire.broker.admit(open.virtual_host, &user)?;
+                    let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
                     Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat))))
                 });
@@ -165,9 +178,28 @@ impl Handshake {
         let Some(credentials) = Credentials::parse(mechanism, start_ok.response) else {
             return silent(format!("malformed {} response", mechanism.name()));
         };
-        let Credentials { user, password } = credentials;
-        match wire.broker.users.login(user, password, wire.peer.is_loopback) {
+        let attempt = Attempt {
+            user: credentials.user.to_owned(),
+            password: Zeroizing::new(credentials.password.to_vec()),
+            from_loopback: wire.peer.is_loopback,
+            now,
+        };
+        let user = attempt.user.clone();
+        let ticket = wire.broker.logins.begin(attempt, &wire.outlet);
+        self.step = Step::Verifying(Login { ticket, user, mechanism });
+        self.look_for_answer(wire, now);
+        Outcome::GoOn
+    }
+
+    /// Goes on if the credentials have been checked by now.
+    pub(super) fn look_for_answer(&mut self, wire: &mut Wire, now: Now) {
+        let Step::Verifying(login) = &self.step else { return };
+        let Some(answer) = login.ticket.take() else { return };
+        let Login { user: name, mechanism, .. } = login;
+        let logins = &wire.broker.logins;
+        match answer {
             Ok(user) => {
+                logins.note_success(wire.peer.host(), name);
                 let limits = &wire.limits;
                 let tune = connection::Tune {
                     channel_max: limits.channel_max,
@@ -178,13 +210,12 @@ impl Handshake {
                 self.step = Step::TuneOk(user);
             }
             Err(why) => {
-                let user = printable(user);
-                tracing::warn!(peer = %wire.peer.address, %user, "login refused: {why}");
-                let until = now.moment.after(wire.limits.failed_login_delay);
-                self.step = Step::Refused { until, answer: refusal(mechanism) };
+                let first = wire.limits.failed_login_delay;
+                let delay = logins.delay_after_failure(wire.peer.host(), name, first, now.moment);
+                tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
+                self.step = Step::Refused { until: now.moment.after(delay), answer: refusal(*mechanism) };
             }
         }
-        Outcome::GoOn
     }
 
     pub(super) fn on_timeout(&mut self, wire: &mut Wire, now: Now) -> Outcome {

@@ -234,7 +234,10 @@ impl Session {
                 open.watch_unacked(&self.wire, now.moment);
                 close
             }
-            State::Handshake(_) => self.wire.outlet.close_requested(),
+            State::Handshake(handshake) => {
+                handshake.look_for_answer(&mut self.wire, now);
+                self.wire.outlet.close_requested()
+            }
             State::Farewell(_) => None,
         };
         if let Some(reason) = close {

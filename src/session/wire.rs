@@ -23,6 +23,13 @@ pub struct Peer {
     pub is_loopback: bool,
 }
 
+impl Peer {
+    /// The machine it is on: its address without a port.
+    pub(super) fn host(&self) -> &str {
+        self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host)
+    }
+}
+
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         // An IPv4 client of an IPv6 socket has a mapped address.

@@ -88,7 +88,7 @@ impl Bodies {
     /// # Errors
     /// If no threads can be started.
     pub fn on_disk(journal: Arc<Journal>, segments: Arc<Segments>) -> io::Result<Self> {
-        let disk = Some(OnDisk { segments, readers: Readers::start(READERS)? });
+        let disk = Some(OnDisk { segments, readers: Readers::start("reader", READERS)? });
         Ok(Self { journal, disk, freed: AtomicBool::new(false) })
     }
 

@@ -1,4 +1,4 @@
-//! Threads that read: whatever waits for a disk is done here, off the threads that serve connections.
+//! Threads for what takes its time, off the threads that serve connections: whatever waits for a disk, first of all.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,15 +31,15 @@ struct Jobs {
 }
 
 impl Readers {
-    /// Starts `count` threads.
+    /// Starts `count` threads, called by this name and a number.
     ///
     /// # Errors
     /// If the operating system has no more threads.
-    pub fn start(count: usize) -> io::Result<Self> {
+    pub fn start(name: &str, count: usize) -> io::Result<Self> {
         let mut readers = Self { shared: Arc::default(), threads: Vec::new() };
         for number in 0..count {
             let shared = readers.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("reader-{number}"));
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
             readers.threads.push(thread.spawn(move || shared.work())?);
         }
         Ok(readers)
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn all_that_was_submitted_is_done_before_the_end() {
         let done = Arc::new(AtomicUsize::new(0));
-        let readers = Readers::start(2).unwrap();
+        let readers = Readers::start("reader", 2).unwrap();
         for _ in 0..100 {
             let done = done.clone();
             readers.submit(Box::new(move || {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_job_may_be_the_last_owner() {
-        let readers = Arc::new(Readers::start(1).unwrap());
+        let readers = Arc::new(Readers::start("reader", 1).unwrap());
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let (own, told) = (readers.clone(), sender.clone());
         readers.submit(Box::new(move || {

@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn vhost(&self) -> Arc<VHost> {
-        self.broker.vhosts["/"].clone()
+        self.broker.vhost("/").unwrap()
     }
 
     fn queue(&self, name: &str) -> Arc<QueueCell> {

@@ -99,6 +99,7 @@ impl VHost {
         if let Some(objection) = request.objection {
             return Err(objection.clone());
         }
+        self.check_exists()?;
         let exchange = ExchangeSpec {
             alternate,
             name,

@@ -65,6 +65,7 @@ impl VHost {
         if let Some(objection) = request.objection {
             return Err(objection.clone());
         }
+        self.check_exists()?;
         self.check_room(&topology, &name)?;
         let flags = Flags {
             durable: request.durable,

@@ -40,7 +40,7 @@ fn the_user_in_the_comments_is_valid_once_uncommented() {
     let users = Run::default().file(&uncommented(&EXAMPLE[at..end])).config().broker.users;
     assert_eq!(users[1].name, "alice");
     assert_eq!(users[1].vhosts, ["/", "orders"]);
-    assert_eq!(users[1].tags, [Tag::Impersonator]);
+    assert_eq!(users[1].tags, Tags::parse(["impersonator"]).ok());
     assert_eq!((users[1].max_connections, users[1].max_channels), (Some(100), Some(1000)));
 }
 

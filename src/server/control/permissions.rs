@@ -1,6 +1,7 @@
 //! What can be set and asked of the permissions of users.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -125,14 +126,14 @@ impl Permit {
 }
 
 /// The vhost, if there is the user too.
-fn place<'a>(broker: &'a Broker, vhost: &str, user: &str) -> io::Result<&'a VHost> {
+fn place(broker: &Broker, vhost: &str, user: &str) -> io::Result<Arc<VHost>> {
     let vhost = found(broker, vhost)?;
     known(broker, user)?;
     Ok(vhost)
 }
 
 fn known(broker: &Broker, user: &str) -> io::Result<()> {
-    if broker.users.exists(user) {
+    if broker.users.find(user).is_some() {
         return Ok(());
     }
     Err(told(&format!("there is no user {user:?}")))
@@ -144,11 +145,14 @@ fn listed(
     rows: impl Fn(&VHost, Option<&String>) -> Vec<Value>,
 ) -> io::Result<Value> {
     match whom {
-        Whom::Vhost(vhost) => Ok(rows(found(broker, vhost)?, None).into()),
+        Whom::Vhost(vhost) => {
+            let vhost = found(broker, vhost)?;
+            Ok(rows(&vhost, None).into())
+        }
         Whom::User(user) => {
             known(broker, user)?;
-            let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(name));
-            Ok(vhosts.flat_map(|vhost| rows(vhost, Some(user))).collect())
+            let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(&name));
+            Ok(vhosts.flat_map(|vhost| rows(&vhost, Some(user))).collect())
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What can be set and asked by a line of JSON: policies, limits of vhosts and permissions.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -130,18 +131,19 @@ impl Steer {
             }
             Self::Permissions { permit } => permit.carry_out(broker),
             Self::ListVhostLimits {} => {
-                let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(name));
-                let limited = vhosts.filter(|vhost| !vhost.limits().is_empty());
-                let described = |vhost: &std::sync::Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });
+                let names = broker.vhost_names().into_iter();
+                let limited =
+                    names.filter_map(|name| broker.vhost(&name)).filter(|vhost| !vhost.limits().is_empty());
+                let described =
+                    |vhost: Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });
                 Ok(limited.map(described).collect())
             }
         }
     }
 }
 
-pub(super) fn found<'a>(broker: &'a Broker, vhost: &str) -> io::Result<&'a VHost> {
-    let found = broker.vhost(vhost).map(|vhost| &**vhost);
-    found.ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
+pub(super) fn found(broker: &Broker, vhost: &str) -> io::Result<Arc<VHost>> {
+    broker.vhost(vhost).ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
 }
 
 pub(super) fn refused(why: impl ToString) -> io::Error {

@@ -20,7 +20,7 @@ use crate::storage::base::Base;
 use crate::storage::catalogue::{self, Catalogue, Snapshot};
 use crate::storage::disk::Disk;
 use crate::storage::files::FileState;
-use crate::storage::image::{Definitions, Image, NamedQueue};
+use crate::storage::image::{Definitions, GLOBAL, Image, NamedQueue};
 use crate::storage::recovery::{NO_CATALOGUE, OLD_CATALOGUE, PREFIX, recover};
 use crate::storage::writer::Tail;
 use crate::storage::{room, segment};
@@ -229,7 +229,7 @@ fn look(disk: &dyn Disk, told: &Told, report: &mut Report) -> io::Result<(Survey
 /// Takes all vhosts out of an image.
 fn take_all(image: &mut Image) -> (Vec<(String, Definitions)>, Names) {
     let mut names = Names::default();
-    let vhosts: Vec<String> = image.vhosts().map(str::to_owned).collect();
+    let vhosts: Vec<String> = image.scopes().map(str::to_owned).collect();
     let taken = vhosts.into_iter().map(|vhost| {
         let definitions = image.take(&vhost);
         for queue in &definitions.queues {
@@ -257,8 +257,9 @@ fn is_predeclared(name: &str) -> bool {
 }
 
 fn count(vhosts: &[(String, Definitions)], lost: u64) -> Totals {
-    let mut totals = Totals { vhosts: vhosts.len() as u64, lost, ..Totals::default() };
-    for (_, vhost) in vhosts {
+    let mut totals = Totals { lost, ..Totals::default() };
+    for (name, vhost) in vhosts {
+        totals.vhosts += u64::from(name != GLOBAL);
         let own = vhost.exchanges.iter().filter(|exchange| !is_predeclared(&exchange.name));
         totals.exchanges += own.count() as u64;
         totals.queues += vhost.queues.len() as u64;
