@@ -140,6 +140,7 @@ impl Broker {
         let globals = Arc::new(Globals::restored(bodies.clone(), image.take(GLOBAL).parameters));
         let (users, pending) = users::restored(globals.clone(), &options, kept.seed);
         let users = Arc::new(users);
+        let logins = Logins::new(&options, &users, threads);
         let shared = Shared {
             bodies: bodies.clone(),
             last_queue: last_queue.clone(),
@@ -151,7 +152,7 @@ impl Broker {
         let node = shared.node.clone();
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let broker = Arc::new(Self {
-            logins: Logins::new(&options.backends, &users, threads),
+            logins,
             users,
             registry: Registry::new(options.max_connections, options.max_handshakes),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
@@ -203,7 +204,11 @@ impl Broker {
         let Some(vhost) = self.vhosts.get(name) else {
             return Err(AmqpError::new(ReplyCode::NotAllowed, format!("vhost {name} not found")));
         };
-        if !vhost.admits(&user.name) {
+        let is_admitted = match user.token() {
+            Some(vouched) => vouched.token.access(name).is_some(),
+            None => vhost.admits(&user.name),
+        };
+        if !is_admitted {
             let text = format!("access to vhost '{name}' refused for user '{}'", user.name);
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }

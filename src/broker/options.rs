@@ -1,8 +1,12 @@
 //! What the broker is told at its start. Filled by `config`.
 
+use std::collections::BTreeMap;
+
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::policies::policy::Operator;
 use crate::identity::access::Permissions;
+use crate::identity::oauth::TokenRules;
+use crate::identity::oauth::keys::ConfiguredKey;
 use crate::identity::password::Scheme;
 use crate::identity::tags::{Tag, Tags};
 use crate::time::Clock;
@@ -24,6 +28,8 @@ pub struct BrokerOptions {
     pub passwords: PasswordOptions,
     /// Who is asked about credentials, in this order.
     pub backends: Vec<BackendKind>,
+    /// How access tokens are judged, if they are taken.
+    pub tokens: Option<TokenOptions>,
     /// Threads that check credentials; with none they are checked at once.
     pub login_threads: usize,
     /// Most connections at a time; 0 is no limit.
@@ -56,17 +62,33 @@ pub struct PasswordOptions {
 pub enum BackendKind {
     /// The broker's own users, with passwords.
     Internal,
+    /// Access tokens.
+    OAuth2,
+}
+
+/// Access tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenOptions {
+    /// How they are judged.
+    pub rules: TokenRules,
+    /// The keys of the configuration, by id.
+    pub keys: BTreeMap<String, ConfiguredKey>,
+    /// Whether somebody fetches keys besides.
+    pub are_fetched: bool,
+    /// The time as whoever issues tokens has it.
+    pub clock: Clock,
 }
 
 impl BackendKind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Internal];
+    pub const ALL: [Self; 2] = [Self::Internal, Self::OAuth2];
 
     /// The name in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Internal => "internal",
+            Self::OAuth2 => "oauth2",
         }
     }
 }
@@ -123,6 +145,7 @@ impl Default for BrokerOptions {
             // The cheapest: nobody who fills these options in by hand keeps a secret.
             passwords: PasswordOptions { scheme: Scheme::RabbitSha256, min_length: 0 },
             backends: vec![BackendKind::Internal],
+            tokens: None,
             login_threads: 0,
             max_connections: 0,
             max_handshakes: 512,

@@ -88,6 +88,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
             min_length: auth.min_password_length.0 as usize,
         },
         backends: auth.backends.clone(),
+        tokens: options.token_options(),
         login_threads: LOGIN_THREADS,
         max_connections: limits.connections.0,
         max_handshakes: limits.handshakes.0,
@@ -142,6 +143,7 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         memory_check_interval: options.memory.check_interval.0,
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
+        keys: options.key_source(),
     }
 }
 

@@ -12,6 +12,7 @@ mod file;
 mod machine;
 mod meaning;
 mod memory;
+mod oauth;
 mod operators;
 mod options;
 mod render;
@@ -31,6 +32,7 @@ use tracing::level_filters::LevelFilter;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Origin};
 pub use self::machine::Machine;
+pub use self::oauth::OAuthNames;
 pub use self::operators::OperatorEntry;
 use self::options::Limit;
 pub use self::options::{Options, TABLE, UserEntry};
@@ -138,6 +140,7 @@ impl Sources {
         }
         loading.check_users()?;
         loading.check_operators()?;
+        loading.options.check_oauth(&loading.origins)?;
         let Loading { options, origins, notes } = loading;
         Ok(Loaded { options, origins, file, notes, machine })
     }
@@ -177,6 +180,12 @@ impl Loading {
                 *place = Some(limit);
             });
             (done, Limit::expected as fn() -> String, false)
+        } else if let Some((table, entry)) = oauth::entry_of(name) {
+            if let Err(expected) = self.options.oauth2_names.set(table, entry, value) {
+                let (key, found) = (name.to_owned(), "something else".to_owned());
+                return Err(ConfigError::BadValue { origin, key, expected, found });
+            }
+            (Some(()), String::new as fn() -> String, false)
         } else if let Some((policy, key)) =
             name.strip_prefix(operators::PREFIX).and_then(|rest| rest.rsplit_once('.'))
             && let Some(expected) = operators::expected(key)
@@ -246,7 +255,8 @@ fn nearest_key(name: &str) -> String {
     let (user, policy) = (named("auth.users."), named(operators::PREFIX));
     let of_users = USER_KEYS.map(|key| format!("auth.users.{user}.{key}"));
     let of_operators = operators::key_names().map(|key| format!("{}{policy}.{key}", operators::PREFIX));
-    let named: Vec<String> = of_users.into_iter().chain(of_operators).collect();
+    let of_tokens = oauth::TABLES.map(|table| format!("auth.oauth2.{table}.NAME"));
+    let named: Vec<String> = of_users.into_iter().chain(of_tokens).chain(of_operators).collect();
     let known = TABLE.iter().map(|row| row.name).chain(named.iter().map(String::as_str));
     nearest(name, known).unwrap_or_default().to_owned()
 }
@@ -259,6 +269,9 @@ impl Options {
         let mut changes: Vec<_> = rows.map(|row| (row.name, row.effect)).collect();
         if self.users != other.users {
             changes.push(("auth.users", Effect::Restart));
+        }
+        if self.oauth2_names != other.oauth2_names {
+            changes.push(("auth.oauth2", Effect::Restart));
         }
         if self.operators != other.operators {
             changes.push(("policies.operator", Effect::Restart));

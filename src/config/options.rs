@@ -7,15 +7,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
     FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span, Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options, section_path};
-use super::{LogFormat, OperatorEntry};
+use super::{LogFormat, OAuthNames, OperatorEntry};
 use crate::broker::options::BackendKind;
 use crate::identity::access::Permissions;
+use crate::identity::oauth::rules::ALGORITHMS;
 use crate::identity::password::Scheme;
 use crate::identity::tags::Tags;
 use crate::server::options::{FreeLimit, Keepalive};
@@ -145,7 +147,8 @@ options! {
     }
     /// Who may log in. Users have sections of their own, `[auth.users.NAME]`.
     auth: Auth {
-        /// Who is asked about a login, in this order: "internal" is the broker's own users.
+        /// Who is asked about a login, in this order: "internal" is the broker's own users, "oauth2" are
+        /// access tokens.
         backends: Vec<BackendKind> [Restart] = vec![BackendKind::Internal];
         /// The user that is made on a data directory without users. Empty is none.
         default_user: String [Restart] = "guest".to_owned();
@@ -165,6 +168,42 @@ options! {
         password_hash: Scheme [Restart] = Scheme::Argon2id;
         /// Fewest letters of a password that is set while the broker runs.
         min_password_length: Within<u32, 0, 255> [Restart] = Within(0);
+    }
+    /// Access tokens as passwords (OAuth 2, JWT). The keys they are signed with have tables of their own.
+    oauth2: OAuth2 {
+        /// The name of this broker in tokens: their audience, and what scopes begin with.
+        resource_server_id: String [Restart] = String::new();
+        /// The type of rich authorization requests for this broker. Empty reads none.
+        resource_server_type: String [Restart] = String::new();
+        /// Whether the audience of a token must have the resource server's name.
+        verify_aud: bool [Restart] = true;
+        /// URL of who issues tokens, which has to be in them. Keys come from where it says, unless jwks_url is set. Empty
+        /// is anybody.
+        issuer: String [Restart] = String::new();
+        /// URL of the key set. Empty is the issuer's.
+        jwks_url: String [Restart] = String::new();
+        /// What scopes for this broker begin with. It is taken off.
+        scope_prefix: String [Restart] = "{resource_server_id}.".to_owned();
+        /// Claims with scopes beside "scope", with dots for what is within others.
+        additional_scopes_key: Vec<Name> [Restart] = vec![];
+        /// Claims with the user's name, best first. Last come "sub" and "client_id".
+        preferred_username_claims: Vec<Name> [Restart] = vec![];
+        /// Algorithms that signatures may have.
+        algorithms: Vec<Algorithm> [Restart] = ALGORITHMS.to_vec();
+        /// The key of tokens that name none. Empty is the only key, if there is only one.
+        default_key: String [Restart] = String::new();
+        /// Whether a token must say when it expires.
+        require_exp: bool [Restart] = true;
+        /// By how much clocks may differ: tokens are good for so long before and after their time.
+        leeway: Span<0> [Restart] = Span(Duration::from_secs(5));
+        /// File with certificate authorities of key servers, besides those of the system. Empty is none.
+        https_ca_file: Option<PathBuf> [Restart] = None;
+        /// How long fetching keys may take.
+        timeout: Span<100> [Restart] = Span(Duration::from_secs(5));
+        /// How often keys are fetched.
+        refresh: Span<1000> [Restart] = Span(Duration::from_secs(10 * 60));
+        /// The least time between fetches that tokens with an unknown key cause.
+        refresh_min: Span<100> [Restart] = Span(Duration::from_secs(10));
     }
     /// Vhosts.
     vhosts: Vhosts {

@@ -5,7 +5,6 @@ pub mod clock;
 mod connection;
 pub mod control;
 mod disk;
-#[allow(dead_code, reason = "wired with the login backend")]
 pub mod keys;
 mod limits;
 mod listener;
@@ -105,7 +104,17 @@ impl Server {
         }
         accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
+        let key_ring = acceptor.broker.logins.key_ring();
+        if let (Some(source), Some(ring)) = (&options.keys, key_ring)
+            && let Err(error) = keys::start(ring.clone(), source.clone())
+        {
+            tracing::error!(%error, "the keys of access tokens cannot be fetched");
+            ring.close();
+        }
         stop.cancelled().await;
+        if let Some(ring) = key_ring {
+            ring.close();
+        }
         accepting.close();
         accepting.wait().await;
         acceptor.connections.close();

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::server::keys::KeySource;
+
 /// Sockets, timeouts and threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerOptions {
@@ -32,6 +34,8 @@ pub struct ServerOptions {
     pub message_budget: u64,
     /// Free space of the data directory's disk below which publishers are blocked.
     pub free_limit: FreeLimit,
+    /// Where keys of access tokens are fetched from, if they are.
+    pub keys: Option<KeySource>,
 }
 
 /// How little free space on the disk is too little.
@@ -94,6 +98,7 @@ impl Default for ServerOptions {
             memory_check_interval: Duration::from_millis(2500),
             message_budget: 0,
             free_limit: FreeLimit::Auto,
+            keys: None,
         }
     }
 }

@@ -24,6 +24,7 @@ mod queue;
 mod rewrite;
 mod rights;
 mod routes;
+mod secret;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -232,7 +233,7 @@ impl Session {
             State::Open(open) => {
                 let close = open.on_wake(&mut self.wire);
                 open.watch_unacked(&self.wire, now.moment);
-                close
+                close.or_else(|| open.look_for_secret(&mut self.wire).err())
             }
             State::Handshake(handshake) => {
                 handshake.look_for_answer(&mut self.wire, now);
@@ -281,6 +282,9 @@ impl Session {
         }
         if let State::Open(open) = &mut self.state {
             open.look_for_overdue(&mut self.wire, now.moment);
+            if open.ends.is_some_and(|ends| ends <= now.moment) {
+                self.fail(AmqpError::new(ReplyCode::ConnectionForced, "credential expired"), now);
+            }
         }
         match self.wire.pulse.due(now.moment, self.watch()) {
             None => {}
@@ -306,7 +310,7 @@ impl Session {
         let own = match &self.state {
             State::Handshake(handshake) => handshake.next_timeout(),
             State::Farewell(farewell) => farewell.next_timeout(self.wire.out.is_empty()),
-            State::Open(open) => open.timeouts.next(),
+            State::Open(open) => open.timeouts.next().into_iter().chain(open.ends).min(),
         };
         let pulse = self.wire.pulse.next(self.watch());
         own.into_iter().chain(pulse).min()

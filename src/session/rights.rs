@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::users::User;
 use crate::broker::vhost::VHost;
 use crate::identity::access::{Access, Right};
 use crate::identity::operation::{Missing, Operation, Resource};
@@ -21,17 +22,21 @@ pub(super) struct Rights {
 
 impl Rights {
     /// Of a user, in a vhost.
-    pub(super) fn of(user: &str, vhost: &VHost) -> Self {
+    pub(super) fn of(user: &User, vhost: &VHost) -> Self {
         // The epoch first: what is read after it is at least as new.
         let epoch = vhost.access_epoch();
-        Self { access: vhost.access_of(user), epoch, written: None }
+        let access = match user.token() {
+            Some(vouched) => Arc::new(vouched.token.access_or_none(&vhost.name)),
+            None => vhost.access_of(&user.name),
+        };
+        Self { access, epoch, written: None }
     }
 }
 
 impl Open {
     fn access(&mut self) -> &Access {
         if self.rights.epoch != self.vhost.access_epoch() {
-            self.rights = Rights::of(&self.user.name, &self.vhost);
+            self.rights = Rights::of(&self.user, &self.vhost);
         }
         &self.rights.access
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::broker::key_ring::Job;
 use crate::broker::login::Attempt;
 use crate::broker::users::{LoginError, User};
 
@@ -15,6 +16,8 @@ pub enum Verdict {
     Refuse(LoginError),
     /// They are not of the kind that is known here.
     NotMine,
+    /// It cannot be said yet, see [`Backend::when_known`]. After that, or if it cannot be waited for, it is this refusal.
+    NotYet(LoginError),
 }
 
 /// One way to know users.
@@ -25,4 +28,12 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// Checks the credentials. It may take its time, but has to come to an end.
     fn verify(&self, attempt: &Attempt) -> Verdict;
+
+    /// After [`Verdict::NotYet`]: has the job done when it is worth to verify once more.
+    ///
+    /// # Errors
+    /// The job, if that will not be.
+    fn when_known(&self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
 }

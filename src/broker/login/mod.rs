@@ -3,6 +3,7 @@
 //! Checking a password takes tens of milliseconds on purpose, and asking others may take longer. So it is done by
 //! threads of its own, and the connection sleeps meanwhile. A password that was right lately is known again at once.
 
+mod asking;
 pub mod backend;
 mod cache;
 mod delays;
@@ -10,19 +11,24 @@ mod internal;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod tokens;
 
 pub(super) use threads::Threads;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::broker::key_ring::KeyRing;
+use crate::broker::login::asking::Asking;
 use crate::broker::login::backend::{Backend, Verdict};
 use crate::broker::login::delays::Delays;
 use crate::broker::login::internal::Internal;
-use crate::broker::options::BackendKind;
+use crate::broker::login::threads::Full;
+use crate::broker::login::tokens::Tokens;
+use crate::broker::options::{BackendKind, BrokerOptions};
 use crate::broker::outlet::Outlet;
 use crate::broker::users::{LoginError, User, Users};
 use crate::lock::{Rank, RankedMutex};
@@ -68,51 +74,85 @@ impl Ticket {
 /// See the module.
 #[derive(Debug)]
 pub struct Logins {
-    backends: Arc<[Box<dyn Backend>]>,
+    backends: Arc<[Arc<dyn Backend>]>,
+    /// Those that renew what they know of a user.
+    renewing: Arc<[Arc<dyn Backend>]>,
+    key_ring: Option<Arc<KeyRing>>,
     delays: Delays,
-    threads: Option<Threads>,
+    threads: Option<Arc<Threads>>,
 }
 
 impl Logins {
-    /// Asks these backends in this order. Without threads answers come at once.
-    pub(super) fn new(kinds: &[BackendKind], users: &Arc<Users>, threads: Option<Threads>) -> Self {
-        let backend = |kind: &BackendKind| -> Box<dyn Backend> {
+    /// Asks the backends in their order. Without threads answers come at once.
+    pub(super) fn new(options: &BrokerOptions, users: &Arc<Users>, threads: Option<Threads>) -> Self {
+        let tokens = options.tokens.as_ref().map(|tokens| Arc::new(Tokens::new(tokens)));
+        let backend = |kind: &BackendKind| -> Option<Arc<dyn Backend>> {
             match kind {
-                BackendKind::Internal => Box::new(Internal::new(users.clone())),
+                BackendKind::Internal => Some(Arc::new(Internal::new(users.clone()))),
+                BackendKind::OAuth2 => tokens.clone().map(|tokens| tokens as Arc<dyn Backend>),
             }
         };
-        Self { backends: kinds.iter().map(backend).collect(), delays: Delays::default(), threads }
+        Self {
+            backends: options.backends.iter().filter_map(backend).collect(),
+            renewing: tokens.iter().map(|tokens| tokens.clone() as Arc<dyn Backend>).collect(),
+            key_ring: tokens.map(|tokens| tokens.ring().clone()),
+            delays: Delays::default(),
+            threads: threads.map(Arc::new),
+        }
+    }
+
+    /// The keys of access tokens, if these are taken.
+    #[must_use]
+    pub fn key_ring(&self) -> Option<&Arc<KeyRing>> {
+        self.key_ring.as_ref()
     }
 
     /// Begins to check credentials. The outlet is woken when the ticket has the answer, unless it has it already.
     #[must_use]
     pub fn begin(&self, attempt: Attempt, outlet: &Arc<Outlet>) -> Ticket {
-        if let Some(answer) = known(&self.backends, &attempt) {
+        self.ask(&self.backends, attempt, outlet)
+    }
+
+    /// As [`begin`](Self::begin), for a secret that is to take the place of the one a user came with. Whose it is has to be
+    /// looked at then. Passwords are not asked for.
+    #[must_use]
+    pub fn begin_renewal(&self, attempt: Attempt, outlet: &Arc<Outlet>) -> Ticket {
+        self.ask(&self.renewing, attempt, outlet)
+    }
+
+    fn ask(&self, backends: &Arc<[Arc<dyn Backend>]>, attempt: Attempt, outlet: &Arc<Outlet>) -> Ticket {
+        if let Some(answer) = known(backends, &attempt) {
             return Ticket::new(Some(answer));
         }
-        let Some(threads) = &self.threads else {
-            return Ticket::new(Some(ask(&self.backends, &attempt)));
-        };
         let ticket = Ticket::new(None);
-        let (place, outlet, backends) = (ticket.0.clone(), outlet.clone(), self.backends.clone());
-        let job = move || {
-            // A backend that panics refuses; the hook has logged it.
-            let answer = catch_unwind(AssertUnwindSafe(|| ask(&backends, &attempt)));
-            *place.lock() = Some(answer.unwrap_or(Err(LoginError::Credentials)));
-            outlet.wake();
-        };
-        if threads.submit(Box::new(job)).is_err() {
-            return Ticket::new(Some(Err(LoginError::Busy)));
+        let asking = Asking::new(backends.clone(), attempt, self.threads.as_ref(), {
+            let (place, outlet) = (ticket.0.clone(), outlet.clone());
+            move |answer| {
+                *place.lock() = Some(answer);
+                outlet.wake();
+            }
+        });
+        match asking.begin() {
+            Ok(()) => ticket,
+            Err(Full) => Ticket::new(Some(Err(LoginError::Busy))),
         }
-        ticket
     }
 
     /// Checks credentials and waits for the answer. For threads that may block.
     ///
     /// # Errors
     /// See [`LoginError`].
-    pub fn check(&self, attempt: &Attempt) -> Answer {
-        known(&self.backends, attempt).unwrap_or_else(|| ask(&self.backends, attempt))
+    pub fn check(&self, attempt: Attempt) -> Answer {
+        if let Some(answer) = known(&self.backends, &attempt) {
+            return answer;
+        }
+        let (sender, receiver) = sync_channel(1);
+        let told = move |answer| {
+            // Nobody waits who does not exist.
+            let _ = sender.send(answer);
+        };
+        Asking::new(self.backends.clone(), attempt, None, told).go_on();
+        receiver.recv().unwrap_or(Err(LoginError::Credentials))
     }
 
     /// Has something done by the threads that check credentials, or at once if there are none.
@@ -137,28 +177,14 @@ impl Logins {
 }
 
 /// The answer, as far as it needs no work.
-fn known(backends: &[Box<dyn Backend>], attempt: &Attempt) -> Option<Answer> {
+fn known(backends: &[Arc<dyn Backend>], attempt: &Attempt) -> Option<Answer> {
     for backend in backends {
         match backend.recall(attempt)? {
             Verdict::Accept(user) => return Some(Ok(user)),
             Verdict::Refuse(error) => return Some(Err(error)),
             Verdict::NotMine => {}
+            Verdict::NotYet(_) => return None,
         }
     }
     None
-}
-
-/// Asks one backend after the other: the first that accepts counts. If none does the first refusal is what is told.
-fn ask(backends: &[Box<dyn Backend>], attempt: &Attempt) -> Answer {
-    let mut refused = None;
-    for backend in backends {
-        match backend.verify(attempt) {
-            Verdict::Accept(user) => return Ok(user),
-            Verdict::Refuse(error) => {
-                refused.get_or_insert(error);
-            }
-            Verdict::NotMine => {}
-        }
-    }
-    Err(refused.unwrap_or(LoginError::Credentials))
 }

@@ -1,6 +1,10 @@
+use std::sync::mpsc::Receiver;
+
 use super::*;
 use crate::broker::Broker;
+use crate::broker::key_ring::Job;
 use crate::broker::options::{BrokerOptions, PasswordOptions};
+use crate::identity::oauth::KeySet;
 use crate::identity::password::{PasswordHash, Scheme};
 use crate::identity::tags::Tags;
 
@@ -55,24 +59,27 @@ fn a_password_is_known_again_until_anything_changes_of_its_user() {
     let broker = Broker::new(BrokerOptions::default());
     let is_known = || known(&broker.logins.backends, &attempt("guest", "guest")).is_some();
     assert!(!is_known());
-    assert!(broker.logins.check(&attempt("guest", "guest")).is_ok() && is_known());
+    assert!(broker.logins.check(attempt("guest", "guest")).is_ok() && is_known());
     assert!(known(&broker.logins.backends, &attempt("guest", "wrong")).is_none());
     let from_afar = Attempt { from_loopback: false, ..attempt("guest", "guest") };
     assert_eq!(known(&broker.logins.backends, &from_afar).unwrap().unwrap_err(), LoginError::NotLoopback);
     broker.users.set_tags("guest", Tags::default()).unwrap();
     assert!(!is_known());
-    assert!(broker.logins.check(&attempt("guest", "guest")).is_ok() && is_known());
+    assert!(broker.logins.check(attempt("guest", "guest")).is_ok() && is_known());
     broker.users.set_password("guest", PasswordHash::none()).unwrap();
-    assert!(!is_known() && broker.logins.check(&attempt("guest", "guest")).is_err());
+    assert!(!is_known() && broker.logins.check(attempt("guest", "guest")).is_err());
     broker.users.set_password("guest", broker.users.hash_new(b"guest").unwrap()).unwrap();
-    assert!(broker.logins.check(&attempt("guest", "guest")).is_ok() && is_known());
+    assert!(broker.logins.check(attempt("guest", "guest")).is_ok() && is_known());
     broker.delete_user("guest").unwrap();
-    assert!(!is_known() && broker.logins.check(&attempt("guest", "guest")).is_err());
+    assert!(!is_known() && broker.logins.check(attempt("guest", "guest")).is_err());
 }
 
-/// Knows one user, or nobody.
+/// Knows one user, or nobody, or neither before a job is done.
 #[derive(Debug)]
-struct Fixed(fn() -> Verdict);
+struct Fixed {
+    verdict: fn() -> Verdict,
+    ring: Option<Arc<KeyRing>>,
+}
 
 impl Backend for Fixed {
     fn recall(&self, _: &Attempt) -> Option<Verdict> {
@@ -80,25 +87,57 @@ impl Backend for Fixed {
     }
 
     fn verify(&self, _: &Attempt) -> Verdict {
-        (self.0)()
+        (self.verdict)()
+    }
+
+    fn when_known(&self, job: Job) -> Result<(), Job> {
+        match &self.ring {
+            Some(ring) => ring.after_fetch(job),
+            None => Err(job),
+        }
     }
 }
 
+/// What such backends come to, once it is told.
+fn chain(all: &[fn() -> Verdict], ring: Option<&Arc<KeyRing>>) -> Receiver<Result<String, LoginError>> {
+    let backend = |verdict: &fn() -> Verdict| -> Arc<dyn Backend> {
+        Arc::new(Fixed { verdict: *verdict, ring: ring.cloned() })
+    };
+    let (sender, receiver) = sync_channel(1);
+    let told = move |answer: Answer| sender.send(answer.map(|user| user.name.clone())).unwrap();
+    Asking::new(all.iter().map(backend).collect(), attempt("u", "x"), None, told).go_on();
+    receiver
+}
+
+fn accepts() -> Verdict {
+    Verdict::Accept(User::foreign("u", Tags::default()))
+}
+
 #[test]
-fn backends_are_asked_in_order_and_the_first_refusal_is_told() {
-    let accepts = || Verdict::Accept(User::foreign("u", Tags::default()));
+fn backends_are_asked_in_order_and_the_first_refusal_that_says_something_is_told() {
+    let chain = |all: &[fn() -> Verdict]| chain(all, None).try_recv().unwrap();
     let refuses = || Verdict::Refuse(LoginError::NotLoopback);
     let cannot = || Verdict::Refuse(LoginError::Credentials);
-    let chain = |all: &[fn() -> Verdict]| -> Result<String, LoginError> {
-        let backends: Vec<Box<dyn Backend>> =
-            all.iter().map(|verdict| Box::new(Fixed(*verdict)) as Box<dyn Backend>).collect();
-        ask(&backends, &attempt("u", "x")).map(|user| user.name.clone())
-    };
     let not_mine = || Verdict::NotMine;
     assert_eq!(chain(&[not_mine, refuses, accepts]), Ok("u".to_owned()));
     assert_eq!(chain(&[not_mine, refuses, cannot]), Err(LoginError::NotLoopback));
+    assert_eq!(chain(&[cannot, refuses]), Err(LoginError::NotLoopback));
     assert_eq!(chain(&[not_mine]), Err(LoginError::Credentials));
     assert_eq!(chain(&[]), Err(LoginError::Credentials));
+    let not_yet = || Verdict::NotYet(LoginError::Busy);
+    assert_eq!(chain(&[not_yet, not_mine]), Err(LoginError::Busy), "there is nothing to wait for");
+    assert_eq!(chain(&[not_yet, accepts]), Ok("u".to_owned()));
+}
+
+#[test]
+fn a_backend_that_does_not_know_yet_is_asked_again_once() {
+    let ring = Arc::new(KeyRing::new(KeySet::default(), true));
+    let not_yet = || Verdict::NotYet(LoginError::Busy);
+    let (refused, accepted) = (chain(&[not_yet], Some(&ring)), chain(&[not_yet, accepts], Some(&ring)));
+    assert!(refused.try_recv().is_err() && accepted.try_recv().is_err(), "they wait");
+    ring.put(None);
+    assert_eq!(refused.try_recv().unwrap(), Err(LoginError::Busy));
+    assert_eq!(accepted.try_recv().unwrap(), Ok("u".to_owned()));
 }
 
 #[test]

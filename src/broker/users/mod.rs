@@ -19,10 +19,11 @@ use zeroize::Zeroizing;
 
 pub use changes::UserError;
 pub(super) use start::restored;
-pub use user::{Details, User, UserLimits};
+pub use user::{Details, User, UserLimits, Vouched};
 
 use crate::broker::globals::Globals;
 use crate::broker::options::PasswordOptions;
+use crate::identity::oauth::Refusal;
 use crate::identity::password::{HashError, PasswordHash, SALT};
 use crate::lock::{Rank, RankedRwLock};
 
@@ -30,7 +31,7 @@ use crate::lock::{Rank, RankedRwLock};
 const COMPONENT: &str = "user";
 
 /// Why a login was refused. For the log; clients are not told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
     /// No such user, or the wrong password.
     #[error("invalid credentials")]
@@ -41,6 +42,9 @@ pub enum LoginError {
     /// So many others want to log in that it would take too long.
     #[error("too many logins are waiting")]
     Busy,
+    /// The access token is not to be believed.
+    #[error("{0}")]
+    Token(Refusal),
 }
 
 /// All users.

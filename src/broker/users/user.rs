@@ -8,9 +8,11 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::broker::limits::Quota;
+use crate::identity::oauth::Token;
 use crate::identity::password::PasswordHash;
-use crate::identity::tags::{Tag, Tags};
+use crate::identity::tags::{MOST_TAGS, Tag, Tags};
 use crate::lock::{Rank, RankedRwLock};
+use crate::time::Moment;
 
 /// A user. Connections share it, and it stays the same when it is changed.
 #[derive(Debug)]
@@ -37,6 +39,17 @@ pub struct Details {
     pub tags: Tags,
     /// How much the user may have.
     pub limits: UserLimits,
+    /// What an access token says, if the user came with one: then no permissions are looked for.
+    pub token: Option<Arc<Vouched>>,
+}
+
+/// An access token that was believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vouched {
+    /// What it says.
+    pub token: Token,
+    /// When it is not good any more.
+    pub ends: Option<Moment>,
 }
 
 /// What a user logs in with.
@@ -145,7 +158,7 @@ impl Details {
         let tags = value.get("tags").and_then(Value::as_array).into_iter().flatten();
         let tags = Tags::parse(tags.filter_map(Value::as_str)).map_err(|error| error.to_string())?;
         let limits = value.get("limits").map_or(Ok(UserLimits::default()), UserLimits::from_value)?;
-        Ok(Self { secret: Secret::Hash(hash.map_err(|error| error.to_string())?), tags, limits })
+        Ok(Self { secret: Secret::Hash(hash.map_err(|error| error.to_string())?), tags, limits, token: None })
     }
 }
 
@@ -168,6 +181,27 @@ impl User {
     #[must_use]
     pub fn foreign(name: &str, tags: Tags) -> Arc<Self> {
         Self::new(name, false, Details { tags, ..Details::default() })
+    }
+
+    /// The user of an access token, who is kept nowhere. Tags that cannot be tags are left out.
+    #[must_use]
+    pub fn with_token(token: Token, ends: Option<Moment>) -> Arc<Self> {
+        let tags = token.tags.iter().map(String::as_str).filter(|name| Tag::parse(name).is_ok());
+        let tags = Tags::parse(tags.take(MOST_TAGS)).unwrap_or_default();
+        let name = token.user.clone();
+        let token = Some(Arc::new(Vouched { token, ends }));
+        Self::new(&name, false, Details { tags, token, ..Details::default() })
+    }
+
+    /// Takes over what holds for the same user by a newer token.
+    pub fn renew(&self, newer: &Self) {
+        self.set_details(Details::clone(&newer.details()));
+    }
+
+    /// The access token that the user came with.
+    #[must_use]
+    pub fn token(&self) -> Option<Arc<Vouched>> {
+        self.details.read().token.clone()
     }
 
     /// What holds for the user now.
@@ -209,7 +243,7 @@ mod tests {
         let limits = UserLimits { max_connections: Some(0), max_channels: None };
         let hash = PasswordHash::parse("+pHuxkR9fCyrrwXjOD4BP4XbzO3l8LJr8YkThMgJ0yVHFRE+", None).unwrap();
         let tags = Tags::parse(["administrator", "x"]).unwrap();
-        let details = Details { secret: Secret::Hash(hash), tags, limits };
+        let details = Details { secret: Secret::Hash(hash), tags, limits, token: None };
         let value = details.value().unwrap();
         assert_eq!(value["limits"], json!({"max-connections": 0}));
         assert_eq!(Details::from_value(&value).unwrap(), details);

@@ -111,7 +111,7 @@ impl Setting for Scheme {
 
 impl Setting for Vec<BackendKind> {
     fn expected() -> String {
-        "a list of backends, each once, of which there is \"internal\"".to_owned()
+        "a list of backends, each once, of which there are \"internal\" and \"oauth2\"".to_owned()
     }
 
     fn read(value: &Value) -> Option<Self> {

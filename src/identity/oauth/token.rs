@@ -177,6 +177,12 @@ pub fn same_issuer(one: &str, other: &str) -> bool {
 }
 
 impl Token {
+    /// What it allows in a vhost, which may be nothing.
+    #[must_use]
+    pub fn access_or_none(&self, vhost: &str) -> Access {
+        self.access(vhost).unwrap_or_else(|| Access::of_scopes(Vec::new()))
+    }
+
     /// What it allows in a vhost; `None` if it has no scope for it.
     #[must_use]
     pub fn access(&self, vhost: &str) -> Option<Access> {
