@@ -1,5 +1,8 @@
 //! The vhosts there are. They come and go while the broker runs; nobody who handles messages looks here.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;

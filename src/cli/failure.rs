@@ -21,8 +21,12 @@ pub(super) enum Failure {
     Storage { path: PathBuf, error: io::Error },
     #[error("cannot back up {}: {error}", path.display())]
     Backup { path: PathBuf, error: io::Error },
+    #[error("cannot read from standard input: {0}")]
+    Input(io::Error),
     #[error("{0}")]
     Refused(String),
+    #[error("{text}")]
+    RefusedAs { code: u8, text: String },
     #[error("cannot reach a broker on {}: {error}", path.display())]
     NoBroker { path: PathBuf, error: io::Error },
     #[error("cannot read the data in {}: {error}", path.display())]

@@ -74,7 +74,7 @@ enum Command {
     Serve(ServeArguments),
     /// Check the configuration; exit with 0 if it is valid and with 1 if not
     Check(CheckArguments),
-    /// Set and show policies and limits of the broker that runs on a data directory
+    /// Set and show users, vhosts, policies and limits of the broker that runs on a data directory
     Ctl(ctl::Arguments),
     /// Look after a data directory
     #[command(subcommand)]
@@ -194,8 +194,8 @@ impl ServeArguments {
 }
 
 /// Runs the program. What it returns becomes the exit code: 0 after all went well, 1 after a failure that it
-/// described in one line on standard error, 2 after a command line it did not understand. `leveret storage` has codes
-/// of its own.
+/// described in one line on standard error, 2 after a command line it did not understand. `leveret ctl` and
+/// `leveret storage` have codes of their own.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one look at the clock that starts it all")]
 pub fn run() -> ExitCode {
@@ -205,7 +205,7 @@ pub fn run() -> ExitCode {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),
         Some(Command::Check(arguments)) => run_check(&arguments),
-        Some(Command::Ctl(arguments)) => ctl::run(&arguments),
+        Some(Command::Ctl(arguments)) => return ctl::run(&arguments),
         Some(Command::Storage(command)) => return storage::run(&command),
     };
     match outcome {

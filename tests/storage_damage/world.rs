@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leveret::broker::Broker;
+use leveret::broker::limits::VHostLimits;
 use leveret::broker::options::BrokerOptions;
 use leveret::broker::outlet::Outlet;
 use leveret::broker::queue_cell::{GetResult, QueueCell};
 use leveret::broker::vhost::{BindRequest, BindTarget, ExchangeDeclare, QueueDeclare, RouteScratch, VHost};
+use leveret::broker::vhosts::Metadata;
+use leveret::identity::password::PasswordHash;
 use leveret::ids::ConnectionId;
 use leveret::message::{Body, Message, MessageBuilder};
 use leveret::protocol::field::TableRef;
@@ -90,11 +93,11 @@ fn options() -> JournalOptions {
     JournalOptions { file_size: 8192, budget: 4 * 8192, ..JournalOptions::default() }
 }
 
-fn open(disk: &SimulatedDisk) -> std::io::Result<Arc<Broker>> {
+pub fn open(disk: &SimulatedDisk) -> std::io::Result<Arc<Broker>> {
     Broker::open(BrokerOptions::default(), Arc::new(disk.clone()), options(), |_| {})
 }
 
-fn vhost(broker: &Broker) -> Arc<VHost> {
+pub fn vhost(broker: &Broker) -> Arc<VHost> {
     let user = broker.users.login("guest", b"guest", true).expect("a login");
     broker.open_vhost("/", &user).expect("a vhost")
 }
@@ -236,6 +239,9 @@ pub fn build_folded() -> World {
     let disk = SimulatedDisk::new(9);
     let broker = open(&disk).expect("a broker");
     let vhost = vhost(&broker);
+    broker.users.add("alice", PasswordHash::none()).expect("a user");
+    broker.add_vhost("other", &Metadata::default()).expect("a vhost");
+    vhost.set_limits(VHostLimits { max_queues: Some(7), ..VHostLimits::default() });
     let cell = queue(&vhost, "long");
     let numbers: Vec<u64> = (1..250).filter(|number| number % 29 > 0).collect();
     for number in &numbers {

@@ -1,4 +1,4 @@
-//! What can be set and asked by a line of JSON: policies, limits of vhosts and permissions.
+//! What can be set and asked by a line of JSON: users, vhosts, policies, limits of vhosts and permissions.
 
 use std::io;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::identity::Identify;
 use super::permissions::Permit;
 use super::told;
 use crate::broker::Broker;
@@ -86,6 +87,11 @@ pub enum Steer {
         /// What.
         permit: Permit,
     },
+    /// Something about users or vhosts themselves.
+    Identity {
+        /// What.
+        identify: Identify,
+    },
 }
 
 impl Steer {
@@ -130,6 +136,7 @@ impl Steer {
                 Ok(json!({}))
             }
             Self::Permissions { permit } => permit.carry_out(broker),
+            Self::Identity { identify } => identify.carry_out(broker),
             Self::ListVhostLimits {} => {
                 let names = broker.vhost_names().into_iter();
                 let limited =
