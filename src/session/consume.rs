@@ -143,7 +143,7 @@ impl Open {
     }
 
     /// Takes a consumer out of its queue, which may be the end of that. Its deliveries stay as they are.
-    fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
+    pub(super) fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
         let Some(consumer) = self.consumers.get_mut(key) else { return Gate::OPEN };
         let Some(id) = consumer.id.take() else { return Gate::OPEN };
         let abandoned = consumer.cell.cancel(id);

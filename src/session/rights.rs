@@ -7,14 +7,18 @@ use std::sync::Arc;
 use crate::broker::vhost::VHost;
 use crate::identity::access::{Access, Right};
 use crate::identity::operation::{Missing, Operation, Resource};
+use crate::protocol::method::basic;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::session::open::Open;
+use crate::session::wire::Wire;
 
 /// What the user may do, as the vhost said it last.
 #[derive(Debug)]
 pub(super) struct Rights {
     access: Arc<Access>,
     epoch: u64,
+    /// The epoch at which consumers were last looked at.
+    consumers_epoch: u64,
     /// The exchange last published to of those whose routes cannot be remembered. The user may do that.
     written: Option<Box<str>>,
 }
@@ -24,14 +28,19 @@ impl Rights {
     pub(super) fn of(user: &str, vhost: &VHost) -> Self {
         // The epoch first: what is read after it is at least as new.
         let epoch = vhost.access_epoch();
-        Self { access: vhost.access_of(user), epoch, written: None }
+        Self { access: vhost.access_of(user), epoch, consumers_epoch: epoch, written: None }
+    }
+
+    fn refresh(&mut self, user: &str, vhost: &VHost) {
+        let consumers_epoch = self.consumers_epoch;
+        *self = Self { consumers_epoch, ..Self::of(user, vhost) };
     }
 }
 
 impl Open {
-    fn access(&mut self) -> &Access {
+    fn access(&mut self) -> &Arc<Access> {
         if self.rights.epoch != self.vhost.access_epoch() {
-            self.rights = Rights::of(&self.user.name, &self.vhost);
+            self.rights.refresh(&self.user.name, &self.vhost);
         }
         &self.rights.access
     }
@@ -100,6 +109,39 @@ impl Open {
         }
         self.check(Operation::BindFrom(source))?;
         self.check_keys(Right::Read, source, &[key])
+    }
+
+    /// After a change of permissions: consumers of queues that the user may not read any more end, as if these were gone.
+    pub(super) fn end_forbidden_consumers(&mut self, wire: &mut Wire) {
+        let epoch = self.vhost.access_epoch();
+        if self.rights.consumers_epoch == epoch {
+            return;
+        }
+        self.rights.consumers_epoch = epoch;
+        let access = self.access().clone();
+        let keys = self.consumers.of_queues(|queue| Operation::TakeFrom(queue).check(&access).is_err());
+        for &key in &keys {
+            let left = self.consumers.get(key).map(|consumer| (consumer.channel, consumer.tag.clone()));
+            if let Some((number, tag)) = left
+                && let Some(channel) = self.channels.get_mut(&number)
+            {
+                channel.tags.remove(&tag);
+            }
+            self.leave_queue(wire, key);
+        }
+        if keys.is_empty() {
+            return;
+        }
+        self.sweep_outlet(wire);
+        self.flush_settlements(wire);
+        self.hand_over();
+        for key in keys {
+            let Some(consumer) = self.consumers.get(key) else { continue };
+            if wire.capabilities.consumer_cancel_notify {
+                wire.send(consumer.channel, &basic::Cancel { consumer_tag: &consumer.tag, no_wait: true });
+            }
+            self.consumers.retire(key);
+        }
     }
 
     fn refused(&self, Missing { right, on }: Missing<'_>) -> AmqpError {

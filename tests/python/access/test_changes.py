@@ -5,7 +5,8 @@ import pika.exceptions
 import pytest
 
 from support.control import Refused, ctl, listed
-from support.messages import Consumer, publish
+from support.deadline import pump
+from support.messages import Consumer, consumers, expect_ready, publish
 
 pytestmark = pytest.mark.own_broker
 
@@ -21,30 +22,39 @@ def closed_by(do):
     return closed.value.reply_text
 
 
-def test_a_change_holds_at_the_next_operation_and_consumers_stay(on, opened):
+def test_a_change_holds_at_the_next_operation_and_for_consumers_at_once(on, opened):
     broker = on(SETTINGS)
     owner, worker = opened(broker).channel(), opened(broker, **WORKER)
     owner.queue_declare("q")
     channel, publisher, other = (worker.channel() for _ in range(3))
-    consumer = Consumer(channel, "q", auto_ack=True)
+    owner.queue_declare("mine")
+    consumer, mine = Consumer(channel, "q"), Consumer(channel, "mine", auto_ack=True)
+    cancelled = []
+    channel.add_on_cancel_callback(lambda frame: cancelled.append(frame.method.consumer_tag))
     publish(publisher, "", "q", "first")
-    consumer.take(1)
-    ctl(broker, "set_permissions", "worker", "", "", "")
+    (first,) = consumer.take(1)
+    ctl(broker, "set_permissions", "worker", "", "", "^mine$")
     refused = closed_by(lambda: (publish(publisher, "", "q", "second"), publisher.basic_qos()))
     assert refused == (
         "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'worker'"
     )
     assert "read access to queue 'q'" in closed_by(lambda: other.basic_get("q"))
-    # What was begun goes on, as in RabbitMQ.
+    # RabbitMQ lets consumers go on.
+    pump(worker, lambda: cancelled, "the consumer is cancelled")
     publish(owner, "", "q", "third")
-    assert [delivery.text for delivery in consumer.take(2)] == ["first", "third"]
+    publish(owner, "", "mine", "fourth")
+    assert [delivery.text for delivery in mine.take(1)] == ["fourth"]
+    assert (cancelled, consumer.texts(), consumers(owner, "q")) == ([consumer.tag], ["first"], 0)
+    channel.basic_ack(first.tag)
+    channel.basic_qos()
     ctl(broker, "set_permissions", "worker", "", "^amq.default$", "")
     again = worker.channel()
-    publish(again, "", "q", "fourth")
+    publish(again, "", "q", "fifth")
     again.basic_qos()
+    expect_ready(owner, "q", 2)
     ctl(broker, "clear_permissions", "worker")
-    assert "write access" in closed_by(lambda: (publish(again, "", "q", "fifth"), again.basic_qos()))
-    assert [delivery.text for delivery in consumer.take(3)] == ["first", "third", "fourth"]
+    assert "write access" in closed_by(lambda: (publish(again, "", "q", "sixth"), again.basic_qos()))
+    expect_ready(owner, "q", 2)
 
 
 def test_without_permissions_a_vhost_is_closed_and_with_empty_ones_it_opens(on, opened, refusal):
