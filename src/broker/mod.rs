@@ -108,7 +108,7 @@ impl Broker {
     ) -> Arc<Self> {
         let bodies = Arc::new(bodies);
         let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
-        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
+        // A vhost that is not in the configuration any more keeps what is in it, and whoever got permissions there may open it.
         let kept = image.vhosts().map(str::to_owned).filter(|name| !options.vhosts.contains(name));
         let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
         let shared = Shared {
