@@ -20,7 +20,7 @@ pub(super) struct Rights {
     /// The epoch at which consumers were last looked at.
     consumers_epoch: u64,
     /// The exchange last published to of those whose routes cannot be remembered. The user may do that.
-    written: Option<Box<str>>,
+    written: Option<String>,
 }
 
 impl Rights {
@@ -64,7 +64,9 @@ impl Open {
             && self.rights.written.as_deref().is_some_and(|known| known == exchange);
         if !is_known {
             self.check(Operation::PublishTo(exchange))?;
-            self.rights.written = Some(exchange.into());
+            let written = self.rights.written.get_or_insert_default();
+            written.clear();
+            written.push_str(exchange);
         }
         Ok(())
     }
