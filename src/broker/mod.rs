@@ -308,6 +308,12 @@ impl Broker {
         changed
     }
 
+    /// Has all connections look at what their users may do, after permissions have changed. Operations notice it
+    /// themselves; this is for consumers, of which some may have to end.
+    pub fn recheck_access(&self) {
+        self.wake_all_if(true);
+    }
+
     fn wake_all_if(&self, changed: bool) {
         if changed {
             for outlet in self.registry.outlets() {

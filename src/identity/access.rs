@@ -176,6 +176,7 @@ pub struct Access(Source);
 
 /// Where it comes from.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "connections share it")]
 enum Source {
     /// Permissions that were set for the user.
     Permissions {

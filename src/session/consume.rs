@@ -131,24 +131,19 @@ impl Open {
         let mut gate = Gate::OPEN;
         if let Some(key) = channel.tags.remove(cancel.consumer_tag) {
             channel.replies = channel.replies.filter(|replies| *replies != key);
-            gate = self.end_consumer(wire, key);
+            // What the queue gave it so far and is not sent goes back, before cancel-ok.
+            gate = self.leave_queue(wire, key);
+            self.sweep_outlet(wire);
+            self.flush_settlements(wire);
+            self.hand_over();
+            self.consumers.retire(key);
         }
         let reply = basic::CancelOk { consumer_tag: cancel.consumer_tag };
         self.reply_unless(cancel.no_wait, wire, number, gate, &reply);
     }
 
-    /// Ends a consumer: what the queue gave it so far and is not sent goes back, before its client is told.
-    pub(super) fn end_consumer(&mut self, wire: &mut Wire, key: u32) -> Gate {
-        let gate = self.leave_queue(wire, key);
-        self.sweep_outlet(wire);
-        self.flush_settlements(wire);
-        self.hand_over();
-        self.consumers.retire(key);
-        gate
-    }
-
     /// Takes a consumer out of its queue, which may be the end of that. Its deliveries stay as they are.
-    fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
+    pub(super) fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
         let Some(consumer) = self.consumers.get_mut(key) else { return Gate::OPEN };
         let Some(id) = consumer.id.take() else { return Gate::OPEN };
         let abandoned = consumer.cell.cancel(id);

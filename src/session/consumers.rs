@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::broker::queue_cell::QueueCell;
+use crate::broker::vhost::is_reply_name;
 use crate::ids::{ConsumerId, Position};
 use crate::protocol::frame::FrameKind;
 use crate::queue::Settle;
@@ -88,6 +89,16 @@ impl Consumers {
     /// By key: the one at its place, if there is one.
     pub(super) fn all(&self) -> impl Iterator<Item = Option<&Consumer>> {
         self.slots.iter().map(Option::as_ref)
+    }
+
+    /// The keys of consumers, of queues that clients name, for whose queue `wanted` is true.
+    pub(super) fn of_queues(&self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+        let is_wanted = |consumer: &Consumer| {
+            let name = &consumer.cell.spec.name;
+            consumer.id.is_some() && !is_reply_name(name) && wanted(name)
+        };
+        let keys = (0..).zip(self.all()).filter(|(_, consumer)| consumer.is_some_and(is_wanted));
+        keys.map(|(key, _)| key).collect()
     }
 
     #[inline]

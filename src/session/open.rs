@@ -410,6 +410,7 @@ impl Open {
         if self.outruns_journal {
             self.check_journal(wire);
         }
+        self.end_forbidden_consumers(wire);
         debug_assert!(
             self.taken.deliveries.is_empty() && self.taken.gone.is_empty(),
             "taken and not handled"

@@ -8,16 +8,20 @@ use crate::broker::users::User;
 use crate::broker::vhost::VHost;
 use crate::identity::access::{Access, Right};
 use crate::identity::operation::{Missing, Operation, Resource};
+use crate::protocol::method::basic;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::session::open::Open;
+use crate::session::wire::Wire;
 
 /// What the user may do, as the vhost said it last.
 #[derive(Debug)]
 pub(super) struct Rights {
     access: Arc<Access>,
     epoch: u64,
+    /// The epoch at which consumers were last looked at.
+    consumers_epoch: u64,
     /// The exchange last published to of those whose routes cannot be remembered. The user may do that.
-    written: Option<Box<str>>,
+    written: Option<String>,
 }
 
 impl Rights {
@@ -29,14 +33,25 @@ impl Rights {
             Some(vouched) => Arc::new(vouched.token.access_or_none(&vhost.name)),
             None => vhost.access_of(&user.name),
         };
-        Self { access, epoch, written: None }
+        Self { access, epoch, consumers_epoch: epoch, written: None }
+    }
+
+    /// Of a user who has come with a newer access token: consumers are yet to be looked at.
+    pub(super) fn renewed(user: &User, vhost: &VHost) -> Self {
+        // Epochs begin at 1.
+        Self { consumers_epoch: 0, ..Self::of(user, vhost) }
+    }
+
+    fn refresh(&mut self, user: &User, vhost: &VHost) {
+        let consumers_epoch = self.consumers_epoch;
+        *self = Self { consumers_epoch, ..Self::of(user, vhost) };
     }
 }
 
 impl Open {
-    fn access(&mut self) -> &Access {
+    fn access(&mut self) -> &Arc<Access> {
         if self.rights.epoch != self.vhost.access_epoch() {
-            self.rights = Rights::of(&self.user, &self.vhost);
+            self.rights.refresh(&self.user, &self.vhost);
         }
         &self.rights.access
     }
@@ -60,7 +75,9 @@ impl Open {
             && self.rights.written.as_deref().is_some_and(|known| known == exchange);
         if !is_known {
             self.check(Operation::PublishTo(exchange))?;
-            self.rights.written = Some(exchange.into());
+            let written = self.rights.written.get_or_insert_default();
+            written.clear();
+            written.push_str(exchange);
         }
         Ok(())
     }
@@ -105,6 +122,39 @@ impl Open {
         }
         self.check(Operation::BindFrom(source))?;
         self.check_keys(Right::Read, source, &[key])
+    }
+
+    /// After a change of permissions: consumers of queues that the user may not read any more end, as if these were gone.
+    pub(super) fn end_forbidden_consumers(&mut self, wire: &mut Wire) {
+        let epoch = self.vhost.access_epoch();
+        if self.rights.consumers_epoch == epoch {
+            return;
+        }
+        self.rights.consumers_epoch = epoch;
+        let access = self.access().clone();
+        let keys = self.consumers.of_queues(|queue| Operation::TakeFrom(queue).check(&access).is_err());
+        for &key in &keys {
+            let left = self.consumers.get(key).map(|consumer| (consumer.channel, consumer.tag.clone()));
+            if let Some((number, tag)) = left
+                && let Some(channel) = self.channels.get_mut(&number)
+            {
+                channel.tags.remove(&tag);
+            }
+            self.leave_queue(wire, key);
+        }
+        if keys.is_empty() {
+            return;
+        }
+        self.sweep_outlet(wire);
+        self.flush_settlements(wire);
+        self.hand_over();
+        for key in keys {
+            let Some(consumer) = self.consumers.get(key) else { continue };
+            if wire.capabilities.consumer_cancel_notify {
+                wire.send(consumer.channel, &basic::Cancel { consumer_tag: &consumer.tag, no_wait: true });
+            }
+            self.consumers.retire(key);
+        }
     }
 
     fn refused(&self, Missing { right, on }: Missing<'_>) -> AmqpError {

@@ -8,8 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::broker::login::Attempt;
 use crate::broker::users::User;
-use crate::identity::operation::Operation;
-use crate::protocol::method::{Args, basic, connection};
+use crate::protocol::method::{Args, connection};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::session::open::Open;
 use crate::session::rights::Rights;
@@ -67,35 +66,9 @@ impl Open {
     fn take_over(&mut self, wire: &mut Wire, newer: &Arc<User>) {
         self.user.renew(newer);
         self.ends = newer.token().and_then(|vouched| vouched.ends);
-        self.rights = Rights::of(&self.user, &self.vhost);
+        self.rights = Rights::renewed(&self.user, &self.vhost);
         // The old one let the user publish along them.
         self.routes = RouteCache::default();
-        let consumers = self.consumers.all().enumerate();
-        let reading: Vec<(u32, String)> = consumers
-            .filter_map(|(key, consumer)| {
-                let consumer = consumer.filter(|consumer| consumer.id.is_some())?;
-                Some((u32::try_from(key).ok()?, consumer.cell.spec.name.to_string()))
-            })
-            .collect();
-        for (key, queue) in reading {
-            if self.check(Operation::TakeFrom(&queue)).is_err() {
-                self.cancel_unasked(wire, key);
-            }
-        }
-    }
-
-    /// Ends a consumer whose user may not read its queue any more, but for that of direct replies, which needs no right.
-    fn cancel_unasked(&mut self, wire: &mut Wire, key: u32) {
-        let Some(consumer) = self.consumers.get(key) else { return };
-        let (number, tag) = (consumer.channel, consumer.tag.clone());
-        let Some(channel) = self.channels.get_mut(&number) else { return };
-        if channel.replies == Some(key) {
-            return;
-        }
-        channel.tags.remove(&tag);
-        self.end_consumer(wire, key);
-        if wire.capabilities.consumer_cancel_notify {
-            wire.send(number, &basic::Cancel { consumer_tag: &tag, no_wait: true });
-        }
+        self.end_forbidden_consumers(wire);
     }
 }

@@ -17,7 +17,7 @@ mod trace;
 
 pub use exchanges::{ALTERNATE, BindRequest, BindTarget, ExchangeDeclare, check_not_default, exchange_kind};
 pub use queues::{Declared, QueueDeclare};
-pub use replies::REPLY_TO;
+pub use replies::{REPLY_TO, is_reply_name};
 pub use routes::{Route, RouteScratch, Routed};
 pub use trace::TRACE_EXCHANGE;
 

@@ -39,7 +39,8 @@ impl VHost {
     }
 
     /// Sets a user's permissions, in the place of those there were. They hold for the next operation of all the user's
-    /// connections. The gate opens when they are durable.
+    /// connections; [`Broker::recheck_access`](crate::broker::Broker::recheck_access) has their consumers follow. The gate
+    /// opens when they are durable.
     pub fn set_permissions(&self, user: &str, permissions: Permissions) -> Gate {
         let mut topology = self.topology.write();
         let gate = self.store(&of_permissions(user, &permissions));

@@ -35,6 +35,7 @@ fn declare(vhost: &VHost, name: &str) -> Result<Arc<QueueCell>, AmqpError> {
         exclusive: false,
         auto_delete: false,
         arguments,
+        objection: None,
     };
     vhost.declare_queue(request, ME).map(|declared| declared.cell)
 }

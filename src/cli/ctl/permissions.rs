@@ -9,24 +9,31 @@ use crate::server::control::permissions::{Permit, Whom};
 use crate::server::control::steer::Steer;
 
 #[derive(Debug, Subcommand)]
-#[command(rename_all = "snake_case")]
 pub(super) enum Command {
     /// Say what a user may do in a vhost
-    SetPermissions(Set),
+    #[command(name = "set_permissions")]
+    Set(Set),
     /// Take a user's permissions in a vhost away
-    ClearPermissions(OfUser),
+    #[command(name = "clear_permissions")]
+    Clear(OfUser),
     /// List the permissions of all users in a vhost
-    ListPermissions(List),
+    #[command(name = "list_permissions")]
+    List(List),
     /// List the permissions of a user in all vhosts
-    ListUserPermissions(ListOfUser),
+    #[command(name = "list_user_permissions")]
+    ListOfUser(ListOfUser),
     /// Say with which routing keys a user may publish to a topic exchange and bind to it
-    SetTopicPermissions(SetTopic),
+    #[command(name = "set_topic_permissions")]
+    SetTopic(SetTopic),
     /// Take what was said of one topic exchange, or of all, away
-    ClearTopicPermissions(ClearTopic),
+    #[command(name = "clear_topic_permissions")]
+    ClearTopic(ClearTopic),
     /// List the topic permissions of all users in a vhost
-    ListTopicPermissions(List),
+    #[command(name = "list_topic_permissions")]
+    ListTopic(List),
     /// List the topic permissions of a user in all vhosts
-    ListUserTopicPermissions(ListOfUser),
+    #[command(name = "list_user_topic_permissions")]
+    ListTopicOfUser(ListOfUser),
 }
 
 #[derive(Debug, Args)]
@@ -83,34 +90,28 @@ pub(super) struct ListOfUser {
 /// Runs a command.
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::SetPermissions(Set { of, configure, write, read }) => of.ask(|vhost, user| Permit::Set {
+        Command::Set(Set { of, configure, write, read }) => of.ask(|vhost, user| Permit::Set {
             vhost,
             user,
             configure: configure.clone(),
             write: write.clone(),
             read: read.clone(),
         }),
-        Command::ClearPermissions(of) => of.ask(|vhost, user| Permit::Clear { vhost, user }),
-        Command::ListPermissions(list) => list.show(Permit::List, &["user", "configure", "write", "read"]),
-        Command::ListUserPermissions(list) => {
-            list.show(Permit::List, &["vhost", "configure", "write", "read"])
-        }
-        Command::SetTopicPermissions(SetTopic { of, exchange, write, read }) => {
-            of.ask(|vhost, user| Permit::SetTopic {
-                vhost,
-                user,
-                exchange: exchange.clone(),
-                write: write.clone(),
-                read: read.clone(),
-            })
-        }
-        Command::ClearTopicPermissions(ClearTopic { of, exchange }) => {
+        Command::Clear(of) => of.ask(|vhost, user| Permit::Clear { vhost, user }),
+        Command::List(list) => list.show(Permit::List, &["user", "configure", "write", "read"]),
+        Command::ListOfUser(list) => list.show(Permit::List, &["vhost", "configure", "write", "read"]),
+        Command::SetTopic(SetTopic { of, exchange, write, read }) => of.ask(|vhost, user| Permit::SetTopic {
+            vhost,
+            user,
+            exchange: exchange.clone(),
+            write: write.clone(),
+            read: read.clone(),
+        }),
+        Command::ClearTopic(ClearTopic { of, exchange }) => {
             of.ask(|vhost, user| Permit::ClearTopic { vhost, user, exchange: exchange.clone() })
         }
-        Command::ListTopicPermissions(list) => {
-            list.show(Permit::ListTopic, &["user", "exchange", "write", "read"])
-        }
-        Command::ListUserTopicPermissions(list) => {
+        Command::ListTopic(list) => list.show(Permit::ListTopic, &["user", "exchange", "write", "read"]),
+        Command::ListTopicOfUser(list) => {
             list.show(Permit::ListTopic, &["vhost", "exchange", "write", "read"])
         }
     }

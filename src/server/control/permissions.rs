@@ -85,12 +85,16 @@ impl Permit {
             Self::Set { vhost, user, configure, write, read } => {
                 let place = place(broker, &vhost, &user)?;
                 let permissions = Permissions::new(&configure, &write, &read).map_err(refused)?;
-                settled(broker, place.set_permissions(&user, permissions))?;
+                let gate = place.set_permissions(&user, permissions);
+                broker.recheck_access();
+                settled(broker, gate)?;
                 tracing::info!(?vhost, ?user, ?configure, ?write, ?read, "permissions set");
                 Ok(json!({}))
             }
             Self::Clear { vhost, user } => {
-                settled(broker, place(broker, &vhost, &user)?.clear_permissions(&user))?;
+                let gate = place(broker, &vhost, &user)?.clear_permissions(&user);
+                broker.recheck_access();
+                settled(broker, gate)?;
                 tracing::info!(?vhost, ?user, "permissions cleared");
                 Ok(json!({}))
             }

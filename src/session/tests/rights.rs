@@ -50,7 +50,7 @@ impl Client {
 
 fn started() -> (Arc<Broker>, Arc<VHost>, Client) {
     let broker = broker(Journal::in_memory());
-    let vhost = broker.vhost("/").unwrap().clone();
+    let vhost = broker.vhost("/").unwrap();
     let client = Client::new(&broker);
     (broker, vhost, client)
 }
@@ -132,6 +132,30 @@ fn every_routing_key_of_a_topic_exchange_counts() {
     vhost.set_topic_permission(row("", "")).unwrap();
     assert_eq!(client.publish_to("amq.topic", "guest.a", None), told("write", "guest.a"));
     assert_eq!(client.publish_to("amq.topic", "", None), None);
+}
+
+#[test]
+fn consumers_of_what_may_not_be_read_any_more_end() {
+    let (broker, vhost, mut client) = started();
+    client.declare("q", false).declare("other", false);
+    client.send(&basic::Consume { queue: "q", consumer_tag: "a", ..Default::default() });
+    client.send(&basic::Consume { queue: "other", consumer_tag: "b", no_ack: true, ..Default::default() });
+    let replies = basic::Consume { queue: "amq.rabbitmq.reply-to", no_ack: true, ..Default::default() };
+    client.send(&replies).publish("q", false);
+    client.received();
+    client.publish("q", false);
+    // It is in the outlet, and not sent.
+    allow(&vhost, "", ".*", "^other$");
+    broker.recheck_access();
+    assert_eq!(client.received(), [""; 0], "this client does not want to be told");
+    client.publish("other", false).publish("q", false);
+    assert_eq!(client.received(), ["basic.deliver"], "of the other queue");
+    client.send(&basic::Ack { delivery_tag: 1, multiple: false });
+    assert_eq!(client.refusal(), None, "what it has it may settle");
+    let counts = vhost.find_queue("q", crate::ids::ConnectionId(1)).unwrap().counts();
+    assert_eq!((counts.0.ready, counts.0.unacked, counts.1), (2, 0, 0));
+    client.send(&basic::Consume { queue: "other", consumer_tag: "a", ..Default::default() });
+    assert_eq!(client.received(), ["basic.consume-ok"], "the tag is free");
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn what_is_no_token_is_told_apart_from_a_bad_one() {
     assert!(matches!(header(r#"{"alg":"HS256","kid":7}"#), Refusal::Malformed(_)));
     assert!(matches!(header(r#"{"alg":"HS256","kid":"k","crit":["exp"]}"#), Refusal::Malformed(_)));
     let good = token(&claims(json!({})));
-    let five_parts = format!("{}.x.y", good);
+    let five_parts = format!("{good}.x.y");
     assert!(matches!(check(&five_parts, &rules(), &secret_keys()), Err(Refusal::Malformed(_))));
     for claims in [json!([]), json!("text"), json!(7)] {
         assert!(matches!(check(&token(&claims), &rules(), &secret_keys()), Err(Refusal::Malformed(_))));
