@@ -7,7 +7,7 @@ import pika
 import pytest
 
 from support.authorization_server import KeyServer, claims, key
-from support.deadline import pump
+from support.deadline import eventually, pump
 
 from .conftest import log_in
 
@@ -83,4 +83,4 @@ def test_an_application_runs_with_tokens(leveret):
         channel.queue_declare("nost.late", exclusive=True)
         connection.close()
         assert len(received) == number > 10
-        assert broker.has_logged("ada.lovelace")
+        eventually(lambda: broker.has_logged("ada.lovelace"), "the log has the name of the token")
