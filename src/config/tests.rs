@@ -3,6 +3,7 @@
 mod environment;
 mod errors;
 mod example;
+mod oauth;
 
 use std::path::Path;
 use std::time::Duration;
