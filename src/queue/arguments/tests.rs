@@ -177,6 +177,7 @@ fn equivalence_is_by_value_and_among_known_arguments() {
     assert_eq!(same(&ttl(Value::I64(1000)), &ttl(Value::U16(1000))), Ok(()));
     assert_eq!(same(&[], &[("x-queue-type", text("classic"))]), Ok(()));
     assert_eq!(same(&[("x-mine", Value::I32(1))], &[("x-yours", text("2"))]), Ok(()));
+    assert_eq!(same(&[], &[("x-delivery-limit", Value::I32(1))]), Ok(()), "a classic queue does not know it");
     let inequivalent = |arg: &str, received: &str, current: &str| {
         let text = format!(
             "inequivalent arg '{arg}' for queue 'q' in vhost '/': received {received} but current is {current}"
