@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from .observation import Observation
 from .operations import Operation
@@ -58,21 +59,66 @@ def unordered(seen: Observation) -> dict[str, list[str]]:
 
 
 def letters_meet(_: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
-    """Letters that several full queues dropped, in another order or with others that got past them."""
+    """Letters that went through several queues by themselves, in another order or with others that got past them."""
     if rabbitmq.queues != leveret.queues or rabbitmq.confirms != leveret.confirms:
         return False
-    pairs = [zip(events, leveret.events.get(channel, []), strict=False) for channel, events in rabbitmq.events.items()]
-    different = [event for pair in pairs for both in pair if both[0] != both[1] for event in both]
-    deaths = [death for event in different if len(event) > 2 for death in deaths_of(event)]
-    dropped = {death["queue"] for death in deaths if death["reason"] == "maxlen"}
-    return bool(different) and all(len(event) > 2 and deaths_of(event) for event in different) and len(dropped) > 1
+    different = list(differing(rabbitmq, leveret))
+    deaths = [death for event in different for death in deaths_of(event)]
+    automatic = {death["queue"] for death in deaths if death["reason"] in ("maxlen", "expired")}
+    return bool(different) and all(deaths_of(event) for event in different) and len(automatic) > 1
+
+
+def differing(rabbitmq: Observation, leveret: Observation) -> Iterator[tuple[object, ...]]:
+    """The events that are not in the same place in both."""
+    for channel in rabbitmq.events.keys() | leveret.events.keys():
+        for both in zip_longest(rabbitmq.events.get(channel, []), leveret.events.get(channel, [])):
+            if both[0] != both[1]:
+                yield from (event for event in both if event is not None)
+
+
+def returned_too_often(operation: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
+    """Only Leveret has again, in a quorum queue, what came back; or only in RabbitMQ it died of that."""
+    fewer = {queue for queue, (ready, _) in rabbitmq.queues.items() if ready < leveret.queues.get(queue, (0, 0))[0]}
+    settles = operation.method.startswith(("basic.nack", "basic.reject", "basic.recover", "channel.close"))
+    if fewer and not list(differing(rabbitmq, leveret)):
+        return settles and fewer <= rabbitmq.quorum
+    if not rabbitmq.quorum:
+        return False
+    theirs, ours = (messages_in(seen) for seen in (rabbitmq, leveret))
+    again = [event for event in ours if event[3] not in {event[3] for event in theirs}]
+    died = [event for event in theirs if any(death["reason"] == "delivery_limit" for death in deaths_of(event))]
+    again += [event for event in ours if event[3] in {event[3] for event in died}]
+    return bool(again or died) and all("x-delivery-count" in headers(event) for event in again)
+
+
+def expired_behind(operation: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
+    """The same message from a quorum queue, in which RabbitMQ counts one more that is over its time."""
+    if operation.method != "basic.get" or operation.args.get("queue") not in rabbitmq.quorum:
+        return False
+    both = list(differing(rabbitmq, leveret))
+    counts = [dict(event[1]).pop("message_count", 0) for event in both]  # type: ignore[call-overload]
+    return len(both) == 2 and both[0][0] == both[1][0] == "basic.get-ok" and both[0][2:] == both[1][2:] and counts[0] > counts[1]
+
+
+def messages_in(seen: Observation) -> list[tuple[object, ...]]:
+    """The events with a message."""
+    return [event for events in seen.events.values() for event in events if len(event) > 3]
+
+
+def headers(event: tuple[object, ...]) -> dict[str, object]:
+    """The headers of the message of an event, empty if it has none."""
+    properties = event[2] if len(event) > 2 else {}
+    assert isinstance(properties, dict)
+    found = properties.get("headers", {})
+    assert isinstance(found, dict)
+    return found
 
 
 def deaths_of(event: tuple[object, ...]) -> list[dict[str, object]]:
-    """The deaths of a delivered message."""
-    properties = event[2]
-    assert isinstance(properties, dict)
-    return properties.get("headers", {}).get("x-death", [])
+    """The deaths of the message of an event."""
+    deaths = headers(event).get("x-death", [])
+    assert isinstance(deaths, list)
+    return deaths
 
 
 KNOWN: tuple[Known, ...] = (
@@ -100,8 +146,19 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "letters-meet",
-        "The queues of RabbitMQ drop at the same time, and their letters meet in any order; Leveret's go one after another.",
+        "The queues of RabbitMQ drop at the same time, and their letters meet in any order; Leveret's go one after another."
+        " RabbitMQ 3.10 has their deaths in another order.",
         letters_meet,
+    ),
+    Known(
+        "returned-too-often",
+        "RabbitMQ 3.10 counts every return against the delivery limit, 4.3 failures only.",
+        returned_too_often,
+    ),
+    Known(
+        "expired-behind",
+        "RabbitMQ 3.10 counts what is over its time behind the message that was got from a quorum queue.",
+        expired_behind,
     ),
     Known(
         "bind-order",
