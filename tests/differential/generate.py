@@ -217,7 +217,8 @@ class Generator:
 
     def get(self) -> Operation:
         """basic.get."""
-        channel, no_ack = self.channel(), self.chance(0.3)
+        # RabbitMQ does not count what is got against the limit of a channel.
+        channel, no_ack = self.channel(), self.whole_channel or self.chance(0.3)
         if not no_ack:
             self.takers.append(channel)
         return Operation(channel, "basic.get", {"queue": self.some_queue(), "no_ack": no_ack})

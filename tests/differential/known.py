@@ -59,13 +59,14 @@ def unordered(seen: Observation) -> dict[str, list[str]]:
 
 
 def letters_meet(_: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
-    """Letters that went through several queues by themselves, in another order or with others that got past them."""
+    """Letters of one time in another order, or that went through several queues with others that got past them."""
     if rabbitmq.queues != leveret.queues or rabbitmq.confirms != leveret.confirms:
         return False
     different = list(differing(rabbitmq, leveret))
     deaths = [death for event in different for death in deaths_of(event)]
     automatic = {death["queue"] for death in deaths if death["reason"] in ("maxlen", "expired")}
-    return bool(different) and all(deaths_of(event) for event in different) and len(automatic) > 1
+    theirs, ours = (sorted(event[3] for event in messages_in(seen)) for seen in (rabbitmq, leveret))  # type: ignore[type-var]
+    return bool(different) and all(deaths_of(event) for event in different) and (len(automatic) > 1 or theirs == ours)
 
 
 def differing(rabbitmq: Observation, leveret: Observation) -> Iterator[tuple[object, ...]]:
@@ -98,6 +99,14 @@ def expired_behind(operation: Operation, rabbitmq: Observation, leveret: Observa
     both = list(differing(rabbitmq, leveret))
     counts = [dict(event[1]).pop("message_count", 0) for event in both]  # type: ignore[call-overload]
     return len(both) == 2 and both[0][0] == both[1][0] == "basic.get-ok" and both[0][2:] == both[1][2:] and counts[0] > counts[1]
+
+
+def front_by_priority(operation: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
+    """A message with priority and lifetime is still there in RabbitMQ, in a queue that had others."""
+    if operation.method != "basic.publish" or not operation.args.get("expiration") or not operation.args.get("priority"):
+        return False
+    both = [(ready, leveret.queues.get(queue, (0, 0))[0]) for queue, (ready, _) in rabbitmq.queues.items()]
+    return any(theirs > ours > 0 for theirs, ours in both) and all(deaths_of(event) for event in differing(rabbitmq, leveret))
 
 
 def messages_in(seen: Observation) -> list[tuple[object, ...]]:
@@ -154,6 +163,11 @@ KNOWN: tuple[Known, ...] = (
         "returned-too-often",
         "RabbitMQ 3.10 counts every return against the delivery limit, 4.3 failures only.",
         returned_too_often,
+    ),
+    Known(
+        "front-by-priority",
+        "RabbitMQ does not look at the time of a message that gets before others by its priority until something else happens.",
+        front_by_priority,
     ),
     Known(
         "expired-behind",
