@@ -103,7 +103,7 @@ def expired_behind(operation: Operation, rabbitmq: Observation, leveret: Observa
 
 def front_by_priority(operation: Operation, rabbitmq: Observation, leveret: Observation) -> bool:
     """A message with priority and lifetime is still there in RabbitMQ, in a queue that had others."""
-    if operation.method != "basic.publish" or not operation.args.get("expiration") or not operation.args.get("priority"):
+    if not operation.properties.get("expiration") or not operation.properties.get("priority"):
         return False
     both = [(ready, leveret.queues.get(queue, (0, 0))[0]) for queue, (ready, _) in rabbitmq.queues.items()]
     return any(theirs > ours > 0 for theirs, ours in both) and all(deaths_of(event) for event in differing(rabbitmq, leveret))
