@@ -229,6 +229,8 @@ impl<L: Link> Queue<L> {
     pub fn moved(&mut self, mut run: Run, items: &[(Position, u64)]) {
         run.live.clear();
         run.bytes = 0;
+        // A read that is under way looks for what the run had when it was planned, and passes the rest by.
+        let is_being_read = self.paging.is_loading() && self.runs.has(&run);
         let read = self.runs.read_up_to(&run);
         for &(position, offset) in items {
             let Some(place) = Place::segment(run.segment, offset) else { continue };
@@ -251,7 +253,7 @@ impl<L: Link> Queue<L> {
             let flagged = entry.redelivered();
             let absent = entry.message.is_none();
             let Some(lane) = self.lanes.of_mut(position) else { continue };
-            let told = !(flagged && position >= lane.flagged_below) && offset >= read;
+            let told = !(flagged && position >= lane.flagged_below) && offset >= read && !is_being_read;
             if ready && absent && told {
                 lane.entries.remove(position);
             }

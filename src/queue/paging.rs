@@ -39,6 +39,8 @@ pub(super) struct Paging {
     dead_wanted: bool,
     /// What was planned is being read.
     loading: bool,
+    /// Messages that were nowhere, since somebody asked.
+    lost: u64,
 }
 
 impl Default for Paging {
@@ -53,6 +55,7 @@ impl Default for Paging {
             wanted: false,
             dead_wanted: false,
             loading: false,
+            lost: 0,
         }
     }
 }
@@ -92,6 +95,10 @@ impl Paging {
     #[inline]
     pub(super) fn want(&mut self) {
         self.wanted = true;
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading
     }
 
     /// A dead message is to be moved that is not in memory.
@@ -164,6 +171,13 @@ impl<L: Link> Queue<L> {
     #[must_use]
     pub fn is_loading(&self) -> bool {
         self.paging.loading
+    }
+
+    /// How many messages were left out since the last call because they are nowhere. There ought to be none.
+    #[inline]
+    #[must_use]
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.paging.lost)
     }
 
     /// Ready messages that are not in memory.
@@ -302,7 +316,10 @@ impl<L: Link> Queue<L> {
                     return load;
                 }
                 // No run has it, though it was there: as good as damaged.
-                Err(lost) => self.quarantine(lost),
+                Err(lost) => {
+                    self.paging.lost += 1;
+                    self.quarantine(lost);
+                }
             }
         }
     }

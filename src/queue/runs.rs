@@ -80,6 +80,11 @@ impl Runs {
         self.held.insert(key, Held { run, cursor, damaged: RoaringTreemap::new() });
     }
 
+    /// Whether there is a run at this place.
+    pub(super) fn has(&self, run: &Run) -> bool {
+        self.held.contains_key(&(run.segment, run.from))
+    }
+
     /// How far the run was read that is at this place.
     pub(super) fn read_up_to(&self, run: &Run) -> u64 {
         self.held.get(&(run.segment, run.from)).map_or(run.from, |held| held.cursor)

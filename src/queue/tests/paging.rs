@@ -249,3 +249,24 @@ fn an_estimate_of_bytes_ends_with_the_last_message() {
     assert_eq!(paged.drain(), (vec![0, 1], 0));
     assert_eq!(paged.bench.queue.depth(), Depth { unacked: 2, ..Depth::default() });
 }
+
+#[test]
+fn a_read_between_two_slices_of_a_move_loses_nothing() {
+    let mut paged = Paged::with(100);
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    let mut here = Vec::new();
+    paged.bench.queue.stored_below(u64::MAX, Position(0), 1_000_000, &mut here);
+    let messages: Vec<_> = here.iter().map(|here| (here.position, paged.store.at(here.address))).collect();
+    let (run, items) = paged.store.segment(&messages, false);
+    paged.bench.queue.keep(1 << 20);
+    paged.bench.queue.moved(run.clone(), &items[..10]);
+    paged.bench.consumer(ACKING, 500);
+    assert_eq!(paged.bench.deliver(), []);
+    let load = paged.bench.queue.plan_load().unwrap();
+    assert!(matches!(load, Load::Run(..)));
+    paged.bench.queue.moved(run, &items[10..]);
+    assert_eq!(paged.store.carry_out(load, &mut paged.bench.queue), 0);
+    assert_eq!(paged.drain(), ((0..100).collect(), 0));
+    assert_eq!(paged.bench.queue.take_lost(), 0);
+}

@@ -145,7 +145,12 @@ impl Run {
         self.settle(messages.len(), &Pick::Some(0x5555), Settle::Ack);
         let (first, rest) = items.split_at(items.len() / 3);
         self.bench.queue.moved(run.clone(), first);
-        self.load();
+        if items.len() % 2 == 0 {
+            self.load();
+        } else if self.pending.is_none() {
+            // It is under way while the rest is moved.
+            self.pending = self.bench.queue.plan_load();
+        }
         self.bench.queue.moved(run, rest);
     }
 
@@ -432,6 +437,7 @@ impl Run {
 
     /// What holds after every step.
     fn check(&mut self) {
+        assert_eq!(self.bench.queue.take_lost(), 0);
         self.take_events();
         self.look_away();
         let (queue, model) = (&mut self.bench.queue, &self.model);
