@@ -12,6 +12,9 @@ use std::task::Waker;
 use crate::lock::{Rank, RankedMutex};
 use crate::time::Clock;
 
+/// Entries up to which those of queues that are gone do not matter.
+const FEW: usize = 1024;
+
 /// See the module. `T` is the queue.
 #[derive(Debug)]
 pub struct Agenda<T> {
@@ -26,6 +29,8 @@ struct State<T> {
     due: BinaryHeap<Reverse<Due<T>>>,
     letters: VecDeque<Weak<T>>,
     waker: Option<Waker>,
+    /// So many entries are looked through for queues that are gone.
+    clean_at: usize,
 }
 
 /// A queue and when it is to be looked at.
@@ -59,7 +64,7 @@ impl<T> Agenda<T> {
     /// An empty agenda.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let state = State { due: BinaryHeap::new(), letters: VecDeque::new(), waker: None };
+        let state = State { due: BinaryHeap::new(), letters: VecDeque::new(), waker: None, clean_at: FEW };
         Self { clock, state: RankedMutex::new(Rank::Outlet, state), has_letters: AtomicBool::new(false) }
     }
 
@@ -80,6 +85,11 @@ impl<T> Agenda<T> {
         let waker = {
             let mut state = self.state.lock();
             let is_first = state.due.peek().is_none_or(|Reverse(first)| at < first.at);
+            if state.due.len() >= state.clean_at {
+                // An entry keeps the memory of a queue that was deleted, until a moment that may be far away.
+                state.due.retain(|Reverse(due)| due.queue.strong_count() > 0);
+                state.clean_at = FEW.max(state.due.len() * 2);
+            }
             state.due.push(Reverse(Due { at, queue: queue.clone() }));
             if is_first { state.waker.clone() } else { None }
         };
@@ -157,6 +167,18 @@ mod tests {
         assert_eq!(agenda.take_due(20, 2), [queues[2].clone()]);
         drop(queues);
         assert_eq!((agenda.next_at(), agenda.take_due(99, 9).len(), agenda.next_at()), (Some(30), 0, None));
+    }
+
+    #[test]
+    fn queues_that_are_gone_leave_before_their_moment() {
+        let agenda = Agenda::new(Clock::default());
+        let stays = Arc::new(0);
+        agenda.arm(u64::MAX, &Arc::downgrade(&stays));
+        for _ in 0..10 * FEW {
+            agenda.arm(u64::MAX, &Arc::downgrade(&Arc::new(1)));
+        }
+        assert!(agenda.state.lock().due.len() <= 2 * FEW);
+        assert_eq!(agenda.take_due(u64::MAX, 20 * FEW), [stays]);
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl QueueCell {
         self.mark_delivered(state);
         self.note_freed(state);
         self.note_events(state);
-        if timed {
+        if timed || state.queue.is_unfinished() {
             self.arm(state);
         }
         if paging {
@@ -259,7 +259,12 @@ impl QueueCell {
 
     /// Has read what a queue that is locked needs next. Returns whether something is being read.
     fn load(&self, state: &mut State) -> bool {
-        if let Some(load) = state.queue.plan_load()
+        let load = state.queue.plan_load();
+        let lost = state.queue.take_lost();
+        if lost > 0 {
+            tracing::error!(queue = ?self.spec.name, messages = lost, "messages are nowhere, and left out of the queue");
+        }
+        if let Some(load) = load
             && let Some(cell) = self.me.upgrade()
         {
             self.bodies.submit(Box::new(move || cell.carry_out(load)));
@@ -482,9 +487,11 @@ impl QueueCell {
             got = state.queue.get(no_ack, now);
         }
         self.note_events(&mut state);
-        if state.queue.needs_time() {
+        if state.queue.needs_time() || state.queue.is_unfinished() {
             self.arm(&mut state);
         }
+        // The one behind it may have to be read before it is known when it is over its time.
+        self.load(&mut state);
         match got {
             Get::Got(got) => {
                 self.mark_delivered(&mut state);
@@ -515,14 +522,26 @@ impl QueueCell {
     /// What holds for the queue from now on: its arguments together with the policies that match it.
     pub fn set_rules(&self, rules: Rules) {
         self.may_refuse.store(rules.refuses(), Ordering::Relaxed);
-        self.change(|queue| queue.set_rules(rules));
+        let now = self.agenda.now();
+        self.change(|queue| {
+            // As in RabbitMQ its time begins anew with every change.
+            queue.touch(now);
+            queue.set_rules(rules);
+        });
     }
 
-    /// As [`set_rules`](Self::set_rules), if they are not those that hold already.
+    /// As [`set_rules`](Self::set_rules), if they are not those that hold already. What follows is left to the agenda's
+    /// task: there may be many queues and much to drop.
     pub fn follow_rules(&self, rules: Rules) {
-        if *self.state.lock().queue.rules() != rules {
-            self.set_rules(rules);
+        let mut state = self.state.lock();
+        if *state.queue.rules() == rules {
+            return;
         }
+        self.may_refuse.store(rules.refuses(), Ordering::Relaxed);
+        state.queue.touch(self.agenda.now());
+        state.queue.set_rules(rules);
+        state.armed = Some(0);
+        self.agenda.arm(0, &self.me);
     }
 
     /// Milliseconds that a delivery may await its acknowledgement, if the queue's rules say so; 0 is for ever.

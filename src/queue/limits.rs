@@ -44,6 +44,13 @@ impl<L: Link> Queue<L> {
         self.traits.kind == QueueKind::Quorum
     }
 
+    /// Whether more is to be dropped than was at once.
+    #[inline]
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished
+    }
+
     /// Whether it has to know the time.
     #[inline]
     #[must_use]
@@ -75,33 +82,56 @@ impl<L: Link> Queue<L> {
     /// As in RabbitMQ only the front is looked at: a message behind one that has more time is kept, and counted. One that
     /// is both too much and over its time died for lack of room there too.
     pub(super) fn drop_surplus(&mut self, now: u64, mut drops: usize) {
-        self.unfinished = false;
-        while self.rules.overflow == Overflow::DropHead
+        self.unfinished = !self.drop_excess(&mut drops) || !self.drop_expired(now, &mut drops);
+    }
+
+    /// As [`drop_surplus`](Self::drop_surplus), and then whatever else at the front is over its time and in memory: who
+    /// asks for a message gets none that is.
+    pub(super) fn drop_before_get(&mut self, now: u64) {
+        self.drop_surplus(now, DROPS_AT_ONCE);
+        if self.unfinished {
+            let mut all = usize::MAX;
+            self.drop_expired(now, &mut all);
+            self.unfinished = self.has_excess();
+        }
+    }
+
+    fn has_excess(&self) -> bool {
+        self.rules.overflow == Overflow::DropHead
             && self.rules.is_over(self.depth.ready, self.depth.ready_bytes)
+    }
+
+    /// Drops what is too much. Returns whether that is all of it that can be dropped now.
+    fn drop_excess(&mut self, drops: &mut usize) -> bool {
+        while self.has_excess()
             && let Some(position) = self.next_ready()
         {
             if self.lanes.get(position).is_none() {
                 // How long it is has to be read.
                 self.paging.want();
-                return;
+                return true;
             }
-            if drops == 0 {
-                self.unfinished = true;
-                return;
+            if *drops == 0 {
+                return false;
             }
-            drops -= 1;
+            *drops -= 1;
             self.kill(position, Reason::MaxLen);
         }
+        true
+    }
+
+    /// Drops from the front what is over its time. Returns whether that is all of it that can be dropped now.
+    fn drop_expired(&mut self, now: u64, drops: &mut usize) -> bool {
         while self.front_deadline().is_some_and(|deadline| deadline <= now)
             && let Some(position) = self.next_ready()
         {
-            if drops == 0 {
-                self.unfinished = true;
-                return;
+            if *drops == 0 {
+                return false;
             }
-            drops -= 1;
+            *drops -= 1;
             self.expire(position);
         }
+        true
     }
 
     /// The deadline of the next message, if that is in memory. Otherwise it is asked for.

@@ -364,7 +364,7 @@ impl<L: Link> Queue<L> {
     pub fn get(&mut self, no_ack: bool, now: u64) -> Get {
         self.used_at = now;
         if self.may_expire() {
-            self.drop_surplus(now, limits::DROPS_AT_ONCE);
+            self.drop_before_get(now);
         }
         let Some(position) = self.next_ready() else { return Get::Empty };
         let entry = self.lanes.entry(position);
@@ -378,7 +378,7 @@ impl<L: Link> Queue<L> {
         self.let_go_delivered(position);
         if self.may_expire() {
             // What is told to remain is there.
-            self.drop_surplus(now, limits::DROPS_AT_ONCE);
+            self.drop_before_get(now);
         }
         let message = message.as_seen(self.deaths.returns(position)).unwrap_or(message);
         Get::Got(Got { message, position, redelivered, remaining: self.depth.ready })

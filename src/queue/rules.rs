@@ -175,7 +175,9 @@ impl Rules {
             None => Some(QUORUM_DELIVERY_LIMIT),
             Some(limit) => u32::try_from(limit).ok().or((limit > 0).then_some(u32::MAX)),
         };
-        let overflow = settings.overflow.unwrap_or_default();
+        // A policy may say what a quorum queue cannot do; RabbitMQ takes the default then.
+        let suits = |overflow: &Overflow| !(is_quorum && *overflow == Overflow::RejectPublishDlx);
+        let overflow = settings.overflow.filter(suits).unwrap_or_default();
         let routing_key = settings.dead_letter_routing_key;
         let at_least_once =
             is_quorum && settings.at_least_once == Some(true) && overflow == Overflow::RejectPublish;
@@ -251,6 +253,13 @@ impl Traits {
 mod tests {
     use super::*;
     use crate::protocol::field::TableBuilder;
+
+    #[test]
+    fn a_quorum_queue_does_not_do_what_it_cannot() {
+        let settings = || Settings { overflow: Some(Overflow::RejectPublishDlx), ..Settings::default() };
+        assert_eq!(Rules::new(QueueKind::Quorum, settings()).overflow, Overflow::DropHead);
+        assert_eq!(Rules::new(QueueKind::Classic, settings()).overflow, Overflow::RejectPublishDlx);
+    }
 
     #[test]
     fn numbers_are_the_smaller_and_words_the_nearer() {

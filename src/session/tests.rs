@@ -3,6 +3,7 @@
 mod interceptors;
 mod replies;
 mod timeouts;
+mod transactions;
 
 use std::sync::Arc;
 use std::task::Waker;

@@ -160,6 +160,12 @@ impl VHost {
     /// A vhost with nothing in it, alone on its journal.
     #[cfg(test)]
     fn empty(name: &str, journal: Arc<Journal>) -> Arc<Self> {
+        Self::empty_by(Clock::default(), name, journal)
+    }
+
+    /// As [`empty`](Self::empty), by a given clock.
+    #[cfg(test)]
+    fn empty_by(clock: Clock, name: &str, journal: Arc<Journal>) -> Arc<Self> {
         let shared = Shared {
             bodies: Arc::new(Bodies::in_memory(journal)),
             last_queue: Arc::default(),
@@ -167,8 +173,7 @@ impl VHost {
             operators: Arc::default(),
             default_limits: VHostLimits::default(),
         };
-        let agenda = Arc::new(Agenda::new(Clock::default()));
-        Self::restored(name.to_owned(), agenda, shared, Definitions::default())
+        Self::restored(name.to_owned(), Arc::new(Agenda::new(clock)), shared, Definitions::default())
     }
 
     /// Appends changes of definitions to the journal.
