@@ -155,6 +155,7 @@ impl Open {
         for (_, unacked, _) in settlements {
             self.consumers.settled(unacked.consumer, 1);
             self.settled_on(wire, number, 1, lsn);
+            self.forget_getter(number, unacked.consumer);
         }
         self.move_letters();
         Ok(Gate::durable(lsn))
