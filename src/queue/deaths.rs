@@ -116,12 +116,12 @@ impl<L: Link> Queue<L> {
     pub(super) fn kill(&mut self, position: Position, reason: Reason) {
         let Some(entry) = self.lanes.entry(position) else { return };
         let (stored, ready) = (entry.is_stored(), entry.state() == State::Ready);
-        let (bytes, absent) = (entry.body_len(), entry.message.is_none());
+        let (bytes, memory, absent) = (entry.body_len(), entry.memory(), entry.message.is_none());
         entry.set_state(State::Dead);
         if ready {
             self.take_position(position);
             self.depth.lose_ready(bytes);
-            self.paging.died(position, bytes, absent);
+            self.paging.died(position, memory, absent);
         }
         self.deaths.forget_count(position);
         if self.rules.dead_letters.is_some() {

@@ -2,6 +2,8 @@
 
 use super::store::Store;
 use super::*;
+use crate::protocol::field::{TableBuilder, Value};
+use crate::protocol::properties::PropertiesBuilder;
 
 /// A queue that keeps little, with messages in a store.
 struct Paged {
@@ -269,4 +271,62 @@ fn a_read_between_two_slices_of_a_move_loses_nothing() {
     assert_eq!(paged.store.carry_out(load, &mut paged.bench.queue), 0);
     assert_eq!(paged.drain(), ((0..100).collect(), 0));
     assert_eq!(paged.bench.queue.take_lost(), 0);
+}
+
+/// A message that is all header, of about 300 bytes in memory.
+fn bare(number: u64) -> Message {
+    let mut table = TableBuilder::new();
+    table.value("n", Value::I64(number as i64)).long_str("h", &"x".repeat(130));
+    let raw = PropertiesBuilder::new().set_headers(Some(&table.finish())).finish();
+    MessageBuilder::default().build("", "q", Properties::parse(&raw).unwrap(), Body::Borrowed(b""))
+}
+
+/// The same with messages that have no body.
+fn with_bare(count: u64) -> Paged {
+    let mut paged = Paged::with(0);
+    for n in 0..count {
+        let message = bare(n);
+        message.set_stored_at(paged.store.append(Position(n), &message));
+        paged.bench.queue.publish(message, true);
+    }
+    paged
+}
+
+#[test]
+fn messages_without_bodies_leave_memory_too() {
+    let mut paged = with_bare(200);
+    paged.relieve();
+    let queue = &mut paged.bench.queue;
+    assert!(queue.memory <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory);
+    let link = TestLink::new(0, 0, &paged.bench.log);
+    queue.consume(ACKING, link).unwrap();
+    queue.relieve_all();
+    assert!(queue.memory <= SIZE && queue.tail() <= Position(1), "{} bytes", queue.memory);
+}
+
+/// And of those there are many where a run tells only of bytes.
+#[test]
+fn no_more_is_read_ahead_than_is_wanted_whatever_messages_are_made_of() {
+    for (folded, empty) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut paged = if empty { with_bare(2000) } else { Paged::with(2000) };
+        paged.bench.queue.keep(40 * SIZE);
+        paged.bench.queue.note_written(paged.store.end());
+        paged.bench.queue.relieve_all();
+        if folded {
+            paged.fold();
+        }
+        assert_eq!((paged.bench.queue.memory, paged.bench.queue.absent()), (0, 2000));
+        paged.bench.consumer(ACKING, 0);
+        let mut loads = 0;
+        while let Some(load) = paged.bench.queue.plan_load() {
+            paged.store.carry_out(load, &mut paged.bench.queue);
+            paged.bench.queue.relieve();
+            loads += 1;
+        }
+        let memory = paged.bench.queue.memory;
+        assert!(
+            loads == 1 && memory <= 24 * SIZE,
+            "folded {folded} empty {empty}: {loads} loads, {memory} bytes"
+        );
+    }
 }

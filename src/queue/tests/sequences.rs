@@ -474,7 +474,7 @@ impl Run {
     /// Everything is where it should be, and nothing else is there.
     fn check_messages(&self) {
         let (queue, model) = (&self.bench.queue, &self.model);
-        let (mut memory, mut absent, mut entries) = (0, 0, 0);
+        let (mut memory, mut absent, mut entries, mut wanted) = (0, 0, 0, 0);
         for kept in &model.messages {
             let &Kept { position, size, place, redelivered, returns, .. } = kept;
             assert_eq!(queue.deaths.returns(Position(position)), returns, "at {position}");
@@ -498,11 +498,16 @@ impl Run {
                 Some(message) => {
                     assert_eq!(number_of(message), position);
                     memory += memory_of(message);
+                    if place == Place::Ready && queue.paging.is_wanted(Position(position)) {
+                        wanted += memory_of(message);
+                    }
                 }
                 None => absent += u64::from(state == State::Ready),
             }
         }
         assert_eq!((queue.memory, queue.absent()), (memory, absent));
+        // What a run brings may lie behind others that are in memory and were not wanted before.
+        assert!(queue.paging.wanted_bytes() <= wanted, "more than the {wanted} that are there");
         assert_eq!(queue.lanes.entries().count(), entries, "entries of what has left");
         let mut live = queue.runs().flat_map(|run| &run.live);
         assert!(live.all(|position| model.find(position).is_some()), "runs have what has left");

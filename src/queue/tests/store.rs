@@ -96,7 +96,7 @@ impl Store {
                 next = offset;
                 break;
             }
-            read += message.stored_len();
+            read += memory_of(message);
             // Every third that is damaged cannot even be told.
             let message = self.read(place);
             if message.is_none() && position.0 % 3 == 0 {
