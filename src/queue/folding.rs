@@ -139,7 +139,7 @@ impl<L: Link> Queue<L> {
     fn restore_deaths(&mut self, dead: &[(Position, Reason)], counts: Vec<(Position, u32)>) {
         for &(position, reason) in dead {
             match self.lanes.get(position) {
-                Some(_) => self.deaths.restore_dead(position, reason),
+                Some(entry) => self.deaths.add(position, entry.body_len(), reason),
                 None if self.is_ready(position) => {
                     self.deaths.restore_doomed(position, reason);
                     self.paging.want();

@@ -101,6 +101,11 @@ impl Paging {
         self.loading
     }
 
+    /// Bytes up to which everything is kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
+    }
+
     /// A dead message is to be moved that is not in memory.
     pub(super) fn want_dead(&mut self) {
         self.dead_wanted = true;
@@ -211,9 +216,13 @@ impl<L: Link> Queue<L> {
     /// A message was delivered. Where bodies leave memory its consumer has it, and if it comes back it is read again.
     #[inline]
     pub(super) fn let_go_delivered(&mut self, position: Position) {
-        if !self.is_paging() {
-            return;
+        if self.is_paging() {
+            self.let_go_of(position);
         }
+    }
+
+    /// Lets the body of a message that is not ready go, if it can be read again.
+    pub(super) fn let_go_of(&mut self, position: Position) {
         let written = self.paging.written;
         if let Some(entry) = self.lanes.entry(position) {
             let_go(entry, written, &mut self.memory);
@@ -281,10 +290,17 @@ impl<L: Link> Queue<L> {
     /// Looks at some more entries. Returns whether there are more.
     fn sweep(&mut self) -> bool {
         let (mut left, mut more) = (SWEEP, false);
-        let Self { lanes, paging, memory, .. } = self;
+        let Self { lanes, paging, memory, deaths, .. } = self;
         for lane in lanes.iter_mut() {
             more |= sweep_lane(lane, paging, memory, &mut left);
         }
+        // They died after the lanes' sweep has passed them by, or before they were written.
+        deaths.sweep_stuck(SWEEP, |position| {
+            let Some(entry) = lanes.entry(position).filter(|entry| entry.message.is_some()) else {
+                return true;
+            };
+            let_go(entry, paging.written, memory) || !entry.is_stored()
+        });
         more
     }
 
@@ -450,8 +466,8 @@ impl<L: Link> Queue<L> {
     fn quarantine(&mut self, position: Position) {
         let state = self.lanes.get(position).map(Entry::state);
         if state == Some(State::Dead) {
-            self.deaths.lose(position);
-            self.lanes.remove(position);
+            let bytes = self.lanes.remove(position).map_or(0, |entry| entry.body_len());
+            self.deaths.lose(position, bytes);
             return;
         }
         if state.is_some_and(|state| state != State::Ready) || !self.is_ready(position) {

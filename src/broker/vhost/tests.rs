@@ -5,6 +5,7 @@ mod binding;
 mod declaring;
 mod deleting;
 mod gates;
+mod letters;
 mod lifetimes;
 mod routes;
 mod transactions;

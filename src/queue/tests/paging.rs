@@ -330,3 +330,46 @@ fn no_more_is_read_ahead_than_is_wanted_whatever_messages_are_made_of() {
         );
     }
 }
+
+/// A queue whose messages have all been read in turn and died, with nobody to move them.
+fn dying(count: u64) -> Paged {
+    let mut paged = Paged::with(count);
+    paged.bench.queue.keep(40 * SIZE);
+    let dead_letters =
+        Some(rules::DeadLetters { exchange: "x".into(), routing_key: None, at_least_once: true });
+    let overflow = rules::Overflow::RejectPublish;
+    paged.bench.queue.set_rules(Rules { message_ttl: Some(1), dead_letters, overflow, ..Rules::default() });
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    loop {
+        paged.bench.queue.deliver(1000, &mut Vec::new());
+        let Some(load) = paged.bench.queue.plan_load() else { return paged };
+        paged.store.carry_out(load, &mut paged.bench.queue);
+    }
+}
+
+#[test]
+fn dead_messages_do_not_fill_the_memory_while_nobody_moves_them() {
+    let queue = &mut dying(2000).bench.queue;
+    assert_eq!((queue.depth(), queue.deaths.dead()), (Depth::default(), 2000));
+    assert!(queue.memory <= 80 * SIZE, "{} bytes", queue.memory);
+}
+
+#[test]
+fn nor_do_those_that_nobody_took() {
+    let mut paged = dying(2000);
+    let queue = &mut paged.bench.queue;
+    while queue.has_dead() {
+        let dead = queue.first_dead(50, u64::MAX);
+        dead.iter().for_each(|dead| queue.set_aside(dead.position));
+        if dead.is_empty() {
+            let load = queue.plan_load().unwrap();
+            paged.store.carry_out(load, queue);
+        }
+        queue.relieve();
+    }
+    assert_eq!((queue.deaths.dead(), queue.plan_load()), (2000, None));
+    assert!(queue.memory <= 80 * SIZE, "{} bytes", queue.memory);
+    queue.try_stuck_again();
+    assert!(queue.has_dead());
+}
