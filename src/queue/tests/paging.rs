@@ -276,7 +276,7 @@ fn a_read_between_two_slices_of_a_move_loses_nothing() {
 /// A message that is all header, of about 300 bytes in memory.
 fn bare(number: u64) -> Message {
     let mut table = TableBuilder::new();
-    table.value("n", Value::I64(number as i64)).long_str("h", &"x".repeat(130));
+    table.value("n", Value::I64(number as i64)).long_str("h", "x".repeat(130));
     let raw = PropertiesBuilder::new().set_headers(Some(&table.finish())).finish();
     MessageBuilder::default().build("", "q", Properties::parse(&raw).unwrap(), Body::Borrowed(b""))
 }
