@@ -20,4 +20,5 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod storage;
+pub mod throttle;
 pub mod time;

@@ -13,6 +13,19 @@ const LARGEST: usize = 1 << 20;
 /// The longest pattern, in bytes.
 pub const LONGEST: usize = 1024;
 
+/// A text as a pattern that is found where the text itself is, also as members of a class.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$#&-~".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
 /// A pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);

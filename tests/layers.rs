@@ -24,6 +24,7 @@ const LAYERS: &[(&str, (u8, u8))] = &[
     ("protocol", (0, 0)),
     ("time", (0, 0)),
     ("output", (0, 1)),
+    ("throttle", (0, 1)),
     ("message", (0, 2)),
     ("deaths", (0, 3)),
     ("channel", (1, 0)),
@@ -75,9 +76,16 @@ const FILES: &[&[&str]] = &[
 
 /// Where files may be opened: the broker's data only by `storage/disk.rs`; configuration and log by their owners; the
 /// kernel's account of the process's memory by the watcher in `server`. The control socket is a name in a directory, and
-/// has an owner, but is no file of a disk.
-const MAY_OPEN_FILES: &[&str] =
-    &["storage/disk.rs", "config/", "cli/", "server/memory.rs", "server/control/socket.rs"];
+/// has an owner, but is no file of a disk; so is the Unix socket of clients. Certificates and keys are read by their owner too.
+const MAY_OPEN_FILES: &[&str] = &[
+    "storage/disk.rs",
+    "config/",
+    "cli/",
+    "server/memory.rs",
+    "server/control/socket.rs",
+    "server/tls/files.rs",
+    "server/unix.rs",
+];
 
 const FIRST_LAYER_WITH_TOKIO: u8 = 5;
 const MAX_FILE_LINES: usize = 700;

@@ -69,7 +69,26 @@ suite_lint() {
     done
     cargo fmt --check || bad=1
     cargo clippy --all-targets -- -D warnings || bad=1
+    # These two are asked when they are there. Advisories need the network.
+    if cargo deny --version >/dev/null 2>&1; then
+        cargo deny check || bad=1
+    else
+        echo "cargo-deny is not installed: licences and advisories are not checked"
+    fi
+    if have systemd-analyze; then
+        verify_unit || bad=1
+    fi
     return "$bad"
+}
+
+# Whether systemd understands the unit. The program need not be installed for that.
+verify_unit() {
+    local directory told
+    directory=$(mktemp -d)
+    sed "s|/usr/local/bin/leveret|/bin/true|" config/leveret.service >"$directory/leveret.service"
+    told=$(systemd-analyze verify "$directory/leveret.service" 2>&1)
+    rm -r "$directory"
+    [ -z "$told" ] || { printf '%s\n' "$told" >&2; return 1; }
 }
 
 suite_rust() {

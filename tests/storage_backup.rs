@@ -74,6 +74,7 @@ fn queue(broker: &Broker, name: &str) -> Arc<QueueCell> {
         exclusive: false,
         auto_delete: false,
         arguments,
+        objection: None,
     };
     vhost(broker).declare_queue(declare, ME).expect("a queue").cell
 }

@@ -34,6 +34,7 @@ fn data() -> (TempDir, PathBuf) {
         exclusive: false,
         auto_delete: false,
         arguments: TableRef::EMPTY,
+        objection: None,
     };
     let declared = vhost.declare_queue(declare, ConnectionId(1)).expect("a queue");
     assert!(broker.journal.wait_durable(declared.gate.durable));

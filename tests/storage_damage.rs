@@ -300,6 +300,26 @@ fn a_lost_catalogue_is_made_anew_of_segments_and_journal() {
 }
 
 #[test]
+fn what_was_set_survives_a_repair() {
+    let world = world::build_folded();
+    let damaged = copy(&world.disk);
+    assert_eq!(verified(&damaged).totals.vhosts, 2);
+    damaged.truncate("catalogue", 5000).expect("a file");
+    Repair::new(Arc::new(damaged.clone())).and_then(Repair::carry_out).expect("a repair");
+    // The second time from the catalogue that the repair has made.
+    for _ in 0..2 {
+        let broker = world::open(&damaged).expect("a broker");
+        let names: Vec<String> = broker.users.all().iter().map(|user| user.name.clone()).collect();
+        assert_eq!(
+            (names, broker.vhost_names()),
+            (["alice", "guest"].map(str::to_owned).into(), ["/", "other"].map(str::to_owned).into())
+        );
+        assert_eq!(world::vhost(&broker).limits().max_queues, Some(7));
+        broker.journal.close();
+    }
+}
+
+#[test]
 fn what_may_have_been_delivered_is_flagged_after_a_repair() {
     let world = build(6);
     assert_eq!(world::redelivered(&copy(&world.disk), "right"), 0);

@@ -7,52 +7,74 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod globals;
+pub mod key_ring;
 pub mod limits;
+pub mod login;
 pub mod names;
 pub mod options;
 pub mod outlet;
+pub mod permissions;
 pub mod policies;
 pub mod queue_cell;
 pub mod registry;
+pub mod sources;
 mod spill;
 mod storage;
 pub mod transaction;
 pub mod users;
 pub mod vhost;
+pub mod vhosts;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::broker::agenda::Agenda;
 use crate::broker::alarms::Alarms;
+use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
+use crate::broker::login::{Logins, Threads};
 use crate::broker::names::Names;
 use crate::broker::options::BrokerOptions;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
-use crate::broker::users::{User, Users};
+use crate::broker::users::{User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
+use crate::broker::vhosts::VHosts;
+use crate::channel::gates::Gate;
+use crate::ids::ConnectionId;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::storage::bodies::Bodies;
 use crate::storage::disk::Disk;
-use crate::storage::image::Image;
+use crate::storage::image::{GLOBAL, Image};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
+use crate::throttle::Throttle;
+
+/// What a broker is made with beside options and what is on its disk.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Makes its generated names repeat.
+    seed: Option<u64>,
+    storage: Option<Storage>,
+}
 
 /// A broker.
 #[derive(Debug)]
 pub struct Broker {
     /// `cluster_name` of the server properties.
     pub cluster_name: String,
-    /// Who may log in.
-    pub users: Users,
+    /// Who there is.
+    pub users: Arc<Users>,
+    /// Who checks credentials.
+    pub logins: Logins,
     /// Open connections.
     pub registry: Registry,
+    /// Log lines about clients that do not speak AMQP.
+    pub strangers: Throttle,
     /// What blocks publishers.
     pub alarms: Alarms,
     /// Generated names.
@@ -62,7 +84,8 @@ pub struct Broker {
     /// Where durable changes go.
     pub journal: Arc<Journal>,
     bodies: Arc<Bodies>,
-    vhosts: HashMap<String, Arc<VHost>>,
+    globals: Arc<Globals>,
+    vhosts: VHosts,
     /// The last number given to a queue.
     last_queue: Arc<AtomicU64>,
     storage: Option<Storage>,
@@ -79,7 +102,17 @@ impl Broker {
     #[must_use]
     pub fn with_journal(options: BrokerOptions, journal: Journal, seed: Option<u64>) -> Arc<Self> {
         let bodies = Bodies::in_memory(Arc::new(journal));
-        Self::restored(options, bodies, Image::default(), seed, None)
+        Self::restored(options, bodies, Image::default(), None, Kept { seed, storage: None })
+    }
+
+    /// As [`new`](Self::new), with threads for logins as the options say.
+    ///
+    /// # Errors
+    /// If the operating system has no more threads.
+    pub fn ephemeral(options: BrokerOptions) -> io::Result<Arc<Self>> {
+        let bodies = Bodies::in_memory(Arc::new(Journal::in_memory()));
+        let threads = login_threads(&options)?;
+        Ok(Self::restored(options, bodies, Image::default(), threads, Kept::default()))
     }
 
     /// A broker that keeps what is durable on `disk`, with what is there. `failed` is called once if storage cannot
@@ -95,55 +128,69 @@ impl Broker {
     ) -> io::Result<Arc<Self>> {
         let (storage, journal, image) = Storage::open(disk, journal, failed)?;
         let bodies = Bodies::on_disk(Arc::new(journal), storage.segments.clone())?;
-        Ok(Self::restored(options, bodies, image, None, Some(storage)))
+        let threads = login_threads(&options)?;
+        Ok(Self::restored(options, bodies, image, threads, Kept { seed: None, storage: Some(storage) }))
     }
 
     fn restored(
         options: BrokerOptions,
         bodies: Bodies,
         mut image: Image,
-        seed: Option<u64>,
-        storage: Option<Storage>,
+        threads: Option<Threads>,
+        kept: Kept,
     ) -> Arc<Self> {
         let bodies = Arc::new(bodies);
         let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
-        // A vhost that is not in the configuration any more keeps what is in it, though nobody may open it.
-        let kept = image.vhosts().map(str::to_owned).filter(|name| !options.vhosts.contains(name));
-        let names: Vec<String> = kept.collect::<Vec<_>>().into_iter().chain(options.vhosts.clone()).collect();
+        let globals = Arc::new(Globals::restored(bodies.clone(), image.take(GLOBAL).parameters));
+        let (users, pending) = users::restored(globals.clone(), &options, kept.seed);
+        let users = Arc::new(users);
+        let logins = Logins::new(&options, &users, threads);
         let shared = Shared {
             bodies: bodies.clone(),
             last_queue: last_queue.clone(),
             node: Arc::new(NodeLimits::new(options.node)),
             operators: options.operators.into(),
             default_limits: options.vhost_limits,
+            redefinitions: Arc::default(),
         };
-        let vhost = |name: String| {
-            let definitions = image.take(&name);
-            let agenda = Arc::new(Agenda::new(options.clock.clone()));
-            (name.clone(), VHost::restored(name, agenda, shared.clone(), definitions))
-        };
-        let vhosts = names.into_iter().map(vhost).collect();
+        let node = shared.node.clone();
+        let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let broker = Arc::new(Self {
-            users: Users::new(&options.users),
-            registry: Registry::new(options.max_connections, options.max_handshakes),
+            logins,
+            users,
+            registry: Registry::new(
+                options.max_connections,
+                options.max_handshakes,
+                options.max_handshakes_per_source,
+            ),
+            strangers: Throttle::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
-            names: Names::new(seed),
+            names: Names::new(kept.seed),
+            globals,
             vhosts,
-            limits: shared.node,
+            limits: node,
             last_queue,
             cluster_name: options.cluster_name,
             journal: bodies.journal.clone(),
             bodies,
-            storage,
+            storage: kept.storage,
         });
         broker.set_traced(&options.traced);
+        for vhost in broker.vhosts.all().values() {
+            vhost.give_permissions(&options.users, &options.default_permissions);
+        }
+        for pending in pending {
+            let users = broker.users.clone();
+            broker.logins.submit(move || users.settle(pending));
+        }
         broker
     }
 
     /// Has these vhosts traced, and no others.
     pub fn set_traced(&self, names: &[String]) {
-        self.vhosts.values().for_each(|vhost| vhost.set_traced(names.contains(&vhost.name)));
-        for name in names.iter().filter(|name| !self.vhosts.contains_key(*name)) {
+        let vhosts = self.vhosts.all();
+        vhosts.values().for_each(|vhost| vhost.set_traced(names.contains(&vhost.name)));
+        for name in names.iter().filter(|name| !vhosts.contains_key(*name)) {
             tracing::warn!(vhost = ?name, "a vhost that is to be traced does not exist");
         }
     }
@@ -166,63 +213,96 @@ impl Broker {
         let Some(vhost) = self.vhosts.get(name) else {
             return Err(AmqpError::new(ReplyCode::NotAllowed, format!("vhost {name} not found")));
         };
-        if !user.may_open(name) {
+        let is_admitted = match user.token() {
+            Some(vouched) => vouched.token.access(name).is_some(),
+            None => vhost.admits(&user.name),
+        };
+        if !is_admitted {
             let text = format!("access to vhost '{name}' refused for user '{}'", user.name);
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
-        Ok(vhost.clone())
+        Ok(vhost)
     }
 
     /// Opens a vhost for one more connection, which has its place in it until the seat is dropped.
     ///
     /// # Errors
-    /// 530 if the vhost or the user has as many connections as they may, or as [`open_vhost`](Self::open_vhost).
-    pub fn admit(&self, name: &str, user: &Arc<User>) -> Result<(Arc<VHost>, ConnectionSeat), AmqpError> {
-        let seat = ConnectionSeat::take(user, name, self.vhosts.get(name))?;
-        Ok((self.open_vhost(name, user)?, seat))
+    /// 530 if the vhost or the user has as many connections as they may, or as [`open_vhost`](Self::open_vhost); 320 if
+    /// one of them is deleted right now.
+    pub fn admit(
+        &self,
+        id: ConnectionId,
+        name: &str,
+        user: &Arc<User>,
+    ) -> Result<(Arc<VHost>, ConnectionSeat), AmqpError> {
+        let seat = ConnectionSeat::take(user, name, self.vhosts.get(name).as_ref())?;
+        let vhost = self.open_vhost(name, user)?;
+        self.registry.note_party(id, user, &vhost);
+        if user.is_deleted() {
+            return Err(deleted(user));
+        }
+        if vhost.is_deleted() {
+            return Err(vhost.deleted_error());
+        }
+        Ok((vhost, seat))
+    }
+
+    /// Deletes a user with all permissions and closes their connections. The gate opens when it is durable.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn delete_user(&self, name: &str) -> Result<Gate, UserError> {
+        if self.users.find(name).is_some() {
+            // First, so that a crash in between leaves nothing for another user of this name.
+            self.vhosts.all().values().for_each(|vhost| vhost.forget_user(name));
+        }
+        let (user, gate) = self.users.remove(name)?;
+        self.registry.close_where(&deleted(&user), |of, _| Arc::ptr_eq(of, &user));
+        Ok(gate)
     }
 
     /// The vhost of this name.
     #[must_use]
-    pub fn vhost(&self, name: &str) -> Option<&Arc<VHost>> {
+    pub fn vhost(&self, name: &str) -> Option<Arc<VHost>> {
         self.vhosts.get(name)
     }
 
     /// The names of all vhosts, sorted.
     #[must_use]
-    pub fn vhost_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.vhosts.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
+    pub fn vhost_names(&self) -> Vec<String> {
+        self.vhosts.all().keys().cloned().collect()
     }
 
     /// How much there may be of channels, queues and exchanges, and in vhosts for which nothing was set, from now on.
     pub fn set_limits(&self, node: NodeOptions, vhosts: VHostLimits) {
         self.limits.set(node);
-        self.vhosts.values().for_each(|vhost| vhost.set_default_limits(vhosts));
+        self.vhosts.set_default_limits(vhosts);
     }
 
     /// Names the task that calls [`look_at_due`](Self::look_at_due).
     pub fn register_agendas(&self, waker: &Waker) {
-        self.vhosts.values().for_each(|vhost| vhost.register_agenda(waker));
+        self.vhosts.register_agendas(waker);
     }
 
     /// Does what queues want to have done by now. Returns how long nothing more is known to be done, if anything ever is;
     /// nothing may come earlier than the task that [was named](Self::register_agendas) is woken for.
     pub fn look_at_due(&self) -> Option<Duration> {
-        self.vhosts.values().filter_map(|vhost| vhost.look_at_due()).min().map(Duration::from_millis)
+        self.vhosts.all().values().filter_map(|vhost| vhost.look_at_due()).min().map(Duration::from_millis)
     }
 
-    /// Most connections at a time, and most in their handshake, from now on; 0 is no limit.
-    pub fn set_max_connections(&self, limit: u32, handshakes: u32) {
+    /// Most connections at a time, most in their handshake, and most of these from one source, from now on; 0 is no
+    /// limit.
+    pub fn set_max_connections(&self, limit: u32, handshakes: u32, from_one_source: u32) {
         self.registry.set_limit(limit);
         self.registry.set_handshake_limit(handshakes);
+        self.registry.set_source_limit(from_one_source);
     }
 
     /// About how many bytes of memory all queued messages take.
     #[must_use]
     pub fn message_memory(&self) -> u64 {
-        let queues = self.vhosts.values().flat_map(|vhost| vhost.queues());
+        let vhosts = self.vhosts.all();
+        let queues = vhosts.values().flat_map(|vhost| vhost.queues());
         queues.map(|cell| cell.memory()).sum()
     }
 
@@ -238,9 +318,15 @@ impl Broker {
         let changed = self.alarms.set_disk(on);
         self.wake_all_if(changed);
         if changed && !on {
-            self.vhosts.values().for_each(|vhost| vhost.wake_agenda());
+            self.vhosts.all().values().for_each(|vhost| vhost.wake_agenda());
         }
         changed
+    }
+
+    /// Has all connections look at what their users may do, after permissions have changed. Operations notice it
+    /// themselves; this is for consumers, of which some may have to end.
+    pub fn recheck_access(&self) {
+        self.wake_all_if(true);
     }
 
     fn wake_all_if(&self, changed: bool) {
@@ -251,10 +337,26 @@ impl Broker {
         }
     }
 
+    /// Ends it once nobody uses it any more: what is to be stored is, and nothing is after that. Blocks for a moment.
+    pub fn close(&self) {
+        // The hash of a password from the configuration may still be in the making.
+        self.logins.finish();
+        self.journal.close();
+    }
+
     /// Asks every connection to close with `reason`.
     pub fn close_all(&self, reason: &AmqpError) {
         for outlet in self.registry.outlets() {
             outlet.request_close(reason.clone());
         }
     }
+}
+
+fn login_threads(options: &BrokerOptions) -> io::Result<Option<Threads>> {
+    (options.login_threads > 0).then(|| Threads::start(options.login_threads)).transpose()
+}
+
+/// What the connections of a deleted user are closed with.
+fn deleted(user: &User) -> AmqpError {
+    AmqpError::new(ReplyCode::ConnectionForced, format!("user '{}' is deleted", user.name))
 }

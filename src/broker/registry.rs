@@ -1,14 +1,24 @@
 //! The connections there are, and how many are open or in their handshake.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::broker::outlet::Outlet;
+use crate::broker::sources::{Source, Sources};
+use crate::broker::users::User;
+use crate::broker::vhost::VHost;
 use crate::ids::ConnectionId;
 use crate::lock::{Rank, RankedMutex};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+
+/// Whose connection it is, and where.
+#[derive(Debug)]
+struct Party {
+    user: Arc<User>,
+    vhost: Arc<VHost>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -19,26 +29,31 @@ pub struct Registry {
     /// How many are in their handshake. Written under the lock; read without it before each accept.
     handshakes: AtomicUsize,
     handshake_limit: AtomicU32,
+    /// Most of them from one source.
+    source_limit: AtomicU32,
 }
 
 #[derive(Debug, Default)]
 struct Connections {
     /// From accept on, so that a shutdown reaches those in their handshake too.
     outlets: HashMap<ConnectionId, Arc<Outlet>>,
-    /// Those past their handshake.
-    open: HashSet<ConnectionId>,
+    /// Those past their handshake, and what they use as soon as that is known.
+    open: HashMap<ConnectionId, Option<Party>>,
+    /// Where those in their handshake come from.
+    sources: Sources,
     /// Listeners that wait until there is room for one more handshake.
     listeners: Vec<Waker>,
 }
 
 impl Registry {
-    pub(super) fn new(limit: u32, handshakes: u32) -> Self {
+    pub(super) fn new(limit: u32, handshakes: u32, from_one_source: u32) -> Self {
         Self {
             connections: RankedMutex::new(Rank::Registry, Connections::default()),
             next: AtomicU64::new(1),
             limit: AtomicU32::new(limit),
             handshakes: AtomicUsize::new(0),
             handshake_limit: AtomicU32::new(handshakes),
+            source_limit: AtomicU32::new(from_one_source),
         }
     }
 
@@ -76,6 +91,25 @@ impl Registry {
         listeners.into_iter().for_each(Waker::wake);
     }
 
+    /// Most connections in their handshake from one source from now on; 0 is no limit. Those that are in it stay.
+    pub fn set_source_limit(&self, limit: u32) {
+        self.source_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether one more connection from there may begin its handshake.
+    pub fn has_room_for(&self, source: Source) -> bool {
+        let limit = self.source_limit.load(Ordering::Relaxed);
+        limit == 0 || self.connections.lock().sources.count(source) < limit
+    }
+
+    /// Notes where a connection in its handshake comes from. It counts there until it is open or ends.
+    pub fn note_source(&self, id: ConnectionId, source: Source) {
+        let mut connections = self.connections.lock();
+        if connections.outlets.contains_key(&id) && !connections.open.contains_key(&id) {
+            connections.sources.add(id, source);
+        }
+    }
+
     /// Counts the connections in their handshake after a change. Returns the listeners to wake after the lock.
     #[must_use]
     fn count_handshakes(&self, connections: &mut Connections) -> Vec<Waker> {
@@ -109,8 +143,29 @@ impl Registry {
             let text = format!("connection refused: node connection limit ({limit}) is reached");
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
-        connections.open.insert(id);
+        connections.open.insert(id, None);
+        connections.sources.remove(id);
         Ok(self.count_handshakes(&mut connections))
+    }
+
+    /// Notes whose an open connection is and what vhost it uses. Look afterwards whether one of them was deleted: who
+    /// deletes them closes the connections that are noted.
+    pub(super) fn note_party(&self, id: ConnectionId, user: &Arc<User>, vhost: &Arc<VHost>) {
+        if let Some(party) = self.connections.lock().open.get_mut(&id) {
+            *party = Some(Party { user: user.clone(), vhost: vhost.clone() });
+        }
+    }
+
+    /// Asks those open connections to close whose user and vhost are of a kind.
+    pub(super) fn close_where(&self, reason: &AmqpError, is_one: impl Fn(&Arc<User>, &Arc<VHost>) -> bool) {
+        let outlets: Vec<Arc<Outlet>> = {
+            let connections = self.connections.lock();
+            let open = connections.open.iter();
+            let of_them =
+                open.filter(|(_, party)| party.as_ref().is_some_and(|of| is_one(&of.user, &of.vhost)));
+            of_them.filter_map(|(id, _)| connections.outlets.get(id).cloned()).collect()
+        };
+        outlets.iter().for_each(|outlet| outlet.request_close(reason.clone()));
     }
 
     /// Forgets a connection that ended.
@@ -119,6 +174,7 @@ impl Registry {
             let mut connections = self.connections.lock();
             connections.outlets.remove(&id);
             connections.open.remove(&id);
+            connections.sources.remove(id);
             self.count_handshakes(&mut connections)
         };
         listeners.into_iter().for_each(Waker::wake);
@@ -150,6 +206,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
@@ -166,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_listener_waits_until_a_handshake_is_over_either_way() {
-        let registry = Registry::new(0, 512);
+        let registry = Registry::new(0, 512, 64);
         let listener = Arc::new(Listener::default());
         let waker = Waker::from(listener.clone());
         let has_room = || registry.poll_handshake_room(&mut Context::from_waker(&waker)).is_ready();
@@ -194,8 +251,34 @@ mod tests {
     }
 
     #[test]
+    fn one_source_has_its_share_until_its_handshakes_are_over() {
+        let registry = Registry::new(0, 512, 2);
+        let (one, other) =
+            (Source::from(IpAddr::from([192, 0, 2, 1])), Source::from(IpAddr::from([192, 0, 2, 2])));
+        let accept = || {
+            let id = registry.accept(Outlet::new());
+            registry.note_source(id, one);
+            id
+        };
+        let (a, b) = (accept(), accept());
+        assert!(!registry.has_room_for(one) && registry.has_room_for(other));
+        registry.open(a).unwrap();
+        registry.note_source(a, one);
+        assert!(registry.has_room_for(one), "the one that is open does not count any more");
+        accept();
+        assert!(!registry.has_room_for(one));
+        registry.close(b);
+        registry.note_source(b, one);
+        assert!(registry.has_room_for(one));
+        registry.set_source_limit(1);
+        assert!(!registry.has_room_for(one));
+        registry.set_source_limit(0);
+        assert!(registry.has_room_for(one));
+    }
+
+    #[test]
     fn one_too_many_stays_in_its_handshake() {
-        let registry = Registry::new(1, 512);
+        let registry = Registry::new(1, 512, 64);
         let (a, b) = (registry.accept(Outlet::new()), registry.accept(Outlet::new()));
         registry.open(a).unwrap();
         assert!(registry.open(b).is_err());

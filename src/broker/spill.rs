@@ -32,7 +32,8 @@ impl Broker {
     /// a thread of its own. Returns how many bytes were freed.
     pub fn relieve_memory(&self, budget: u64) -> u64 {
         let Some(storage) = &self.storage else { return 0 };
-        let cells = self.vhosts.values().flat_map(|vhost| vhost.queues());
+        let vhosts = self.vhosts.all();
+        let cells = vhosts.values().flat_map(|vhost| vhost.queues());
         let mut backlogs: Vec<_> = cells.map(|cell| Backlog { memory: cell.memory(), cell }).collect();
         let before: u64 = backlogs.iter().map(|backlog| backlog.memory).sum();
         if before <= budget {

@@ -1,12 +1,18 @@
 //! `leveret ctl`: tells the broker that runs on a data directory what is to hold from now on, and asks it. Commands and
 //! their arguments are named as those of `rabbitmqctl`.
 
+mod permissions;
+mod users;
+mod vhosts;
+
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::{Place, print};
@@ -21,10 +27,15 @@ The broker is found by its data directory, and whoever may open that may do this
 there is nothing to log in to.
 
 Examples:
+  leveret ctl ping --data-dir /var/lib/leveret
+  leveret ctl add_user alice 'correct horse'
+  leveret ctl set_user_tags alice administrator
+  leveret ctl add_vhost tests
   leveret ctl set_policy bound '^jobs\\.' '{\"max-length\": 100000}' --apply-to queues
   leveret ctl set_operator_policy stale '.*' '{\"expires\": 604800000}' --priority 1
   leveret ctl list_policies --data-dir /var/lib/leveret
-  leveret ctl set_vhost_limits -p tests '{\"max-connections\": 100, \"max-queues\": 50}'";
+  leveret ctl set_vhost_limits -p tests '{\"max-connections\": 100, \"max-queues\": 50}'
+  leveret ctl set_permissions -p tests alice '^alice' '.*' '^(alice|shared)'";
 
 /// What to do on which broker.
 #[derive(Debug, Args)]
@@ -37,6 +48,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
 enum Command {
+    /// See whether a broker runs: exit with 0 if it answers, and with 1 if not
+    Ping(Ping),
     /// Set a policy: what holds for all queues and exchanges whose names match
     SetPolicy(SetPolicy),
     /// Take a policy away
@@ -55,6 +68,18 @@ enum Command {
     ClearVhostLimits(InVHost),
     /// List the limits of all vhosts that have some
     ListVhostLimits(ListLimits),
+    #[command(flatten)]
+    Permissions(permissions::Command),
+    #[command(flatten)]
+    Users(users::Command),
+    #[command(flatten)]
+    VHosts(vhosts::Command),
+}
+
+#[derive(Debug, Args)]
+struct Ping {
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -124,9 +149,33 @@ const OF_POLICIES: &[&str] = &["vhost", "name", "pattern", "apply-to", "definiti
 /// Columns of a list of limits.
 const OF_LIMITS: &[&str] = &["vhost", "value"];
 
-/// Runs a command.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// Runs a command. The exit codes are those of `rabbitmqctl`.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    match carry_out(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(exit_code(&failure))
+        }
+    }
+}
+
+fn exit_code(failure: &Failure) -> u8 {
+    match failure {
+        Failure::RefusedAs { code, .. } => *code,
+        Failure::Refused(_) => 65,
+        Failure::NoBroker { .. } => 69,
+        Failure::Config(_) => 78,
+        _ => 70,
+    }
+}
+
+fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
+        Command::Ping(Ping { place }) => {
+            place.ask(&Steer::Ping {})?;
+            print("the broker is running\n")
+        }
         Command::SetPolicy(set) => set_policy(set, Whose::User),
         Command::SetOperatorPolicy(set) => set_policy(set, Whose::Operator),
         Command::ClearPolicy(clear) => clear_policy(clear, Whose::User),
@@ -144,6 +193,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::ListVhostLimits(ListLimits { place, json }) => {
             show(&place.ask(&Steer::ListVhostLimits {})?, OF_LIMITS, *json)
         }
+        Command::Permissions(command) => permissions::run(command),
+        Command::Users(command) => users::run(command),
+        Command::VHosts(command) => vhosts::run(command),
     }
 }
 
@@ -191,6 +243,7 @@ fn show(list: &Value, columns: &[&str], as_json: bool) -> Result<(), Failure> {
     for row in list.as_array().into_iter().flatten() {
         let cells = columns.iter().map(|column| match row.get(column) {
             Some(Value::String(cell)) => cell.escape_debug().to_string(),
+            Some(Value::Array(words)) => bracketed(words),
             Some(cell) => cell.to_string(),
             None => String::new(),
         });
@@ -198,6 +251,12 @@ fn show(list: &Value, columns: &[&str], as_json: bool) -> Result<(), Failure> {
         text.push('\n');
     }
     print(&text)
+}
+
+/// A list of words as RabbitMQ's tool prints it.
+fn bracketed(words: &[Value]) -> String {
+    let words = words.iter().filter_map(Value::as_str).map(|word| word.escape_debug().to_string());
+    format!("[{}]", words.collect::<Vec<_>>().join(", "))
 }
 
 impl Place {
@@ -208,15 +267,27 @@ impl Place {
         match answer.trim_end().split_once(' ') {
             Some(("ok", json)) => serde_json::from_str(json)
                 .map_err(|error| Failure::Refused(format!("the broker's answer is not understood: {error}"))),
+            Some(("refused", rest)) => Err(refused(rest)),
             Some(("error", text)) => Err(Failure::Refused(text.to_owned())),
             _ => Err(Failure::Refused("the broker has not answered; is it of another version?".to_owned())),
         }
     }
 }
 
+/// A failure from an exit code and a text.
+fn refused(rest: &str) -> Failure {
+    let (code, text) = rest.split_once(' ').unwrap_or(("", rest));
+    match code.parse() {
+        Ok(code) => Failure::RefusedAs { code, text: text.to_owned() },
+        Err(_) => Failure::Refused(rest.to_owned()),
+    }
+}
+
 /// Sends a request and returns the line that comes back.
 fn ask(data_dir: &Path, request: &Steer) -> io::Result<String> {
-    let line = format!("ctl {}\n", serde_json::to_string(request)?);
+    // There may be a password in it.
+    let request = Zeroizing::new(serde_json::to_string(request)?);
+    let line = Zeroizing::new(format!("ctl {}\n", *request));
     if line.len() > LONGEST_REQUEST {
         return Err(io::Error::new(ErrorKind::InvalidInput, "the request is too long"));
     }

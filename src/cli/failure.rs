@@ -1,16 +1,18 @@
 //! Why the program ends without having done its work, in one line.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::server::tls::TlsError;
 
 /// A failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[error("cannot open the log{}: {error}", place(path.as_ref()))]
@@ -21,8 +23,12 @@ pub(super) enum Failure {
     Storage { path: PathBuf, error: io::Error },
     #[error("cannot back up {}: {error}", path.display())]
     Backup { path: PathBuf, error: io::Error },
+    #[error("cannot read from standard input: {0}")]
+    Input(io::Error),
     #[error("{0}")]
     Refused(String),
+    #[error("{text}")]
+    RefusedAs { code: u8, text: String },
     #[error("cannot reach a broker on {}: {error}", path.display())]
     NoBroker { path: PathBuf, error: io::Error },
     #[error("cannot read the data in {}: {error}", path.display())]
@@ -35,8 +41,8 @@ pub(super) enum Failure {
     Runtime(io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
-    #[error("cannot listen on {}: {error}", joined(addresses))]
-    Listen { addresses: Vec<SocketAddr>, error: io::Error },
+    #[error("{0}")]
+    Listen(io::Error),
 }
 
 impl Failure {
@@ -49,8 +55,4 @@ impl Failure {
 
 fn place(path: Option<&PathBuf>) -> String {
     path.map(|path| format!(" file {}", path.display())).unwrap_or_default()
-}
-
-fn joined(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

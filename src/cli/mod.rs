@@ -4,10 +4,12 @@
 mod ctl;
 mod failure;
 mod logging;
+mod process;
 mod reload;
 mod serve;
 mod signals;
 mod storage;
+mod supervisor;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::failure::Failure;
 use crate::config::{Assignment, ConfigError, Environment, Loaded, Machine, Sources, Value, render};
+use crate::server::tls::Tls;
 
 /// Version, commit and compiler, for `--version` and the log.
 const VERSION: &str = concat!(
@@ -74,7 +77,7 @@ enum Command {
     Serve(ServeArguments),
     /// Check the configuration; exit with 0 if it is valid and with 1 if not
     Check(CheckArguments),
-    /// Set and show policies and limits of the broker that runs on a data directory
+    /// Set and show users, vhosts, policies and limits of the broker that runs on a data directory
     Ctl(ctl::Arguments),
     /// Look after a data directory
     #[command(subcommand)]
@@ -194,8 +197,8 @@ impl ServeArguments {
 }
 
 /// Runs the program. What it returns becomes the exit code: 0 after all went well, 1 after a failure that it
-/// described in one line on standard error, 2 after a command line it did not understand. `leveret storage` has codes
-/// of its own.
+/// described in one line on standard error, 2 after a command line it did not understand. `leveret ctl` and
+/// `leveret storage` have codes of their own.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one look at the clock that starts it all")]
 pub fn run() -> ExitCode {
@@ -205,7 +208,7 @@ pub fn run() -> ExitCode {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),
         Some(Command::Check(arguments)) => run_check(&arguments),
-        Some(Command::Ctl(arguments)) => ctl::run(&arguments),
+        Some(Command::Ctl(arguments)) => return ctl::run(&arguments),
         Some(Command::Storage(command)) => return storage::run(&command),
     };
     match outcome {
@@ -228,6 +231,7 @@ fn run_serve(arguments: &ServeArguments, started: Instant) -> Result<(), Failure
 
 fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     let loaded = arguments.sources.sources()?.load(Machine::read())?;
+    loaded.config().server.tls.map(Tls::load).transpose()?;
     print(&format!("{}: valid\n", described(&loaded)))
 }
 

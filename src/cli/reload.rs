@@ -8,6 +8,7 @@ use super::logging::Logging;
 use crate::broker::Broker;
 use crate::config::{Effect, Loaded, Sources};
 use crate::server::SharedLimits;
+use crate::server::tls::Tls;
 
 /// What a running server can be told anew.
 pub(super) struct Reloader {
@@ -16,6 +17,7 @@ pub(super) struct Reloader {
     pub(super) running: Loaded,
     pub(super) logging: Logging,
     pub(super) limits: SharedLimits,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) broker: Arc<Broker>,
 }
 
@@ -34,10 +36,22 @@ impl Reloader {
         };
         let config = loaded.config();
         self.logging.set_level(config.log.level);
-        self.broker.set_max_connections(config.broker.max_connections, config.broker.max_handshakes);
+        let limits = &config.broker;
+        self.broker.set_max_connections(
+            limits.max_connections,
+            limits.max_handshakes,
+            limits.max_handshakes_per_source,
+        );
         self.broker.set_limits(config.broker.node, config.broker.vhost_limits);
         self.broker.set_traced(&config.broker.traced);
         self.limits.replace(config.session);
+        if let Some(tls) = &self.tls {
+            // Even with the same names the files may be new.
+            match tls.reload(config.server.tls) {
+                Ok(()) => info!("certificates read again"),
+                Err(error) => error!(%error, "the certificates stay as they were"),
+            }
+        }
 
         let mut taken = 0_usize;
         for (option, effect) in self.running.options.changes(&loaded.options) {

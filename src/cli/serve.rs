@@ -16,9 +16,11 @@ use super::failure::Failure;
 use super::logging::Logging;
 use super::reload::Reloader;
 use super::signals::{Signals, Wish};
+use super::{process, supervisor};
 use crate::broker::Broker;
 use crate::config::{Config, Loaded, Sources};
 use crate::server::Server;
+use crate::server::tls::Tls;
 use crate::storage::disk::RealDisk;
 
 /// How long tasks that outlived the server may hold up the exit.
@@ -60,6 +62,10 @@ fn start(
     log_start(&loaded);
     let directory = make_data_directory(&mut config, ephemeral)?;
     raise_open_files();
+    process::warn_of_root();
+    if !loaded.options.server.core_dumps {
+        process::forbid_core_dumps();
+    }
     info!(data_dir = %config.data_dir.display(), ephemeral, "data directory");
     info!(bytes = config.server.memory_watermark, "memory watermark");
 
@@ -85,24 +91,26 @@ async fn run(
 ) -> Result<(), Failure> {
     // Before anything else, so that no signal finds the process without a handler.
     let signals = Signals::listen().map_err(Failure::Signals)?;
+    let tls = config.server.tls.clone().map(Tls::load).transpose()?;
     let stop = CancellationToken::new();
     let storage_failure = Arc::new(Mutex::new(None));
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
-    let addresses = config.server.listen.clone();
-    let mut server = Server::bind(config.server, config.session, Arc::clone(&broker))
-        .map_err(|error| Failure::Listen { addresses, error })?;
+    let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
+        .map_err(Failure::Listen)?;
     if directory.lock().is_none() {
         server.listen_for_commands(&config.data_dir);
     }
-    for address in server.addresses() {
-        info!(protocol = "amqp", address = address.to_string(), "listening");
+    for (protocol, address) in server.addresses() {
+        info!(protocol, address, "listening");
     }
-    let reloader =
-        Reloader { sources, running: loaded, logging, limits: server.limits(), broker: Arc::clone(&broker) };
+    let limits = server.limits();
+    let reloader = Reloader { sources, running: loaded, logging, limits, tls, broker: Arc::clone(&broker) };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
+    tokio::spawn(supervisor::prove_life(Arc::clone(&broker)));
     info!(milliseconds = millis(started.elapsed()), "ready");
+    supervisor::ready();
     server.run(stop).await;
-    broker.journal.close();
+    broker.close();
     if let Some(error) = storage_failure.lock().take() {
         return Err(Failure::StorageFailed(error));
     }
@@ -118,7 +126,7 @@ fn open_broker(
     failure: &Arc<Mutex<Option<String>>>,
 ) -> Result<Arc<Broker>, Failure> {
     if directory.lock().is_some() {
-        return Ok(Broker::new(config.broker.clone()));
+        return Broker::ephemeral(config.broker.clone()).map_err(Failure::Runtime);
     }
     let failed = |error| Failure::Storage { path: config.data_dir.clone(), error };
     let disk = RealDisk::open(&config.data_dir).map_err(failed)?;
@@ -134,7 +142,11 @@ fn open_broker(
 async fn obey(mut signals: Signals, mut reloader: Reloader, stop: CancellationToken, directory: Ephemeral) {
     loop {
         match signals.next().await {
-            Wish::Reload => reloader.reload(),
+            Wish::Reload => {
+                supervisor::reloading();
+                reloader.reload();
+                supervisor::ready();
+            }
             Wish::Stop(signal) if stop.is_cancelled() => {
                 warn!(signal = signal.name(), "stopping at once");
                 remove(&directory);
@@ -142,6 +154,7 @@ async fn obey(mut signals: Signals, mut reloader: Reloader, stop: CancellationTo
             }
             Wish::Stop(signal) => {
                 info!(signal = signal.name(), "stopping");
+                supervisor::stopping();
                 stop.cancel();
             }
         }
@@ -171,6 +184,7 @@ fn make_data_directory(config: &mut Config, ephemeral: bool) -> Result<Ephemeral
         let path = &config.data_dir;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| failed(path, error))?;
+        process::warn_of_readers(path);
         return Ok(Ephemeral::default());
     }
     let mut builder = tempfile::Builder::new();

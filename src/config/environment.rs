@@ -13,6 +13,13 @@ const OF_USERS: &str = "LEVERET_AUTH_USERS_";
 /// Names the configuration file, as `--config` does.
 const CONFIG_FILE: &str = "LEVERET_CONFIG_FILE";
 
+/// What the default user and vhost are set by: `RABBITMQ_DEFAULT_USER`, and with our own name in front.
+const OF_DEFAULTS: [(&str, &str); 3] = [
+    ("DEFAULT_USER", "auth.default_user"),
+    ("DEFAULT_PASS", "auth.default_pass"),
+    ("DEFAULT_VHOST", "auth.default_vhost"),
+];
+
 /// The variables of RabbitMQ's image that are read.
 const RABBIT_READ: [&str; 7] = [
     "RABBITMQ_CONFIG_FILE",
@@ -74,16 +81,21 @@ impl Environment {
 
     /// What beats the file.
     pub(super) fn load_above_file(&self, loading: &mut Loading) -> Result<(), ConfigError> {
-        self.assign_rabbit("RABBITMQ_DEFAULT_USER", "auth.default_user", loading)?;
-        self.assign_rabbit("RABBITMQ_DEFAULT_PASS", "auth.default_pass", loading)?;
-        self.assign_rabbit("RABBITMQ_DEFAULT_VHOST", "auth.default_vhost", loading)?;
+        for maker in ["RABBITMQ", "LEVERET"] {
+            for (name, option) in OF_DEFAULTS {
+                self.assign_rabbit(&format!("{maker}_{name}"), option, loading)?;
+            }
+        }
         if self.value("RABBITMQ_LOGS").is_some_and(|logs| logs != "-") {
             self.assign_rabbit("RABBITMQ_LOGS", "log.file", loading)?;
         }
         self.assign_node_port(loading)?;
         self.note_unread(loading);
         for (name, value) in &self.variables {
-            if name.starts_with("LEVERET_") && name != CONFIG_FILE && !is_service_link(name, value) {
+            let is_default =
+                OF_DEFAULTS.iter().any(|(known, _)| name.strip_prefix("LEVERET_") == Some(known));
+            let is_read = name == CONFIG_FILE || is_default;
+            if name.starts_with("LEVERET_") && !is_read && !is_service_link(name, value) {
                 assign(name, value, loading)?;
             }
         }
@@ -146,6 +158,7 @@ fn assign(variable: &str, value: &str, loading: &mut Loading) -> Result<(), Conf
     }
     let mut known: Vec<String> = TABLE.iter().map(super::OptionRow::variable).collect();
     known.push(CONFIG_FILE.to_owned());
+    known.extend(OF_DEFAULTS.map(|(name, _)| format!("LEVERET_{name}")));
     known.extend(USER_KEYS.map(|key| format!("{OF_USERS}NAME_{}", key.to_ascii_uppercase())));
     let nearest = nearest(variable, known.iter().map(String::as_str)).unwrap_or_default().to_owned();
     Err(ConfigError::UnknownVariable { name: variable.to_owned(), nearest })

@@ -41,6 +41,15 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// The place before a message, if there is one.
+struct At<'a>(Option<&'a Origin>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |origin| write!(f, "{origin}: "))
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -68,6 +77,16 @@ pub enum ConfigError {
     RabbitFormat {
         /// The line that was not understood.
         origin: Origin,
+    },
+    /// Access tokens would be taken, and something they need is missing or wrong.
+    #[error("{}`{}`: {why}", At(origin.as_ref()), Printable(key))]
+    BadTokens {
+        /// Where it was written, if it was.
+        origin: Option<Origin>,
+        /// The option.
+        key: String,
+        /// What is wrong.
+        why: String,
     },
     /// No option has this name.
     #[error("{origin}: unknown key `{}`; the nearest valid key is `{nearest}`", Printable(key))]
@@ -98,6 +117,16 @@ pub enum ConfigError {
         expected: String,
         /// The value, quoted.
         found: String,
+    },
+    /// An option does not go with others.
+    #[error("{origin}: `{}`: {why}", Printable(key))]
+    Conflict {
+        /// Where it was written.
+        origin: Origin,
+        /// The option.
+        key: String,
+        /// What is wrong.
+        why: String,
     },
     /// An operator policy cannot be.
     #[error("{origin}: `policies.operator.{}`: {}", Printable(policy), Printable(why))]

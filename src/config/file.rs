@@ -135,6 +135,9 @@ impl Loading {
             self.operator(policy, origin);
             return Ok(());
         }
+        if super::oauth::is_table(name) {
+            return Ok(());
+        }
         let sections = || {
             super::TABLE.iter().map(|row| row.split().0).chain([
                 "auth.users",

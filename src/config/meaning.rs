@@ -1,15 +1,21 @@
 //! What the options mean: the structs of the layers below, filled.
 
 use super::options::{Options, UserEntry};
-use super::setting::{Name, Watermark};
+use super::setting::{Name, Verify, Watermark};
 use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
-use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
+use crate::identity::tags::{Tag, Tags};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
+use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
+use crate::server::websocket::upgrade::Origins;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
 use crate::time::Clock;
+
+/// Threads that check credentials. Each of them may use a core, and 19 MiB.
+const LOGIN_THREADS: usize = 2;
 
 impl Loaded {
     /// What is meant by the options.
@@ -17,7 +23,7 @@ impl Loaded {
     pub fn config(&self) -> Config {
         let options = self.options.resolved(&self.machine);
         Config {
-            broker: broker_options(&options),
+            broker: broker_options(&options, &self.machine),
             server: server_options(&options, &self.machine),
             session: session_limits(&options),
             log: LogOptions {
@@ -49,7 +55,7 @@ impl Options {
     }
 }
 
-fn broker_options(options: &Options) -> BrokerOptions {
+fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
     let auth = &options.auth;
     let of_default = std::iter::once(&auth.default_vhost).chain(&options.vhosts.names);
     let mut vhosts = Vec::new();
@@ -57,8 +63,10 @@ fn broker_options(options: &Options) -> BrokerOptions {
     push_new(&mut vhosts, of_default.clone());
     // A section for the default user says more than its two options, so it takes their place.
     if !auth.default_user.is_empty() && !options.users.contains_key(&auth.default_user) {
-        let entry = UserEntry { password: Some(auth.default_pass.clone()), ..UserEntry::default() };
-        users.push(user_options(options, &auth.default_user, &entry, vhosts.clone()));
+        let tags = Tags::parse([Tag::Administrator.name()]).ok();
+        let entry = UserEntry { password: Some(auth.default_pass.clone()), tags, ..UserEntry::default() };
+        let first = user_options(&auth.default_user, &entry, vhosts.clone());
+        users.push(UserOptions { only_first: true, ..first });
     }
     for (name, entry) in &options.users {
         let mut own = Vec::new();
@@ -67,7 +75,7 @@ fn broker_options(options: &Options) -> BrokerOptions {
             None => push_new(&mut own, [&auth.default_vhost]),
         }
         push_new(&mut vhosts, entry.vhosts.iter().flatten());
-        users.push(user_options(options, name, entry, own));
+        users.push(user_options(name, entry, own));
     }
     let limits = &options.limits;
     let default_limits = &options.default_vhost_limits;
@@ -75,8 +83,18 @@ fn broker_options(options: &Options) -> BrokerOptions {
         cluster_name: options.cluster.name.clone(),
         vhosts,
         users,
-        max_connections: limits.connections.0,
+        default_permissions: auth.default_permissions.clone(),
+        loopback_users: auth.loopback_users.iter().map(|name| name.0.clone()).collect(),
+        passwords: PasswordOptions {
+            scheme: auth.password_hash,
+            min_length: auth.min_password_length.0 as usize,
+        },
+        backends: auth.backends.clone(),
+        tokens: options.token_options(),
+        login_threads: LOGIN_THREADS,
+        max_connections: max_connections(options, machine),
         max_handshakes: limits.handshakes.0,
+        max_handshakes_per_source: limits.handshakes_per_address.0,
         node: NodeOptions {
             channels: limits.channels.0,
             queues: limits.queues.0,
@@ -93,15 +111,31 @@ fn broker_options(options: &Options) -> BrokerOptions {
     }
 }
 
-fn user_options(options: &Options, name: &str, entry: &UserEntry, vhosts: Vec<String>) -> UserOptions {
+/// Files that the process opens beside connections: the data, the log, listeners.
+const OTHER_FILES: u64 = 256;
+
+/// Most open connections. Each takes a file, and one for which none is left could be the journal's.
+fn max_connections(options: &Options, machine: &Machine) -> u32 {
+    let limits = &options.limits;
+    match (limits.connections.0, machine.open_files) {
+        (0, Some(files)) => {
+            let others = OTHER_FILES + u64::from(limits.handshakes.0);
+            let connections = files.saturating_sub(others).max(files / 2);
+            u32::try_from(connections).unwrap_or(u32::MAX)
+        }
+        (connections, _) => connections,
+    }
+}
+
+fn user_options(name: &str, entry: &UserEntry, vhosts: Vec<String>) -> UserOptions {
     UserOptions {
         name: name.to_owned(),
         password: entry.password.as_ref().map_or_else(String::new, |password| password.0.clone()),
         vhosts,
-        tags: entry.tags.clone().unwrap_or_default(),
+        tags: entry.tags.clone(),
         max_connections: entry.max_connections.map(|limit| limit.0),
         max_channels: entry.max_channels.map(|limit| limit.0),
-        loopback_only: options.auth.loopback_users.iter().any(|user| user.0 == name),
+        only_first: false,
     }
 }
 
@@ -115,8 +149,16 @@ fn push_new<'a>(list: &mut Vec<String>, names: impl IntoIterator<Item = &'a Name
 }
 
 fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
+    let listen = &options.listen;
     ServerOptions {
         listen: options.listen.amqp.clone(),
+        listen_tls: options.listen.amqps.0.clone(),
+        tls: tls_options(options),
+        listen_websocket: listen.websocket.0.clone(),
+        listen_websocket_tls: listen.websocket_tls.0.clone(),
+        listen_unix: listen.unix.clone().map(|path| (path, listen.unix_mode.0)),
+        proxies: listen.proxy_protocol.clone(),
+        origins: Origins(options.websocket.origins.iter().map(|origin| origin.0.clone()).collect()),
         backlog: options.listen.backlog.0,
         nodelay: options.listen.nodelay,
         keepalive: options.listen.keepalive,
@@ -128,7 +170,30 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         memory_check_interval: options.memory.check_interval.0,
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
+        keys: options.key_source(),
     }
+}
+
+/// The rules of TLS, if there is a certificate.
+fn tls_options(options: &Options) -> Option<TlsOptions> {
+    let tls = &options.tls;
+    let identity = Identity { cert: tls.cert.clone()?, key: tls.key.clone()?, chain: tls.chain.clone() };
+    let hosts = options.hosts.iter().filter_map(|(host, entry)| Some((host.clone(), entry.identity()?)));
+    Some(TlsOptions {
+        identity,
+        hosts: hosts.collect(),
+        authorities: tls.ca.clone(),
+        revoked: tls.crl.clone(),
+        client_certificates: match (tls.verify, tls.fail_if_no_peer_cert) {
+            (Verify::None, _) => ClientCertificates::Ignored,
+            (Verify::Peer, false) => ClientCertificates::Optional,
+            (Verify::Peer, true) => ClientCertificates::Required,
+        },
+        versions: tls.versions.clone(),
+        ciphers: tls.ciphers.clone(),
+        honor_cipher_order: tls.honor_cipher_order,
+        check_interval: tls.check_interval.0,
+    })
 }
 
 /// A watermark in bytes. A fraction of an unknown amount is 0, which is never.
@@ -154,6 +219,9 @@ fn session_limits(options: &Options) -> SessionLimits {
         consumer_timeout: amqp.consumer_timeout.0,
         failed_login_delay: options.auth.failed_login_delay.0,
         mechanisms: amqp.mechanisms.clone(),
+        certificate_login: options.auth.cert_login_from,
+        certificate_name_kind: options.auth.cert_login_san_type,
+        certificate_name_index: options.auth.cert_login_san_index.0,
         stamp_time: options.interceptors.timestamp,
         stamp_node: options.interceptors.routing_node,
         product: options.product.name.0.clone(),

@@ -6,12 +6,14 @@
 //! [`Loaded::config`] turns them into the structs which the layers below define for themselves. Those never see
 //! this module.
 
+mod certificates;
 mod environment;
 mod error;
 mod file;
 mod machine;
 mod meaning;
 mod memory;
+mod oauth;
 mod operators;
 mod options;
 mod render;
@@ -28,9 +30,11 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::certificates::HostEntry;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Origin};
 pub use self::machine::Machine;
+pub use self::oauth::OAuthNames;
 pub use self::operators::OperatorEntry;
 use self::options::Limit;
 pub use self::options::{Options, TABLE, UserEntry};
@@ -40,7 +44,8 @@ pub use self::value::Value;
 
 use self::setting::{Name, Secret, Setting};
 use self::table::nearest;
-use crate::broker::options::{BrokerOptions, Tag};
+use crate::broker::options::BrokerOptions;
+use crate::identity::tags::Tags;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
@@ -137,6 +142,8 @@ impl Sources {
         }
         loading.check_users()?;
         loading.check_operators()?;
+        certificates::check(&loading.options, &loading.origins)?;
+        loading.options.check_oauth(&loading.origins)?;
         let Loading { options, origins, notes } = loading;
         Ok(Loaded { options, origins, file, notes, machine })
     }
@@ -165,9 +172,9 @@ impl Loading {
             let done = vhosts.map(|vhosts| self.user(user, origin.clone()).vhosts = Some(vhosts));
             (done, Vec::<Name>::expected as fn() -> String, false)
         } else if let Some((user, "tags")) = user_key {
-            let tags = Vec::<Tag>::read(value);
+            let tags = Tags::read(value);
             let done = tags.map(|tags| self.user(user, origin.clone()).tags = Some(tags));
-            (done, Vec::<Tag>::expected as fn() -> String, false)
+            (done, Tags::expected as fn() -> String, false)
         } else if let Some((user, key @ ("max_connections" | "max_channels"))) = user_key {
             let done = Limit::read(value).map(|limit| {
                 let user = self.user(user, origin.clone());
@@ -176,6 +183,19 @@ impl Loading {
                 *place = Some(limit);
             });
             (done, Limit::expected as fn() -> String, false)
+        } else if let Some((host, key)) =
+            name.strip_prefix(certificates::PREFIX).and_then(|rest| rest.rsplit_once('.'))
+            && certificates::KEYS.contains(&key)
+        {
+            self.origins.entry(format!("{}{host}", certificates::PREFIX)).or_insert(origin.clone());
+            let done = self.options.hosts.entry(host.to_owned()).or_default().set(key, value);
+            (done, PathBuf::expected as fn() -> String, false)
+        } else if let Some((table, entry)) = oauth::entry_of(name) {
+            if let Err(expected) = self.options.oauth2_names.set(table, entry, value) {
+                let (key, found) = (name.to_owned(), "something else".to_owned());
+                return Err(ConfigError::BadValue { origin, key, expected, found });
+            }
+            (Some(()), String::new as fn() -> String, false)
         } else if let Some((policy, key)) =
             name.strip_prefix(operators::PREFIX).and_then(|rest| rest.rsplit_once('.'))
             && let Some(expected) = operators::expected(key)
@@ -242,10 +262,13 @@ fn nearest_key(name: &str) -> String {
         let rest = name.strip_prefix(prefix).and_then(|rest| rest.split('.').next());
         rest.filter(|named| !named.is_empty()).unwrap_or("NAME").to_owned()
     };
-    let (user, policy) = (named("auth.users."), named(operators::PREFIX));
+    let (user, policy, host) = (named("auth.users."), named(operators::PREFIX), named(certificates::PREFIX));
     let of_users = USER_KEYS.map(|key| format!("auth.users.{user}.{key}"));
     let of_operators = operators::key_names().map(|key| format!("{}{policy}.{key}", operators::PREFIX));
-    let named: Vec<String> = of_users.into_iter().chain(of_operators).collect();
+    let of_hosts = certificates::KEYS.map(|key| format!("{}{host}.{key}", certificates::PREFIX));
+    let of_tokens = oauth::TABLES.map(|table| format!("auth.oauth2.{table}.NAME"));
+    let named: Vec<String> =
+        of_users.into_iter().chain(of_tokens).chain(of_operators).chain(of_hosts).collect();
     let known = TABLE.iter().map(|row| row.name).chain(named.iter().map(String::as_str));
     nearest(name, known).unwrap_or_default().to_owned()
 }
@@ -259,6 +282,12 @@ impl Options {
         if self.users != other.users {
             changes.push(("auth.users", Effect::Restart));
         }
+        if self.hosts != other.hosts {
+            changes.push(("tls.sni", Effect::Reload));
+        }
+        if self.oauth2_names != other.oauth2_names {
+            changes.push(("auth.oauth2", Effect::Restart));
+        }
         if self.operators != other.operators {
             changes.push(("policies.operator", Effect::Restart));
         }
@@ -270,5 +299,6 @@ impl Options {
         for row in TABLE.iter().filter(|row| row.effect == Effect::Reload) {
             (row.take)(self, other);
         }
+        self.hosts.clone_from(&other.hosts);
     }
 }

@@ -7,16 +7,25 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
-    FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span, Watermark, Within,
+    Addresses, FileMode, FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span,
+    Verify, Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options, section_path};
-use super::{LogFormat, OperatorEntry};
-use crate::broker::options::Tag;
+use super::{HostEntry, LogFormat, OAuthNames, OperatorEntry};
+use crate::broker::options::BackendKind;
+use crate::identity::access::Permissions;
+use crate::identity::oauth::rules::ALGORITHMS;
+use crate::identity::password::Scheme;
+use crate::identity::tags::Tags;
 use crate::server::options::{FreeLimit, Keepalive};
-use crate::session::limits::{Mechanism, Stamp};
+use crate::server::tls::{Cipher, TlsVersion};
+use crate::session::limits::{CertificateLogin, Mechanism, Stamp};
+use crate::session::peer::AlternativeNameKind;
 use crate::storage::options::Sync;
 
 /// The largest message body that can be allowed (512 MiB).
@@ -31,15 +40,15 @@ const LARGEST_JOURNAL: u64 = 1 << 40;
 /// A user from `[auth.users.NAME]`, whose parts may come from different sources.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserEntry {
-    /// Password in clear. A user must have one in the end.
+    /// Password in clear. A user must have one in the end. Its hash is kept.
     pub password: Option<Secret>,
     /// The vhosts the user may open; the default vhost if not given.
     pub vhosts: Option<Vec<Name>>,
-    /// What the user may do beyond others; nothing if not given.
-    pub tags: Option<Vec<Tag>>,
-    /// Most connections at a time; any number if not given.
+    /// What the user may do beyond others; as it was before if not given.
+    pub tags: Option<Tags>,
+    /// Most connections at a time; as it was before if not given.
     pub max_connections: Option<Limit>,
-    /// Most channels at a time; any number if not given.
+    /// Most channels at a time; as it was before if not given.
     pub max_channels: Option<Limit>,
 }
 
@@ -51,6 +60,19 @@ options! {
     listen: Listen {
         /// Addresses for AMQP without TLS. Only this machine can connect unless told otherwise.
         amqp: Vec<SocketAddr> [Restart] = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))];
+        /// Addresses for AMQP within TLS; the usual port is 5671. They need `tls.cert` and `tls.key`.
+        amqps: Addresses [Restart] = Addresses::default();
+        /// Addresses for AMQP over WebSocket without TLS; the usual port is 15670.
+        websocket: Addresses [Restart] = Addresses::default();
+        /// Addresses for AMQP over WebSocket within TLS. They need `tls.cert` and `tls.key`.
+        websocket_tls: Addresses [Restart] = Addresses::default();
+        /// Path of a Unix socket for AMQP. Empty is none.
+        unix: Option<PathBuf> [Restart] = None;
+        /// Permissions of the Unix socket, as chmod has them.
+        unix_mode: FileMode [Restart] = FileMode(0o660);
+        /// Addresses and networks of proxies that begin each connection with a header of the PROXY protocol. A client
+        /// from elsewhere is taken for what it is.
+        proxy_protocol: Vec<IpNet> [Restart] = vec![];
         /// Connections the operating system holds ready before they are accepted.
         backlog: Within<u32, 1, 65_535> [Restart] = Within(1024);
         /// Whether small writes leave at once (TCP_NODELAY).
@@ -66,6 +88,37 @@ options! {
         user_timeout: Span<0> [Restart] = Span(Duration::from_secs(30));
         /// A client that takes nothing for so long while bytes wait for it is cut.
         write_timeout: Span<100> [Restart] = Span(Duration::from_secs(30));
+    }
+    /// Certificates and rules of TLS. Hosts with certificates of their own have sections, `[tls.sni.NAME]`.
+    tls: TlsSection {
+        /// File of the certificate (PEM). Its chain may follow it, as in certbot's fullchain.pem.
+        cert: Option<PathBuf> [Reload] = None;
+        /// File of its private key (PEM, not encrypted). Only its owner and a group may be able to read it.
+        key: Option<PathBuf> [Reload] = None;
+        /// File of the certificates between it and its authority, if they are not in `tls.cert` (PEM).
+        chain: Option<PathBuf> [Reload] = None;
+        /// File of the authorities whose client certificates are taken (PEM).
+        ca: Option<PathBuf> [Reload] = None;
+        /// File of revoked client certificates (PEM): a current list from each authority that issued some.
+        crl: Option<PathBuf> [Reload] = None;
+        /// Whether clients are asked for a certificate: "peer" verifies what they show, "none" asks for nothing.
+        verify: Verify [Reload] = Verify::None;
+        /// Whether clients that show no certificate are refused.
+        fail_if_no_peer_cert: bool [Reload] = false;
+        /// Versions that are spoken.
+        versions: Vec<TlsVersion> [Reload] = vec![TlsVersion::V13, TlsVersion::V12];
+        /// Cipher suites by their IANA or OpenSSL names, the preferred ones first. Empty is all that are safe.
+        ciphers: Vec<Cipher> [Reload] = vec![];
+        /// Whether the order here decides about the cipher suite, and not the client's.
+        honor_cipher_order: bool [Reload] = false;
+        /// How often the files are looked at for changes, which are then taken over. 0 is never; SIGHUP does it too.
+        check_interval: Span<0> [Reload] = Span(Duration::from_secs(5));
+    }
+    /// AMQP over WebSocket.
+    websocket: Websocket {
+        /// Origins of web pages from which a browser may connect, such as "https://example.org". Without any it may from
+        /// all, but only pages of this machine then count as local.
+        origins: Vec<Name> [Restart] = vec![];
     }
     /// The protocol as it is offered to clients.
     amqp: Amqp {
@@ -86,15 +139,18 @@ options! {
         /// How long a delivery may await its acknowledgement before its channel is closed, unless consumer or queue say
         /// otherwise; 0 is for ever.
         consumer_timeout: Span<0> [Reload] = Span(Duration::from_secs(30 * 60));
-        /// Login mechanisms in the order they are offered.
+        /// Login mechanisms in the order they are offered. EXTERNAL, by client certificate, is offered only to clients
+        /// that showed one.
         mechanisms: Vec<Mechanism> [Reload] = vec![Mechanism::Plain, Mechanism::AmqPlain];
     }
     /// How much of a thing there may be.
     limits: Limits {
-        /// Most connections at a time; 0 is no limit.
+        /// Most connections at a time; 0 is as many as the process may have files open, less some for everything else.
         connections: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most connections that have not finished their handshake; others wait to be accepted. 0 is no limit.
         handshakes: Within<u32, 0, 4_294_967_295> [Reload] = Within(512);
+        /// Most of them from one address, or one /64 of IPv6; others are closed at once. 0 is no limit.
+        handshakes_per_address: Within<u32, 0, 4_294_967_295> [Reload] = Within(64);
         /// Most channels of all connections; 0 is no limit.
         channels: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most queues in all vhosts; 0 is no limit.
@@ -142,16 +198,69 @@ options! {
     }
     /// Who may log in. Users have sections of their own, `[auth.users.NAME]`.
     auth: Auth {
-        /// The user that exists without further ado. Empty is none.
+        /// Who is asked about a login, in this order: "internal" is the broker's own users, "oauth2" are
+        /// access tokens.
+        backends: Vec<BackendKind> [Restart] = vec![BackendKind::Internal];
+        /// The user that is made on a data directory without users. Empty is none.
         default_user: String [Restart] = "guest".to_owned();
-        /// Its password. With an empty one nobody logs in.
+        /// Its password then. With an empty one nobody logs in.
         default_pass: Secret [Restart] = Secret("guest".to_owned());
         /// The vhost that always exists, and that the default user may open.
         default_vhost: Name [Restart] = Name("/".to_owned());
+        /// What these users may do in their vhosts unless permissions were set for them: patterns of the names they may
+        /// configure, write to and read from.
+        default_permissions: Permissions [Restart] = Permissions::everything();
         /// Users that are refused from any other machine.
         loopback_users: Vec<Name> [Restart] = vec![Name("guest".to_owned())];
-        /// How long the answer to a failed login is held back.
+        /// How long the answer to a failed login is held back. For one user from one address it doubles with each
+        /// failure, up to eight times this. 0 is not at all.
         failed_login_delay: Span<0> [Reload] = Span(Duration::from_secs(1));
+        /// What in a client's certificate is the name of its user, for EXTERNAL.
+        cert_login_from: CertificateLogin [Reload] = CertificateLogin::DistinguishedName;
+        /// The kind of subject alternative name that is meant, if one is.
+        cert_login_san_type: AlternativeNameKind [Reload] = AlternativeNameKind::Dns;
+        /// Which one of that kind, counted from 0.
+        cert_login_san_index: Within<u16, 0, 65_535> [Reload] = Within(0);
+        /// How new passwords are hashed: "argon2id"; or "rabbit_sha256" or "rabbit_sha512", as RabbitMQ does.
+        password_hash: Scheme [Restart] = Scheme::Argon2id;
+        /// Fewest letters of a password that is set while the broker runs.
+        min_password_length: Within<u32, 0, 255> [Restart] = Within(0);
+    }
+    /// Access tokens as passwords (OAuth 2, JWT). The keys they are signed with have tables of their own.
+    oauth2: OAuth2 {
+        /// The name of this broker in tokens: their audience, and what scopes begin with.
+        resource_server_id: String [Restart] = String::new();
+        /// The type of rich authorization requests for this broker. Empty reads none.
+        resource_server_type: String [Restart] = String::new();
+        /// Whether the audience of a token must have the resource server's name.
+        verify_aud: bool [Restart] = true;
+        /// URL of who issues tokens, which has to be in them. Keys come from where it says, unless jwks_url is set. Empty
+        /// is anybody.
+        issuer: String [Restart] = String::new();
+        /// URL of the key set. Empty is the issuer's.
+        jwks_url: String [Restart] = String::new();
+        /// What scopes for this broker begin with. It is taken off.
+        scope_prefix: String [Restart] = "{resource_server_id}.".to_owned();
+        /// Claims with scopes beside "scope", with dots for what is within others.
+        additional_scopes_key: Vec<Name> [Restart] = vec![];
+        /// Claims with the user's name, best first. Last come "sub" and "client_id".
+        preferred_username_claims: Vec<Name> [Restart] = vec![];
+        /// Algorithms that signatures may have.
+        algorithms: Vec<Algorithm> [Restart] = ALGORITHMS.to_vec();
+        /// The key of tokens that name none. Empty is the only key, if there is only one.
+        default_key: String [Restart] = String::new();
+        /// Whether a token must say when it expires.
+        require_exp: bool [Restart] = true;
+        /// By how much clocks may differ: tokens are good for so long before and after their time.
+        leeway: Span<0> [Restart] = Span(Duration::from_secs(5));
+        /// File with certificate authorities of key servers, besides those of the system. Empty is none.
+        https_ca_file: Option<PathBuf> [Restart] = None;
+        /// How long fetching keys may take.
+        timeout: Span<100> [Restart] = Span(Duration::from_secs(5));
+        /// How often keys are fetched.
+        refresh: Span<1000> [Restart] = Span(Duration::from_secs(10 * 60));
+        /// The least time between fetches that tokens with an unknown key cause.
+        refresh_min: Span<100> [Restart] = Span(Duration::from_secs(10));
     }
     /// Vhosts.
     vhosts: Vhosts {
@@ -194,6 +303,8 @@ options! {
     server: Server {
         /// Worker threads; 0 is one for each core.
         workers: Within<u32, 0, 1024> [Restart] = Within(0);
+        /// Whether a crash may leave the memory of the process, with passwords in it, in a file.
+        core_dumps: bool [Restart] = false;
     }
     /// The end.
     shutdown: Shutdown {

@@ -44,6 +44,22 @@ pub fn render(loaded: &Loaded) -> String {
             }
         }
     }
+    for (name, host) in &options.hosts {
+        let _ = writeln!(text, "\n[tls.sni.{}]", show_key(name));
+        for (key, value) in host.shown() {
+            let _ = write!(text, "{key} = {value}");
+            push_origin(&mut text, loaded, &format!("tls.sni.{name}.{key}"));
+        }
+    }
+    let mut table = "";
+    for (own, name, value) in options.oauth2_names.shown() {
+        if own != table {
+            let _ = writeln!(text, "\n[auth.oauth2.{own}]");
+            table = own;
+        }
+        let _ = write!(text, "{} = {value}", show_key(name));
+        push_origin(&mut text, loaded, &format!("auth.oauth2.{own}.{name}"));
+    }
     for (name, operator) in &options.operators {
         let _ = writeln!(text, "\n[policies.operator.{}]", show_key(name));
         for (key, value) in operator.shown() {

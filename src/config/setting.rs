@@ -1,11 +1,16 @@
 //! The types an option can have: how each is read, written back and described.
 
+mod patterns;
+mod places;
+mod tls;
 mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::places::FileMode;
+pub use self::tls::{Addresses, Verify};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::Value;
 use crate::server::options::{FreeLimit, Keepalive};
@@ -400,13 +405,13 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 
 impl Setting for Vec<Mechanism> {
     fn expected() -> String {
-        "one or more of \"PLAIN\", \"AMQPLAIN\", each once".to_owned()
+        "one or more of \"PLAIN\", \"AMQPLAIN\", \"EXTERNAL\", each once".to_owned()
     }
 
     fn read(value: &Value) -> Option<Self> {
         let mut mechanisms = Self::new();
         for item in value.list()? {
-            let known = [Mechanism::Plain, Mechanism::AmqPlain];
+            let known = [Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External];
             let name = item.text()?;
             let mechanism = known.into_iter().find(|known| known.name().eq_ignore_ascii_case(name))?;
             if mechanisms.contains(&mechanism) {

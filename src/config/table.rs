@@ -55,6 +55,9 @@ macro_rules! section_path {
     (default_vhost_limits) => {
         "limits.default_vhost"
     };
+    (oauth2) => {
+        "auth.oauth2"
+    };
     ($section:ident) => {
         stringify!($section)
     };
@@ -88,6 +91,10 @@ macro_rules! options {
             $( $(#[doc = $section_doc])+ pub $section: $Section, )+
             /// Users by name, from `[auth.users.NAME]`.
             pub users: std::collections::BTreeMap<String, UserEntry>,
+            /// Certificates by host, from `[tls.sni.NAME]`.
+            pub hosts: std::collections::BTreeMap<String, HostEntry>,
+            /// Keys and aliases of access tokens, from the tables in `[auth.oauth2]`.
+            pub oauth2_names: OAuthNames,
             /// Operator policies by name, from `[policies.operator.NAME]`.
             pub operators: std::collections::BTreeMap<String, OperatorEntry>,
         }

@@ -3,17 +3,19 @@
 mod environment;
 mod errors;
 mod example;
+mod oauth;
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::broker::options::PasswordOptions;
 use crate::server::options::FreeLimit;
 use crate::session::limits::Stamp;
 use crate::time::Clock;
 
 pub(super) const MACHINE: fn() -> Machine =
-    || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000) };
+    || Machine { host_name: "hare".to_owned(), memory: Some(1_000_000_000), open_files: None };
 
 /// The sources of a run, put together step by step.
 #[derive(Default)]
@@ -74,6 +76,9 @@ fn defaults_are_those_of_the_layers() {
     let broker = BrokerOptions {
         cluster_name: "hare".to_owned(),
         clock: Clock::Read(|| 0),
+        // Of the layers' own the cheapest.
+        passwords: PasswordOptions::default(),
+        login_threads: 2,
         ..BrokerOptions::default()
     };
     assert_eq!(config.broker, broker);
@@ -91,6 +96,20 @@ fn flags_beat_environment_beats_file_beats_defaults() {
     let session = run.config().session;
     assert_eq!((session.heartbeat, session.channel_max, session.frame_max), (30, 20, 8192));
     assert_eq!(session.initial_frame_max, 8192);
+}
+
+#[test]
+fn without_a_limit_there_are_as_many_connections_as_files() {
+    let connections = |open_files: Option<u64>, setting: &str| {
+        let mut loaded = Run::default().set("limits.connections", setting).loaded();
+        loaded.machine.open_files = open_files;
+        loaded.config().broker.max_connections
+    };
+    assert_eq!(connections(None, "0"), 0);
+    assert_eq!(connections(Some(20_000), "0"), 20_000 - 256 - 512);
+    assert_eq!(connections(Some(1024), "0"), 512);
+    assert_eq!(connections(Some(u64::MAX), "0"), u32::MAX);
+    assert_eq!(connections(Some(1024), "5000"), 5000);
 }
 
 #[test]
@@ -185,7 +204,7 @@ fn users_and_vhosts_come_from_their_sections() {
             ("b.c", "x", vec!["main"])
         ]
     );
-    assert!(broker.users.iter().all(|user| !user.loopback_only));
+    assert_eq!(broker.loopback_users, ["guest"]);
 }
 
 #[test]
@@ -198,8 +217,8 @@ fn words_are_those_of_their_options() {
     let error = Run::default().file("[interceptors]\ntimestamp = \"sometimes\"\n").error();
     let expected = "expected \"off\", \"keep\" or \"overwrite\", found \"sometimes\"";
     assert!(error.ends_with(expected), "{error}");
-    let error = Run::default().file("[auth.users.a]\npassword = \"x\"\ntags = [\"impersonater\"]\n").error();
-    let expected = "expected a list of tags, of which there is \"impersonator\", found";
+    let error = Run::default().file("[auth.users.a]\npassword = \"x\"\ntags = [\"imper sonator\"]\n").error();
+    let expected = "expected a list of at most 32 tags, such as \"administrator\", found";
     assert!(
         error.starts_with("leveret.toml:3: `auth.users.a.tags`: ") && error.contains(expected),
         "{error}"
@@ -212,7 +231,7 @@ fn a_section_takes_the_place_of_the_default_user() {
     let broker = Run::default().file(file).config().broker;
     assert_eq!(broker.users.len(), 1);
     assert_eq!(broker.users[0].password, "better");
-    assert!(broker.users[0].loopback_only);
+    assert!(!broker.users[0].only_first);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod field;
 pub mod frame;
 pub mod method;
 pub mod properties;
+pub mod proxy;
 pub mod reply;
 mod wire;
 

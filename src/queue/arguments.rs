@@ -67,7 +67,8 @@ const fn known(name: &'static str, kinds: u8, rule: Rule) -> Known {
 }
 
 /// RabbitMQ looks at it before the other arguments, with words of its own.
-const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// The argument that names where dead letters go.
+pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 const LEADER_LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Link, Queue, State};
+use super::{Link, MESSAGE_OVERHEAD, Queue, State};
 use crate::deaths::Reason;
 use crate::ids::Position;
 use crate::message::{Message, Returns};
@@ -33,8 +33,14 @@ pub struct DeadMessage {
 /// What a queue knows of deaths.
 #[derive(Debug, Default)]
 pub(super) struct Deaths {
-    /// Dead messages, in the order in which they died.
+    /// Dead messages that are to be moved, in the order in which they died.
     dead: VecDeque<(Position, Reason)>,
+    /// Dead messages that nobody took, and that wait for [`Queue::try_stuck_again`].
+    stuck: VecDeque<(Position, Reason)>,
+    /// So many of these were looked at for bodies to let go.
+    swept: usize,
+    /// Body bytes of all dead messages.
+    dead_bytes: u64,
     /// Messages that had died before a restart and lie in a segment. They count as ready until they are read.
     doomed: BTreeMap<Position, Reason>,
     /// How often messages came back.
@@ -43,9 +49,14 @@ pub(super) struct Deaths {
 }
 
 impl Deaths {
-    /// How many messages are on their way to the dead-letter exchange.
+    /// How many messages are on their way to the dead-letter exchange, also those that nobody took yet.
     pub(super) fn dead(&self) -> u64 {
-        self.dead.len() as u64
+        (self.dead.len() + self.stuck.len()) as u64
+    }
+
+    /// Body bytes of these.
+    pub(super) fn dead_bytes(&self) -> u64 {
+        self.dead_bytes
     }
 
     /// How often the message at `position` came back.
@@ -70,14 +81,35 @@ impl Deaths {
         self.counts.retain(|position, _| is_there(*position));
     }
 
-    /// The positions of the dead, first to die first.
+    /// The positions of the dead that are to be moved, first to die first.
     pub(super) fn positions(&self) -> impl Iterator<Item = Position> {
         self.dead.iter().map(|(position, _)| *position)
     }
 
-    /// The dead one at `position` cannot be read.
-    pub(super) fn lose(&mut self, position: Position) {
-        self.dead.retain(|(dead, _)| *dead != position);
+    /// The dead one at `position`, with so many body bytes, cannot be read.
+    pub(super) fn lose(&mut self, position: Position, bytes: u64) {
+        self.dead_bytes -= bytes;
+        if self.take(position).is_none() {
+            self.stuck.retain(|(stuck, _)| *stuck != position);
+            self.swept = 0;
+        }
+    }
+
+    /// Takes the one at `position` out of those that are to be moved. Who moves them does so in their order.
+    fn take(&mut self, position: Position) -> Option<Reason> {
+        let at = self.dead.iter().position(|(dead, _)| *dead == position)?;
+        self.dead.remove(at).map(|(_, reason)| reason)
+    }
+
+    /// Lets bodies of those that nobody took go by `let_go`, which tells whether more may, up to `left` of them.
+    pub(super) fn sweep_stuck(&mut self, left: usize, mut let_go: impl FnMut(Position) -> bool) {
+        let end = self.stuck.len().min(self.swept.saturating_add(left));
+        while self.swept < end
+            && let Some(&(position, _)) = self.stuck.get(self.swept)
+            && let_go(position)
+        {
+            self.swept += 1;
+        }
     }
 
     /// The reason why the message at `position`, which was read just now, is to die.
@@ -85,8 +117,10 @@ impl Deaths {
         if self.doomed.is_empty() { None } else { self.doomed.remove(&position) }
     }
 
-    pub(super) fn restore_dead(&mut self, position: Position, reason: Reason) {
+    /// The message at `position`, with so many body bytes, is dead.
+    pub(super) fn add(&mut self, position: Position, bytes: u64, reason: Reason) {
         self.dead.push_back((position, reason));
+        self.dead_bytes += bytes;
     }
 
     pub(super) fn restore_doomed(&mut self, position: Position, reason: Reason) {
@@ -101,7 +135,7 @@ impl Deaths {
     /// All marks that a restart has to know.
     pub(super) fn marks(&self) -> impl Iterator<Item = (Position, Reason)> {
         let doomed = self.doomed.iter().map(|(position, reason)| (*position, *reason));
-        self.dead.iter().copied().chain(doomed)
+        self.stuck.iter().chain(&self.dead).copied().chain(doomed)
     }
 
     /// How often consumers failed with each message.
@@ -116,16 +150,19 @@ impl<L: Link> Queue<L> {
     pub(super) fn kill(&mut self, position: Position, reason: Reason) {
         let Some(entry) = self.lanes.entry(position) else { return };
         let (stored, ready) = (entry.is_stored(), entry.state() == State::Ready);
-        let (bytes, absent) = (entry.body_len(), entry.message.is_none());
+        let (bytes, memory, absent) = (entry.body_len(), entry.memory(), entry.message.is_none());
         entry.set_state(State::Dead);
         if ready {
             self.take_position(position);
             self.depth.lose_ready(bytes);
-            self.paging.died(position, bytes, absent);
+            self.paging.died(position, memory, absent);
         }
         self.deaths.forget_count(position);
         if self.rules.dead_letters.is_some() {
-            self.deaths.dead.push_back((position, reason));
+            self.deaths.add(position, bytes, reason);
+            if self.has_much_dead() {
+                self.let_go_of(position);
+            }
             if stored {
                 self.deaths.events.push(Event::Dead(position, reason));
             }
@@ -135,6 +172,12 @@ impl<L: Link> Queue<L> {
             self.deaths.events.push(Event::Removed(position));
         }
         self.forget(position);
+    }
+
+    /// Whether dead messages begin to fill the memory, since nobody moves them.
+    fn has_much_dead(&self) -> bool {
+        let dead = self.deaths.dead_bytes() + self.deaths.dead() * MESSAGE_OVERHEAD;
+        self.memory > self.paging.kept() && dead > self.paging.kept() / 2
     }
 
     /// Counts that the message at `position` came back, perhaps because a consumer `failed`. Returns false if that was
@@ -163,7 +206,7 @@ impl<L: Link> Queue<L> {
         std::mem::take(&mut self.deaths.events)
     }
 
-    /// Whether there are messages on their way to the dead-letter exchange.
+    /// Whether there are dead messages to be moved now.
     #[inline]
     #[must_use]
     pub fn has_dead(&self) -> bool {
@@ -189,18 +232,32 @@ impl<L: Link> Queue<L> {
         found
     }
 
-    /// The dead message at `position` has gone where it belongs. Returns whether it was stored here.
+    /// The dead message at `position`, one of [`first_dead`](Self::first_dead) in their order, has gone where it belongs.
+    /// Returns whether it was stored here.
     pub fn bury(&mut self, position: Position) -> bool {
-        match self.deaths.dead.front() {
-            Some((first, _)) if *first == position => {
-                self.deaths.dead.pop_front();
-            }
-            // Only one that stays is passed over.
-            _ => self.deaths.lose(position),
+        // It may have been lost meanwhile.
+        let Some(entry) = self.lanes.get(position) else { return false };
+        let (stored, bytes) = (entry.is_stored(), entry.body_len());
+        if self.deaths.take(position).is_some() {
+            self.deaths.dead_bytes -= bytes;
         }
-        let stored = self.lanes.get(position).is_some_and(|entry| entry.is_stored());
         self.forget(position);
         self.release_if_empty();
         stored
+    }
+
+    /// Nobody took the dead message at `position`, one of [`first_dead`](Self::first_dead) in their order. It stays, and
+    /// those behind it are next, until [`try_stuck_again`](Self::try_stuck_again).
+    pub fn set_aside(&mut self, position: Position) {
+        if let Some(reason) = self.deaths.take(position) {
+            self.deaths.stuck.push_back((position, reason));
+        }
+    }
+
+    /// What nobody took is to be moved again, behind what was not tried yet.
+    pub fn try_stuck_again(&mut self) {
+        let Deaths { dead, stuck, swept, .. } = &mut self.deaths;
+        dead.append(stuck);
+        *swept = 0;
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::memory_of;
 use crate::ids::{Location, Place, Position};
 use crate::message::Message;
 
@@ -130,6 +131,12 @@ impl Entry {
             Some(message) => message.stored_len(),
             None => self.body_len() + u64::from(self.packed >> OVERHEAD_SHIFT),
         }
+    }
+
+    /// About how many bytes of memory its message takes: none if it is not there.
+    #[inline]
+    pub(super) fn memory(&self) -> u64 {
+        self.message.as_ref().map_or(0, memory_of)
     }
 
     /// The body address of its message, if that lies in the journal.

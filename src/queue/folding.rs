@@ -130,7 +130,7 @@ impl<L: Link> Queue<L> {
             lane.head = lane.entries.next();
             lane.swept = lane.head;
         }
-        queue.paging.left(queue.depth.ready);
+        queue.paging.lack(queue.depth.ready);
         queue.restore_deaths(&marks.dead, marks.counts);
         queue
     }
@@ -139,7 +139,7 @@ impl<L: Link> Queue<L> {
     fn restore_deaths(&mut self, dead: &[(Position, Reason)], counts: Vec<(Position, u32)>) {
         for &(position, reason) in dead {
             match self.lanes.get(position) {
-                Some(_) => self.deaths.restore_dead(position, reason),
+                Some(entry) => self.deaths.add(position, entry.body_len(), reason),
                 None if self.is_ready(position) => {
                     self.deaths.restore_doomed(position, reason);
                     self.paging.want();
@@ -246,8 +246,11 @@ impl<L: Link> Queue<L> {
             if run.transient
                 && let Some(message) = entry.take_message()
             {
-                self.memory -= memory_of(&message);
-                self.paging.left(u64::from(ready));
+                let memory = memory_of(&message);
+                self.memory -= memory;
+                if ready {
+                    self.paging.left(position, memory);
+                }
             }
             // What a run tells needs no entry, unless its reader is past it.
             let flagged = entry.redelivered();

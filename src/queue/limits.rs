@@ -68,8 +68,14 @@ impl<L: Link> Queue<L> {
     /// Whether so many messages, of so many bytes together, are refused now.
     #[must_use]
     pub fn refuses_more(&self, messages: u64, bytes: u64) -> bool {
+        if self.rules.overflow == Overflow::DropHead {
+            return false;
+        }
         let Depth { ready, ready_bytes, .. } = self.depth;
-        self.rules.overflow != Overflow::DropHead && self.rules.is_over(ready + messages, ready_bytes + bytes)
+        // As in RabbitMQ what stays until it is taken needs room like what is ready.
+        let stays = self.rules.dead_letters.as_ref().is_some_and(|letters| letters.at_least_once);
+        let (dead, dead_bytes) = if stays { (self.deaths.dead(), self.deaths.dead_bytes()) } else { (0, 0) };
+        self.rules.is_over(ready + dead + messages, ready_bytes + dead_bytes + bytes)
     }
 
     /// The message at `position`, which is next, is over its time.

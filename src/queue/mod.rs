@@ -154,7 +154,10 @@ pub struct Purged {
 /// rounds up.
 const MESSAGE_OVERHEAD: u64 = 120;
 
-fn memory_of(message: &Message) -> u64 {
+/// About how many bytes of memory a message takes.
+#[inline]
+#[must_use]
+pub fn memory_of(message: &Message) -> u64 {
     message.wire_size() as u64 + MESSAGE_OVERHEAD
 }
 
@@ -229,14 +232,14 @@ impl<L: Link> Queue<L> {
     /// [`next_position`](Self::next_position). Call [`deliver`](Self::deliver) after a batch of them.
     #[inline]
     pub fn publish(&mut self, message: Message, stored: bool) -> Position {
-        let body_len = message.body_len();
+        let memory = memory_of(&message);
         self.depth.ready += 1;
-        self.depth.ready_bytes += body_len;
-        self.memory += memory_of(&message);
+        self.depth.ready_bytes += message.body_len();
+        self.memory += memory;
         self.has_lifetimes |= message.has_lifetime();
         let lane = self.traits.lane_of(&message);
         let position = self.lanes.lane(lane).entries.push(Entry::new(message, stored));
-        self.paging.came(position, body_len);
+        self.paging.came(position, memory);
         position
     }
 
@@ -351,7 +354,9 @@ impl<L: Link> Queue<L> {
     fn took_ready(&mut self, position: Position, bytes: u64, no_ack: bool) {
         self.take_position(position);
         self.depth.lose_ready(bytes);
-        self.paging.took(position, bytes);
+        if self.paging.is_wanted(position) {
+            self.paging.took(self.lanes.get(position).map_or(0, Entry::memory));
+        }
         if no_ack {
             self.depth.held += 1;
         } else {

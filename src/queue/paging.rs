@@ -5,7 +5,7 @@
 //! is written to disk behind them, or is out with consumers, goes.
 
 use super::lanes::Lane;
-use super::{Entry, Link, Queue, State, Unread, memory_of};
+use super::{Entry, Link, MESSAGE_OVERHEAD, Queue, State, Unread, memory_of};
 use crate::ids::{Location, Place, Position};
 use crate::message::Message;
 
@@ -27,7 +27,7 @@ pub(super) struct Paging {
     absent: u64,
     /// Ready messages below it are wanted in memory.
     window_end: Position,
-    /// About how many bytes of bodies are ready and in memory below `window_end`.
+    /// How many bytes of memory the messages take that are ready below `window_end`.
     window_bytes: u64,
     /// Bytes in memory from which on it is worth to look again.
     relieve_at: u64,
@@ -65,7 +65,7 @@ impl Default for Paging {
 pub enum Load {
     /// These messages.
     Places(Vec<Wanted>),
-    /// The next messages of a run, about so many bytes of them.
+    /// The next messages of a run, until they take about so many bytes of memory.
     Run(Unread, u64),
 }
 
@@ -101,6 +101,11 @@ impl Paging {
         self.loading
     }
 
+    /// Bytes up to which everything is kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
+    }
+
     /// A dead message is to be moved that is not in memory.
     pub(super) fn want_dead(&mut self) {
         self.dead_wanted = true;
@@ -108,42 +113,59 @@ impl Paging {
 
     /// A message was published.
     #[inline]
-    pub(super) fn came(&mut self, position: Position, bytes: u64) {
+    pub(super) fn came(&mut self, position: Position, memory: u64) {
         // Before others, by its priority.
-        if position < self.window_end {
-            self.window_bytes += bytes;
+        if self.is_wanted(position) {
+            self.window_bytes += memory;
         }
     }
 
-    /// A ready message died; `absent` if it was not in memory.
-    pub(super) fn died(&mut self, position: Position, bytes: u64, absent: bool) {
+    /// Whether the message at `position`, if it is ready, is wanted in memory.
+    #[inline]
+    pub(super) fn is_wanted(&self, position: Position) -> bool {
+        position < self.window_end
+    }
+
+    /// A ready message died that takes so many bytes of `memory`; `absent` if it was not in it.
+    pub(super) fn died(&mut self, position: Position, memory: u64, absent: bool) {
         if absent {
             self.absent -= 1;
-        } else {
-            self.took(position, bytes);
+        } else if self.is_wanted(position) {
+            self.took(memory);
         }
     }
 
-    /// A ready message was taken.
+    /// A ready message was taken that was [wanted](Self::is_wanted), with so many bytes of `memory`.
     #[inline]
-    pub(super) fn took(&mut self, position: Position, bytes: u64) {
-        if position < self.window_end {
-            self.window_bytes = self.window_bytes.saturating_sub(bytes);
-        }
+    pub(super) fn took(&mut self, memory: u64) {
+        self.window_bytes = self.window_bytes.saturating_sub(memory);
     }
 
     /// A delivered message is ready again.
     pub(super) fn came_back(&mut self, position: Position, entry: &Entry) {
         if entry.message.is_none() {
             self.absent += 1;
-        } else if position < self.window_end {
-            self.window_bytes += entry.body_len();
+        } else if self.is_wanted(position) {
+            self.window_bytes += entry.memory();
         }
     }
 
-    /// A ready message left memory, or was never in it.
-    pub(super) fn left(&mut self, messages: u64) {
+    /// So many ready messages are not in memory, and were not before.
+    pub(super) fn lack(&mut self, messages: u64) {
         self.absent += messages;
+    }
+
+    /// A ready message left memory, so many bytes of it.
+    pub(super) fn left(&mut self, position: Position, memory: u64) {
+        self.absent += 1;
+        if self.is_wanted(position) {
+            self.took(memory);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn wanted_bytes(&self) -> u64 {
+        self.window_bytes
     }
 
     /// Nothing is ready any more.
@@ -194,9 +216,13 @@ impl<L: Link> Queue<L> {
     /// A message was delivered. Where bodies leave memory its consumer has it, and if it comes back it is read again.
     #[inline]
     pub(super) fn let_go_delivered(&mut self, position: Position) {
-        if !self.is_paging() {
-            return;
+        if self.is_paging() {
+            self.let_go_of(position);
         }
+    }
+
+    /// Lets the body of a message that is not ready go, if it can be read again.
+    pub(super) fn let_go_of(&mut self, position: Position) {
         let written = self.paging.written;
         if let Some(entry) = self.lanes.entry(position) {
             let_go(entry, written, &mut self.memory);
@@ -255,7 +281,7 @@ impl<L: Link> Queue<L> {
             end = position;
             let entry = self.lanes.get(position).filter(|entry| entry.message.is_some());
             let Some(entry) = entry.filter(|_| bytes < room) else { break };
-            bytes += entry.body_len();
+            bytes += entry.memory();
             end = position.next();
         }
         (self.paging.window_end, self.paging.window_bytes) = (end, bytes);
@@ -264,10 +290,17 @@ impl<L: Link> Queue<L> {
     /// Looks at some more entries. Returns whether there are more.
     fn sweep(&mut self) -> bool {
         let (mut left, mut more) = (SWEEP, false);
-        let Self { lanes, paging, memory, .. } = self;
+        let Self { lanes, paging, memory, deaths, .. } = self;
         for lane in lanes.iter_mut() {
             more |= sweep_lane(lane, paging, memory, &mut left);
         }
+        // They died after the lanes' sweep has passed them by, or before they were written.
+        deaths.sweep_stuck(SWEEP, |position| {
+            let Some(entry) = lanes.entry(position).filter(|entry| entry.message.is_some()) else {
+                return true;
+            };
+            let_go(entry, paging.written, memory) || !entry.is_stored()
+        });
         more
     }
 
@@ -298,7 +331,7 @@ impl<L: Link> Queue<L> {
                 continue;
             };
             let stored_len = entry.stored_len();
-            planned += stored_len;
+            planned += stored_len + MESSAGE_OVERHEAD;
             places.push(Wanted { position, place: entry.place, stored_len });
             if planned >= room {
                 break;
@@ -333,11 +366,11 @@ impl<L: Link> Queue<L> {
         let mut run = None;
         for position in self.ready() {
             match self.lanes.get(position) {
-                Some(entry) if entry.message.is_some() => bytes += entry.body_len(),
+                Some(entry) if entry.message.is_some() => bytes += entry.memory(),
                 Some(entry) => {
                     let stored_len = entry.stored_len();
                     places.push(Wanted { position, place: entry.place, stored_len });
-                    planned += stored_len;
+                    planned += stored_len + MESSAGE_OVERHEAD;
                 }
                 None if places.is_empty() => {
                     let unread = self.runs.unread(position).ok_or(position)?;
@@ -420,7 +453,7 @@ impl<L: Link> Queue<L> {
                 return true;
             }
             self.paging.absent -= 1;
-            self.paging.window_bytes += entry.body_len();
+            self.paging.window_bytes += entry.memory();
             self.paging.window_end = self.paging.window_end.max(position.next());
             if let Some(reason) = self.deaths.take_doom(position) {
                 self.kill(position, reason);
@@ -433,8 +466,8 @@ impl<L: Link> Queue<L> {
     fn quarantine(&mut self, position: Position) {
         let state = self.lanes.get(position).map(Entry::state);
         if state == Some(State::Dead) {
-            self.deaths.lose(position);
-            self.lanes.remove(position);
+            let bytes = self.lanes.remove(position).map_or(0, |entry| entry.body_len());
+            self.deaths.lose(position, bytes);
             return;
         }
         if state.is_some_and(|state| state != State::Ready) || !self.is_ready(position) {

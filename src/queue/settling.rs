@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Entry, Link, Purged, Queue, Settle, State, Taken, memory_of};
+use super::{Entry, Link, Purged, Queue, Settle, State, Taken};
 use crate::deaths::Reason;
 use crate::ids::{ConsumerId, Position};
 use crate::queue::arguments::QueueKind;
@@ -69,9 +69,7 @@ impl<L: Link> Queue<L> {
     #[inline]
     pub(super) fn forget(&mut self, position: Position) {
         let Some(entry) = self.lanes.remove(position) else { return };
-        if let Some(message) = &entry.message {
-            self.memory -= memory_of(message);
-        }
+        self.memory -= entry.memory();
         if !self.runs.is_empty() {
             self.runs.remove(entry.place, position, entry.body_len());
         }
@@ -93,12 +91,11 @@ impl<L: Link> Queue<L> {
         }
         self.lanes.iter_mut().for_each(|lane| lane.head = lane.entries.next());
         // The fewer messages are looked at; all of them may be many.
-        let memory = |entry: &Entry| entry.message.as_ref().map_or(0, memory_of);
         let kept = self.depth.unacked + self.depth.held + self.deaths.dead();
         self.memory = if kept < purged.count {
-            self.lanes.entries().map(|(_, entry)| memory(entry)).sum()
+            self.lanes.entries().map(|(_, entry)| entry.memory()).sum()
         } else {
-            self.memory - purged.taken.iter().flat_map(Taken::iter).map(memory).sum::<u64>()
+            self.memory - purged.taken.iter().flat_map(Taken::iter).map(Entry::memory).sum::<u64>()
         };
         self.depth.ready = 0;
         self.depth.ready_bytes = 0;

@@ -28,6 +28,12 @@ pub fn unix_ms() -> u64 {
     now().unix_ms
 }
 
+/// Milliseconds since 1970 as the system's clock has them now, for comparison with what other machines wrote. It may jump.
+#[must_use]
+pub fn system_unix_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
 /// The tokio instant at which `moment` is reached.
 #[must_use]
 pub fn instant(moment: Moment) -> tokio::time::Instant {

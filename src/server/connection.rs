@@ -52,13 +52,24 @@ pub(super) struct Connection<S> {
     timer: Pin<Box<Sleep>>,
     armed: Option<Moment>,
     reading: bool,
+    /// The stream may hold bytes that the socket has not taken.
+    unflushed: bool,
     panicked: bool,
 }
 
 impl<S: ClientStream> Connection<S> {
     pub(super) fn new(session: Session, stream: S) -> Self {
         let timer = Box::pin(tokio::time::sleep(std::time::Duration::ZERO));
-        Self { session, stream, partial: Vec::new(), timer, armed: None, reading: true, panicked: false }
+        Self {
+            session,
+            stream,
+            partial: Vec::new(),
+            timer,
+            armed: None,
+            reading: true,
+            unflushed: false,
+            panicked: false,
+        }
     }
 
     /// One turn. Ready when the connection is over.
@@ -77,6 +88,9 @@ impl<S: ClientStream> Connection<S> {
             if self.session.is_over(now) {
                 if self.session.ends_abruptly(now) {
                     self.stream.reset_on_close();
+                } else {
+                    // What TLS says last, should the client have ended it first. It need not be there to hear it.
+                    let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
                 }
                 return Poll::Ready(());
             }
@@ -118,6 +132,12 @@ impl<S: ClientStream> Connection<S> {
                 true
             }
             Poll::Ready(Ok(_)) => true,
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                // TLS without its own goodbye. AMQP has one, so nothing can be cut off unnoticed.
+                self.reading = false;
+                self.session.handle_closed_by_peer("the client closed the socket without connection.close");
+                true
+            }
             Poll::Ready(Err(error)) => {
                 self.reading = false;
                 self.session.handle_closed_by_peer(&format!("the socket failed: {error}"));
@@ -189,6 +209,7 @@ impl<S: ClientStream> Connection<S> {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.session.handle_written(n, now);
+                    self.unflushed = true;
                     moved = true;
                 }
                 Poll::Ready(result) => {
@@ -198,13 +219,33 @@ impl<S: ClientStream> Connection<S> {
                 }
             }
         }
+        if self.unflushed && !self.flush(cx, now) {
+            return moved;
+        }
         if self.session.is_fin_due(now) {
-            // The client reads our last frame, then the end; until it closes too, what it sends is thrown away.
-            if Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
+            // The client reads our last frame, then the end; until it closes too, what it sends is thrown away. Where the
+            // end is one for both sides it has to wait for the client's answer.
+            let has_to_wait = !self.stream.can_half_close() && self.session.awaits_close_ok();
+            if has_to_wait || Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
                 self.session.handle_fin_sent();
             }
         }
         moved
+    }
+
+    /// Sees to it that what a stream took goes out: TLS and its like take bytes before the socket does. Returns whether
+    /// nothing is held back.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.unflushed = false,
+            Poll::Ready(Err(error)) => {
+                self.unflushed = false;
+                self.session.handle_closed_by_peer(&format!("the socket failed: {error}"));
+            }
+        }
+        self.session.handle_flushing(self.unflushed, now);
+        !self.unflushed
     }
 
     /// Does what is due, and sees to it that we are woken at the next deadline. Returns whether there is more to do.

@@ -8,11 +8,14 @@
 //!                              error <text>
 //! ctl <JSON of a request>      ok <JSON of the answer>
 //!                              error <text>
+//!                              refused <exit code> <text>
 //! ```
 //!
 //! A path is the bytes up to the line feed. Progress comes every now and then as a sign of life. A client that goes
 //! away ends what it asked for. There is nothing to log in to: whoever may open the socket may read the data too.
 
+pub mod identity;
+pub mod permissions;
 mod socket;
 pub mod steer;
 #[cfg(test)]
@@ -31,6 +34,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 pub use self::socket::connect;
 use self::steer::Steer;
@@ -117,7 +121,10 @@ impl Commands {
                 let made = self.backup(path, &mut stream, &stop).await;
                 made.map(|Report { files, bytes }| format!("ok {files} {bytes}\n"))
             }
-            Request::Steer(steer) => self.steer(steer).await.map(|answer| format!("ok {answer}\n")),
+            Request::Steer(steer) => {
+                let answer = self.steer(steer).await;
+                Ok(answer.map_or_else(|error| refusal(&error), |answer| format!("ok {answer}\n")))
+            }
         };
         let line = answer.unwrap_or_else(|error| failure(&error));
         send(&mut stream, &line).await;
@@ -201,7 +208,8 @@ enum Request {
 
 /// Reads one line.
 async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
-    let mut line = vec![0; LONGEST_REQUEST];
+    // There may be a password in it.
+    let mut line = Zeroizing::new(vec![0; LONGEST_REQUEST]);
     let mut filled = 0;
     loop {
         if let Some(end) = line[..filled].iter().position(|byte| *byte == b'\n') {
@@ -231,10 +239,26 @@ fn told(text: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, text)
 }
 
-/// The last line after a failure, and one line for certain.
+/// The last line after a failure.
 fn failure(error: &io::Error) -> String {
-    let text: String = error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("error {text}\n")
+    format!("error {}\n", one_line(error))
+}
+
+/// The last line after a failure of something that is set or asked: with the exit code that RabbitMQ's tool has for it,
+/// unless it is what was asked for that is wrong.
+fn refusal(error: &io::Error) -> String {
+    let code = match error.kind() {
+        ErrorKind::InvalidInput => return failure(error),
+        // There is no such user.
+        ErrorKind::NotFound => 67,
+        // It is there already, or something has failed.
+        _ => 70,
+    };
+    format!("refused {code} {}\n", one_line(error))
+}
+
+fn one_line(error: &io::Error) -> String {
+    error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Returns whether the client has taken it.

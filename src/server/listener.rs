@@ -6,16 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::server::clock;
-use crate::server::connection::Connection;
+use crate::server::entrance::{Entrance, Refusals};
 use crate::server::limits::SharedLimits;
 use crate::server::options::ServerOptions;
+use crate::server::unix::{self, UnixSocket};
 use crate::session::{Peer, Session};
 
 /// How long accepting pauses when the process is out of descriptors or memory.
@@ -27,7 +28,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// As the operating system has it; the address is named.
 pub(super) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let listen = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
@@ -40,24 +41,46 @@ pub(super) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
     listen().map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
+/// A socket that is listened on.
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Socket {
+    /// Where, for the log: with the port that was chosen for port 0.
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => {
+                listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+            }
+            Self::Unix(socket) => socket.path.path().display().to_string(),
+        }
+    }
+}
+
+/// A socket that is listened on, and what its clients have to pass.
+pub(super) struct Listener {
+    pub(super) socket: Socket,
+    pub(super) entrance: Arc<Entrance>,
+}
+
 /// What every connection is made with.
 pub(super) struct Acceptor {
     pub(super) broker: Arc<Broker>,
     pub(super) options: ServerOptions,
     pub(super) limits: SharedLimits,
     pub(super) connections: TaskTracker,
+    pub(super) refusals: Refusals,
 }
 
 impl Acceptor {
-    /// Accepts until `stop`.
-    pub(super) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+    /// Accepts until `stop`. Who has not come to AMQP by then is let go too.
+    pub(super) async fn run(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
         let mut short_of = false;
-        while let Some(accepted) = stop.run_until_cancelled(self.accept(&listener)).await {
+        while let Some(accepted) = stop.run_until_cancelled(self.accept(&listener, &stop)).await {
             match accepted {
-                Ok((stream, peer)) => {
-                    short_of = false;
-                    self.start(stream, peer);
-                }
+                Ok(()) => short_of = false,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of descriptors, most likely: those that are connected go on, new ones wait in the backlog.
@@ -70,24 +93,54 @@ impl Acceptor {
         }
     }
 
-    /// Accepts one connection once there is room for its handshake. Until then it waits in the backlog.
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    /// Accepts one connection once there is room for its handshake, and starts it. Until then it waits in the backlog:
+    /// who comes back after a restart is served in turn, and no single address can take all the room.
+    async fn accept(self: &Arc<Self>, listener: &Listener, stop: &CancellationToken) -> io::Result<()> {
         poll_fn(|cx| self.broker.registry.poll_handshake_room(cx)).await;
-        listener.accept().await
+        match &listener.socket {
+            Socket::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                self.start(&listener.entrance, stream, address, stop);
+            }
+            Socket::Unix(socket) => {
+                let (stream, _) = socket.listener.accept().await?;
+                let peer = Peer { address: unix::shown(&stream), is_loopback: true, tls: None };
+                self.connect(self.session(peer), stream);
+            }
+        }
+        Ok(())
     }
 
-    fn start(&self, stream: TcpStream, address: SocketAddr) {
+    fn start(
+        self: &Arc<Self>,
+        entrance: &Arc<Entrance>,
+        stream: TcpStream,
+        address: SocketAddr,
+        stop: &CancellationToken,
+    ) {
+        // A proxy has its clients' addresses to tell.
+        let proxy = self.options.is_proxy(address.ip()).then_some(address);
+        if proxy.is_none() && !self.has_room_for(address) {
+            return;
+        }
         if let Err(error) = self.tune(&stream) {
             tracing::debug!(peer = %address, %error, "cannot set socket options");
         }
-        let session = Session::new(
-            self.broker.clone(),
-            self.limits.current(),
-            Peer::from(address),
-            self.options.write_timeout,
-            clock::now(),
-        );
-        self.connections.spawn(Connection::new(session, stream));
+        let session = self.session(Peer::from(address));
+        if proxy.is_none() {
+            session.count_among_handshakes_of(address.ip());
+            if entrance.is_open() {
+                self.connect(session, stream);
+                return;
+            }
+        }
+        let led = self.clone().lead(entrance.clone(), proxy, stream, session);
+        self.connections.spawn(stop.clone().run_until_cancelled_owned(led));
+    }
+
+    fn session(&self, peer: Peer) -> Session {
+        let (broker, limits) = (self.broker.clone(), self.limits.current());
+        Session::new(broker, limits, peer, self.options.write_timeout, clock::now())
     }
 
     fn tune(&self, stream: &TcpStream) -> io::Result<()> {
@@ -140,13 +193,16 @@ mod tests {
         runtime.block_on(async {
             let broker = Broker::new(BrokerOptions::default());
             broker.registry.set_handshake_limit(2);
-            let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).unwrap();
-            let address = listener.local_addr().unwrap();
+            let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).unwrap();
+            let address = socket.local_addr().unwrap();
+            let entrance = Arc::new(Entrance { protocol: "amqp", tls: None, is_websocket: false });
+            let listener = Listener { socket: Socket::Tcp(socket), entrance };
             let acceptor = Acceptor {
                 broker: broker.clone(),
                 options: ServerOptions::default(),
                 limits: SharedLimits::new(Default::default()),
                 connections: TaskTracker::new(),
+                refusals: Refusals::default(),
             };
             let stop = CancellationToken::new();
             let accepting = tokio::spawn(Arc::new(acceptor).run(listener, stop.clone()));

@@ -5,12 +5,18 @@ pub mod clock;
 mod connection;
 pub mod control;
 mod disk;
+mod entrance;
+pub mod keys;
 mod limits;
 mod listener;
 mod memory;
 pub mod options;
+mod proxy;
 mod stream;
+pub mod tls;
+mod unix;
 mod upkeep;
+pub mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +24,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +33,10 @@ use crate::broker::Broker;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::server::control::Control;
 use crate::server::disk::DiskWatch;
-use crate::server::listener::Acceptor;
+use crate::server::entrance::{Entrance, Refusals};
+use crate::server::listener::{Acceptor, Listener, Socket};
 use crate::server::options::ServerOptions;
+use crate::server::tls::Tls;
 use crate::session::limits::SessionLimits;
 
 /// How often a shutdown asks again, for connections that opened meanwhile.
@@ -37,28 +44,53 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A server that listens and, once [run](Self::run), serves.
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
     disk: Option<DiskWatch>,
     control: Option<Control>,
     acceptor: Arc<Acceptor>,
 }
 
 impl Server {
-    /// Looks at the disk, so that nobody publishes to one that is full, and binds all listeners. Call it within a tokio
-    /// runtime.
+    /// Looks at the disk, so that nobody publishes to one that is full, and binds all listeners. Without `tls` those for
+    /// TLS are left out. Call it within a tokio runtime.
     ///
     /// # Errors
     /// If an address cannot be bound; the error names it.
-    pub fn bind(options: ServerOptions, limits: SessionLimits, broker: Arc<Broker>) -> io::Result<Self> {
+    pub fn bind(
+        options: ServerOptions,
+        limits: SessionLimits,
+        broker: Arc<Broker>,
+        tls: Option<Arc<Tls>>,
+    ) -> io::Result<Self> {
         let mut disk = DiskWatch::new(broker.clone(), options.free_limit);
         if let Some(disk) = &mut disk {
             disk.look();
         }
-        let bind = |&address: &SocketAddr| listener::bind(address, options.backlog);
-        let listeners = options.listen.iter().map(bind).collect::<io::Result<_>>()?;
+        let mut listeners = Vec::new();
+        let mut listen = |addresses: &[SocketAddr], protocol, tls: Option<&Arc<Tls>>, is_websocket| {
+            let entrance = Arc::new(Entrance { protocol, tls: tls.cloned(), is_websocket });
+            for &address in addresses {
+                let socket = Socket::Tcp(listener::bind(address, options.backlog)?);
+                listeners.push(Listener { socket, entrance: entrance.clone() });
+            }
+            io::Result::Ok(())
+        };
+        listen(&options.listen, "amqp", None, false)?;
+        listen(&options.listen_websocket, "ws", None, true)?;
+        if let Some(tls) = &tls {
+            listen(&options.listen_tls, "amqps", Some(tls), false)?;
+            listen(&options.listen_websocket_tls, "wss", Some(tls), true)?;
+        }
+        if let Some((path, mode)) = &options.listen_unix {
+            let socket = Socket::Unix(unix::bind(path, *mode, options.backlog)?);
+            let entrance = Arc::new(Entrance { protocol: "unix", tls: None, is_websocket: false });
+            listeners.push(Listener { socket, entrance });
+        }
         let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
-        let acceptor = Arc::new(Acceptor { broker, options, limits, connections });
-        Ok(Self { listeners, disk, control: None, acceptor })
+        let refusals = Refusals::default();
+        let acceptor = Arc::new(Acceptor { broker, options, limits, connections, refusals });
+        Ok(Self { listeners, tls, disk, control: None, acceptor })
     }
 
     /// Listens for commands on a socket in the data directory too, see [`control`]. If that is not possible the log
@@ -70,10 +102,13 @@ impl Server {
         }
     }
 
-    /// The addresses listened on, with the ports that were chosen for port 0.
+    /// What is spoken at which addresses, with the ports that were chosen for port 0.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    pub fn addresses(&self) -> Vec<(&'static str, String)> {
+        self.listeners
+            .iter()
+            .map(|listener| (listener.entrance.protocol, listener.socket.address()))
+            .collect()
     }
 
     /// The limits of new connections.
@@ -85,10 +120,13 @@ impl Server {
     /// Serves until `stop`, then closes: no more accepting, connection.close 320 to every client, and at most the
     /// configured grace for their answers.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listeners, disk, control, acceptor } = self;
+        let Self { listeners, tls, disk, control, acceptor } = self;
         let accepting = TaskTracker::new();
         for listener in listeners {
             accepting.spawn(acceptor.clone().run(listener, stop.clone()));
+        }
+        if let Some(tls) = tls {
+            accepting.spawn(tls.watch(stop.clone()));
         }
         let options = &acceptor.options;
         if options.memory_watermark > 0 {
@@ -103,7 +141,17 @@ impl Server {
         }
         accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
+        let key_ring = acceptor.broker.logins.key_ring();
+        if let (Some(source), Some(ring)) = (&options.keys, key_ring)
+            && let Err(error) = keys::start(ring.clone(), source.clone())
+        {
+            tracing::error!(%error, "the keys of access tokens cannot be fetched");
+            ring.close();
+        }
         stop.cancelled().await;
+        if let Some(ring) = key_ring {
+            ring.close();
+        }
         accepting.close();
         accepting.wait().await;
         acceptor.connections.close();

@@ -1,13 +1,34 @@
 //! What the network side is told at its start. Filled by `config`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::server::keys::KeySource;
+use crate::server::tls::TlsOptions;
+use crate::server::websocket::upgrade::Origins;
 
 /// Sockets, timeouts and threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerOptions {
     /// Addresses to listen on for plain AMQP.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on for AMQP within TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Certificates, keys and rules of TLS; `None` if nothing speaks it.
+    pub tls: Option<TlsOptions>,
+    /// Addresses to listen on for AMQP over WebSocket.
+    pub listen_websocket: Vec<SocketAddr>,
+    /// Addresses to listen on for AMQP over WebSocket within TLS.
+    pub listen_websocket_tls: Vec<SocketAddr>,
+    /// Path and permissions of the Unix socket to listen on.
+    pub listen_unix: Option<(PathBuf, u32)>,
+    /// Those whose connections begin with a header of the PROXY protocol.
+    pub proxies: Vec<IpNet>,
+    /// The web pages that may connect.
+    pub origins: Origins,
     /// Length of the accept backlog.
     pub backlog: u32,
     /// Whether small writes leave at once (TCP_NODELAY).
@@ -32,6 +53,8 @@ pub struct ServerOptions {
     pub message_budget: u64,
     /// Free space of the data directory's disk below which publishers are blocked.
     pub free_limit: FreeLimit,
+    /// Where keys of access tokens are fetched from, if they are.
+    pub keys: Option<KeySource>,
 }
 
 /// How little free space on the disk is too little.
@@ -75,10 +98,27 @@ pub struct Keepalive {
     pub probes: u32,
 }
 
+impl ServerOptions {
+    /// Whether connections from there begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        // An IPv4 client of an IPv6 socket has a mapped address.
+        let address = address.to_canonical();
+        self.proxies.iter().any(|network| network.contains(&address))
+    }
+}
+
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5672))],
+            listen_tls: Vec::new(),
+            tls: None,
+            listen_websocket: Vec::new(),
+            listen_websocket_tls: Vec::new(),
+            listen_unix: None,
+            proxies: Vec::new(),
+            origins: Origins::default(),
             backlog: 1024,
             nodelay: true,
             keepalive: Some(Keepalive {
@@ -94,6 +134,7 @@ impl Default for ServerOptions {
             memory_check_interval: Duration::from_millis(2500),
             message_budget: 0,
             free_limit: FreeLimit::Auto,
+            keys: None,
         }
     }
 }

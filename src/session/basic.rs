@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::queue_cell::{GetResult, QueueCell};
 use crate::channel::gates::Gate;
 use crate::channel::unacked::Unacked;
+use crate::identity::operation::Operation;
 use crate::protocol::frame::{FrameKind, begin_frame, end_frame};
 use crate::protocol::method::{Args, basic};
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -103,6 +104,7 @@ impl Open {
 
     fn on_get(&mut self, wire: &mut Wire, number: u16, get: basic::Get<'_>) -> Result<(), AmqpError> {
         let name = self.channel(number)?.queue_name(get.queue)?.to_owned();
+        self.check(Operation::TakeFrom(&name))?;
         let cell = self.vhost.find_queue(&name, wire.id)?;
         let Traits { kind, single_active, .. } = cell.traits();
         if kind == QueueKind::Quorum && single_active {

@@ -183,6 +183,7 @@ mod tests {
                 exclusive: false,
                 auto_delete: false,
                 arguments: TableRef::EMPTY,
+                objection: None,
             };
             vhost.declare_queue(request, ConnectionId(1)).unwrap().cell
         };

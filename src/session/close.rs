@@ -101,6 +101,10 @@ impl Farewell {
         flushed && !self.fin_sent && self.fin_at <= now.moment
     }
 
+    pub(super) fn awaits_close_ok(&self) -> bool {
+        self.awaits_close_ok
+    }
+
     /// Our side of the socket is shut down.
     pub(super) fn fin_sent(&mut self) {
         self.fin_sent = true;

@@ -1,4 +1,4 @@
-//! Class connection on an open connection: close, update-secret, blocked and unblocked.
+//! Class connection on an open connection: close, blocked and unblocked.
 
 use crate::protocol::method::{Method, connection};
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -14,10 +14,8 @@ impl Open {
             Method::Connection(M::CloseOk(_)) => {
                 AmqpError::new(ReplyCode::ChannelError, "unexpected method in connection state running")
             }
-            Method::Connection(M::UpdateSecret(_)) => {
-                // Users of the configuration have no secret that runs out: taken, without effect, as RabbitMQ does.
-                wire.send(0, &connection::UpdateSecretOk {});
-                return Ok(());
+            Method::Connection(M::UpdateSecret(update)) => {
+                return self.on_update_secret(wire, update).map_err(Stop::from);
             }
             Method::Connection(_) => {
                 AmqpError::new(ReplyCode::ChannelError, "unexpected method in connection state running")

@@ -4,6 +4,7 @@ use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::ConsumeError;
 use crate::broker::vhost::REPLY_TO;
 use crate::channel::gates::Gate;
+use crate::identity::operation::Operation;
 use crate::protocol::field::TableRef;
 use crate::protocol::method::basic;
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -44,6 +45,7 @@ impl Open {
         }
         let prefetch = channel.prefetch;
         let name = channel.queue_name(consume.queue)?.to_owned();
+        self.check(Operation::TakeFrom(&name))?;
         let cell = self.vhost.find_queue(&name, wire.id)?;
         let timeout = timeout(consume.arguments, &name, &self.vhost.name)?;
         let spec = ConsumerSpec {
@@ -141,7 +143,7 @@ impl Open {
     }
 
     /// Takes a consumer out of its queue, which may be the end of that. Its deliveries stay as they are.
-    fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
+    pub(super) fn leave_queue(&mut self, wire: &Wire, key: u32) -> Gate {
         let Some(consumer) = self.consumers.get_mut(key) else { return Gate::OPEN };
         let Some(id) = consumer.id.take() else { return Gate::OPEN };
         let abandoned = consumer.cell.cancel(id);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::broker::queue_cell::QueueCell;
+use crate::broker::vhost::is_reply_name;
 use crate::ids::{ConsumerId, Position};
 use crate::protocol::frame::FrameKind;
 use crate::queue::Settle;
@@ -90,6 +91,16 @@ impl Consumers {
         self.slots.iter().map(Option::as_ref)
     }
 
+    /// The keys of consumers, of queues that clients name, for whose queue `wanted` is true.
+    pub(super) fn of_queues(&self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+        let is_wanted = |consumer: &Consumer| {
+            let name = &consumer.cell.spec.name;
+            consumer.id.is_some() && !is_reply_name(name) && wanted(name)
+        };
+        let keys = (0..).zip(self.all()).filter(|(_, consumer)| consumer.is_some_and(is_wanted));
+        keys.map(|(key, _)| key).collect()
+    }
+
     #[inline]
     pub(super) fn get(&self, key: u32) -> Option<&Consumer> {
         self.slots.get(key as usize)?.as_ref()
@@ -171,6 +182,7 @@ mod tests {
             exclusive: false,
             auto_delete: false,
             arguments: TableRef::EMPTY,
+            objection: None,
         };
         broker.open_vhost("/", &user).unwrap().declare_queue(request, ConnectionId(1)).unwrap().cell
     }

@@ -1,7 +1,10 @@
 //! Class exchange.
 
-use crate::broker::vhost::{BindRequest, BindTarget, ExchangeDeclare};
+use crate::broker::vhost::{
+    ALTERNATE, BindRequest, BindTarget, ExchangeDeclare, check_not_default, clean_name, exchange_kind,
+};
 use crate::channel::gates::Gate;
+use crate::identity::operation::{Operation, Resource};
 use crate::protocol::method::{Args, exchange};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::session::channel::Then;
@@ -22,11 +25,12 @@ impl Open {
                 self.reply_unless(declare.no_wait, wire, number, gate, &exchange::DeclareOk {});
             }
             M::Delete(delete) => {
-                let gate = self.vhost.delete_exchange(delete.exchange, delete.if_unused)?;
+                let gate = self.delete_exchange(delete)?;
                 self.reply_unless(delete.no_wait, wire, number, gate, &exchange::DeleteOk {});
             }
             M::Bind(bind) => {
                 let exchange::Bind { destination, source, routing_key: key, arguments, no_wait, .. } = bind;
+                self.check_binding(source, Resource::Exchange(destination), key)?;
                 let target = BindTarget::Exchange(destination);
                 let gate = self.vhost.bind(BindRequest { source, target, key, arguments }, wire.id)?;
                 self.reply_unless(no_wait, wire, number, gate, &exchange::BindOk {});
@@ -34,6 +38,7 @@ impl Open {
             M::Unbind(unbind) => {
                 let exchange::Unbind { destination, source, routing_key: key, arguments, no_wait, .. } =
                     unbind;
+                self.check_binding(source, Resource::Exchange(destination), key)?;
                 let target = BindTarget::Exchange(destination);
                 let gate = self.vhost.unbind(BindRequest { source, target, key, arguments }, wire.id)?;
                 self.reply_unless(no_wait, wire, number, gate, &exchange::UnbindOk {});
@@ -45,18 +50,35 @@ impl Open {
         Ok(())
     }
 
-    fn declare_exchange(&self, declare: exchange::Declare<'_>) -> Result<Gate, AmqpError> {
+    fn declare_exchange(&mut self, declare: exchange::Declare<'_>) -> Result<Gate, AmqpError> {
+        let name = clean_name(declare.exchange);
+        let it = Resource::Exchange(&name);
         if declare.passive {
-            return self.vhost.find_exchange(declare.exchange);
+            check_not_default(&name)?;
+            self.check(Operation::LookAt(it))?;
+            return self.vhost.find_exchange(&name);
         }
+        exchange_kind(declare.kind)?;
+        check_not_default(&name)?;
+        self.check(Operation::Declare(it))?;
+        let alternate = declare.arguments.get(ALTERNATE).and_then(|value| value.as_str());
+        let objection = alternate.and_then(|alternate| self.objection(Operation::CreateWith(it, alternate)));
         self.vhost.declare_exchange(ExchangeDeclare {
-            name: declare.exchange,
+            name: &name,
             kind: declare.kind,
             durable: declare.durable,
             auto_delete: declare.auto_delete,
             internal: declare.internal,
             arguments: declare.arguments,
+            objection: objection.as_ref(),
         })
+    }
+
+    fn delete_exchange(&mut self, delete: exchange::Delete<'_>) -> Result<Gate, AmqpError> {
+        let name = clean_name(delete.exchange);
+        self.vhost.check_deletable(&name)?;
+        self.check(Operation::Delete(Resource::Exchange(&name)))?;
+        self.vhost.delete_exchange(&name, delete.if_unused)
     }
 
     /// Sends a reply or queues it behind its gate.

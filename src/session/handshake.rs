@@ -5,12 +5,16 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
+use crate::broker::login::{Answer, Attempt, Ticket};
 use crate::broker::users::User;
 use crate::protocol::PROTOCOL_HEADER;
 use crate::protocol::field::{Table, TableBuilder};
 use crate::protocol::frame::{FRAME_MIN, Frame, FrameKind};
 use crate::protocol::method::{Args, Method, connection, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
 use crate::session::open::Open;
@@ -35,6 +39,8 @@ pub(super) struct Handshake {
 enum Step {
     Header,
     StartOk,
+    /// The credentials are being checked; until then no input is taken.
+    Verifying(Login),
     /// The login failed; the answer is held back until then.
     Refused {
         until: Moment,
@@ -42,6 +48,14 @@ enum Step {
     },
     TuneOk(Arc<User>),
     Open(Arc<User>),
+}
+
+/// A login whose answer is not there yet.
+#[derive(Debug)]
+struct Login {
+    ticket: Ticket,
+    user: String,
+    mechanism: Mechanism,
 }
 
 /// What a step of the handshake came to.
@@ -64,13 +78,18 @@ impl Handshake {
         Self { step: Step::Header, deadline, heartbeats: 0 }
     }
 
+    /// When it must be over.
+    pub(super) fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
     /// Whether the protocol header has come.
     pub(super) fn has_header(&self) -> bool {
         !matches!(self.step, Step::Header)
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        !matches!(self.step, Step::Refused { .. })
+        !matches!(self.step, Step::Verifying(_) | Step::Refused { .. })
     }
 
     /// Whether the client is far enough to be told what it did wrong.
@@ -87,7 +106,7 @@ impl Handshake {
 
     /// Looks at the protocol header: `None` while it is incomplete, else whether it is ours. A wrong one is answered
     /// with the right one.
-    pub(super) fn on_header(&mut self, wire: &mut Wire, input: &[u8]) -> Option<bool> {
+    pub(super) fn on_header(&mut self, wire: &mut Wire, input: &[u8], now: Now) -> Option<bool> {
         let seen = &input[..input.len().min(PROTOCOL_HEADER.len())];
         if seen == PROTOCOL_HEADER || seen == HEADER_0_9 {
             self.step = Step::StartOk;
@@ -97,7 +116,13 @@ impl Handshake {
         if PROTOCOL_HEADER.starts_with(seen) || HEADER_0_9.starts_with(seen) {
             return None;
         }
-        tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen));
+        match wire.broker.strangers.admit(now.moment) {
+            None => {}
+            Some(0) => tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen)),
+            Some(unsaid) => {
+                tracing::warn!(peer = %wire.peer.address, unsaid, "not an AMQP 0-9-1 client: {}", guess(seen));
+            }
+        }
         wire.out.append(|out| out.extend_from_slice(&PROTOCOL_HEADER));
         Some(false)
     }
@@ -140,7 +165,7 @@ impl Handshake {
                 // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
                 let counted = wire.broker.registry.open(wire.id);
                 let opened = counted.and_then(|()| {
-                    let (vhost, seat) = wire.broker.admit(open.virtual_host, &user)?;
+                    let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
                     Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat))))
                 });
@@ -158,16 +183,46 @@ impl Handshake {
             .get("connection_name")
             .and_then(|name| name.as_str())
             .map(str::to_owned);
-        let mechanism = wire.limits.mechanisms.iter().find(|known| known.name() == start_ok.mechanism);
-        let Some(&mechanism) = mechanism else {
+        let mechanism = external::offered(wire).find(|known| known.name() == start_ok.mechanism);
+        let Some(mechanism) = mechanism else {
             return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
         };
+        if mechanism == Mechanism::External {
+            let user = external::user_name(wire);
+            let found = wire.broker.users.by_certificate(&user, wire.peer.is_loopback);
+            self.on_login(wire, mechanism, &user, found, now);
+            return Outcome::GoOn;
+        }
         let Some(credentials) = Credentials::parse(mechanism, start_ok.response) else {
             return silent(format!("malformed {} response", mechanism.name()));
         };
-        let Credentials { user, password } = credentials;
-        match wire.broker.users.login(user, password, wire.peer.is_loopback) {
+        let attempt = Attempt {
+            user: credentials.user.to_owned(),
+            password: Zeroizing::new(credentials.password.to_vec()),
+            from_loopback: wire.peer.is_loopback,
+            now,
+        };
+        let user = attempt.user.clone();
+        let ticket = wire.broker.logins.begin(attempt, &wire.outlet);
+        self.step = Step::Verifying(Login { ticket, user, mechanism });
+        self.look_for_answer(wire, now);
+        Outcome::GoOn
+    }
+
+    /// Goes on if the credentials have been checked by now.
+    pub(super) fn look_for_answer(&mut self, wire: &mut Wire, now: Now) {
+        let Step::Verifying(login) = &self.step else { return };
+        let Some(answer) = login.ticket.take() else { return };
+        let (name, mechanism) = (login.user.clone(), login.mechanism);
+        self.on_login(wire, mechanism, &name, answer, now);
+    }
+
+    /// Lets the user in, or keeps the refusal until it is due.
+    fn on_login(&mut self, wire: &mut Wire, mechanism: Mechanism, name: &str, answer: Answer, now: Now) {
+        let logins = &wire.broker.logins;
+        match answer {
             Ok(user) => {
+                logins.note_success(wire.peer.host(), name);
                 let limits = &wire.limits;
                 let tune = connection::Tune {
                     channel_max: limits.channel_max,
@@ -178,13 +233,12 @@ impl Handshake {
                 self.step = Step::TuneOk(user);
             }
             Err(why) => {
-                let user = printable(user);
-                tracing::warn!(peer = %wire.peer.address, %user, "login refused: {why}");
-                let until = now.moment.after(wire.limits.failed_login_delay);
-                self.step = Step::Refused { until, answer: refusal(mechanism) };
+                let first = wire.limits.failed_login_delay;
+                let delay = logins.delay_after_failure(wire.peer.host(), name, first, now.moment);
+                tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
+                self.step = Step::Refused { until: now.moment.after(delay), answer: refusal(mechanism) };
             }
         }
-        Outcome::GoOn
     }
 
     pub(super) fn on_timeout(&mut self, wire: &mut Wire, now: Now) -> Outcome {
@@ -217,6 +271,9 @@ fn guess(seen: &[u8]) -> String {
         [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] | [b'H', b'E', b'A', b'D', ..] => {
             "HTTP on the AMQP port".to_owned()
         }
+        [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => {
+            "a PROXY protocol header, and not from a proxy in listen.proxy_protocol".to_owned()
+        }
         [b'A', b'M', b'Q', b'P', version @ ..] => format!("AMQP protocol {version:?}"),
         _ => format!("it begins with {}", seen.escape_ascii()),
     }
@@ -229,7 +286,7 @@ fn printable(name: &str) -> String {
 
 fn send_start(wire: &mut Wire) {
     let properties = server_properties(wire);
-    let mechanisms: Vec<_> = wire.limits.mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+    let mechanisms: Vec<_> = external::offered(wire).map(Mechanism::name).collect();
     let mechanisms = mechanisms.join(" ");
     let start = connection::Start {
         version_major: 0,
@@ -305,7 +362,7 @@ mod tests {
 
     /// A client that logs in and opens a vhost; and how it is told that it may not.
     fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
-        let peer = Peer { address: "test".into(), is_loopback: true };
+        let peer = Peer { address: "test".into(), is_loopback: true, tls: None };
         let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
         let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
         let mut bytes = PROTOCOL_HEADER.to_vec();

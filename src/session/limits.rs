@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::session::peer::AlternativeNameKind;
+
 /// Limits and offers of one connection's protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionLimits {
@@ -27,6 +29,12 @@ pub struct SessionLimits {
     pub failed_login_delay: Duration,
     /// SASL mechanisms in the order they are offered.
     pub mechanisms: Vec<Mechanism>,
+    /// What in a client's certificate is the name of its user.
+    pub certificate_login: CertificateLogin,
+    /// The kind of alternative name, if one is meant.
+    pub certificate_name_kind: AlternativeNameKind,
+    /// Which one of that kind, from 0.
+    pub certificate_name_index: u16,
     /// Whether messages get the time as a header and a property.
     pub stamp_time: Stamp,
     /// Whether messages get the cluster's name as a header.
@@ -68,6 +76,19 @@ pub enum Mechanism {
     Plain,
     /// A field table with LOGIN and PASSWORD, as RabbitMQ has it.
     AmqPlain,
+    /// RFC 4422, appendix A: the client's certificate says who it is.
+    External,
+}
+
+/// Where in a client's certificate its user's name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateLogin {
+    /// The subject's distinguished name, as a whole.
+    DistinguishedName,
+    /// The subject's common name.
+    CommonName,
+    /// One of the subject's alternative names.
+    AlternativeName,
 }
 
 impl Mechanism {
@@ -77,6 +98,7 @@ impl Mechanism {
         match self {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
+            Self::External => "EXTERNAL",
         }
     }
 }
@@ -95,6 +117,9 @@ impl Default for SessionLimits {
             consumer_timeout: Duration::from_secs(30 * 60),
             failed_login_delay: Duration::from_secs(1),
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],
+            certificate_login: CertificateLogin::DistinguishedName,
+            certificate_name_kind: AlternativeNameKind::Dns,
+            certificate_name_index: 0,
             stamp_time: Stamp::Off,
             stamp_node: Stamp::Off,
             product: "Leveret".to_owned(),

@@ -16,6 +16,8 @@ impl<'a> Credentials<'a> {
         match mechanism {
             Mechanism::Plain => Self::plain(response),
             Mechanism::AmqPlain => Self::amqplain(response),
+            // It has none; the certificate came with the TLS handshake.
+            Mechanism::External => None,
         }
     }
 

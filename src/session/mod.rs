@@ -15,14 +15,18 @@ mod consume;
 mod consumers;
 mod deliver;
 mod exchange;
+mod external;
 mod handshake;
 pub mod limits;
 mod login;
 mod open;
+pub mod peer;
 mod publish;
 mod queue;
 mod rewrite;
+mod rights;
 mod routes;
+mod secret;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -31,10 +35,11 @@ mod trace;
 mod tx;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use wire::Peer;
+pub use peer::Peer;
 
 use crate::broker::Broker;
 use crate::broker::outlet::Outlet;
@@ -58,6 +63,8 @@ const OUTPUT_LIMIT: usize = 8 * 1024 * 1024;
 pub struct Session {
     wire: Wire,
     state: State,
+    /// The stream holds bytes that the socket has not taken yet.
+    flushing: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +76,8 @@ enum State {
 }
 
 impl Session {
-    /// A session for a connection that was just accepted.
+    /// A session for a connection that was just accepted. It has its place among the handshakes from now on, and its
+    /// deadline runs; what else the client has to pass before AMQP begins comes out of the same time.
     #[must_use]
     pub fn new(
         broker: Arc<Broker>,
@@ -93,7 +101,32 @@ impl Session {
             limits,
             peer,
         };
-        Self { wire, state: State::Handshake(handshake) }
+        Self { wire, state: State::Handshake(handshake), flushing: false }
+    }
+
+    /// Who the peer is, for those who learn it between the accept and the first byte of AMQP.
+    pub fn peer_mut(&mut self) -> &mut Peer {
+        &mut self.wire.peer
+    }
+
+    /// Counts the connection among the handshakes from this address, until it is open or ends.
+    pub fn count_among_handshakes_of(&self, address: IpAddr) {
+        self.wire.broker.registry.note_source(self.wire.id, address.into());
+    }
+
+    /// The limits it was accepted with.
+    #[must_use]
+    pub fn limits(&self) -> &SessionLimits {
+        &self.wire.limits
+    }
+
+    /// When a client must have opened its vhost; for those who stand between the accept and the first byte of AMQP.
+    #[must_use]
+    pub fn handshake_deadline(&self) -> Moment {
+        match &self.state {
+            State::Handshake(handshake) => handshake.deadline(),
+            State::Open(_) | State::Farewell(_) => Moment(u64::MAX),
+        }
     }
 
     /// Where queues and others leave word for this connection. Its waker is to be the driver's.
@@ -161,7 +194,7 @@ impl Session {
 
     fn on_header(&mut self, rest: &[u8], now: Now) -> usize {
         let State::Handshake(handshake) = &mut self.state else { return 0 };
-        match handshake.on_header(&mut self.wire, rest) {
+        match handshake.on_header(&mut self.wire, rest, now) {
             None => 0,
             Some(true) => PROTOCOL_HEADER.len(),
             Some(false) => {
@@ -231,9 +264,12 @@ impl Session {
             State::Open(open) => {
                 let close = open.on_wake(&mut self.wire);
                 open.watch_unacked(&self.wire, now.moment);
-                close
+                close.or_else(|| open.look_for_secret(&mut self.wire).err())
             }
-            State::Handshake(_) => self.wire.outlet.close_requested(),
+            State::Handshake(handshake) => {
+                handshake.look_for_answer(&mut self.wire, now);
+                self.wire.outlet.close_requested()
+            }
             State::Farewell(_) => None,
         };
         if let Some(reason) = close {
@@ -249,6 +285,15 @@ impl Session {
         if let State::Open(open) = &mut self.state {
             open.on_written(&mut self.wire);
         }
+    }
+
+    /// Whether the stream holds back bytes that were handed to it. While it does the peer counts as one that does not
+    /// take what waits for it.
+    pub fn handle_flushing(&mut self, is_flushing: bool, now: Now) {
+        if self.flushing != is_flushing {
+            self.wire.pulse.last_progress = now.moment;
+        }
+        self.flushing = is_flushing;
     }
 
     /// The peer has closed its side, or the socket failed; `why` is for the log.
@@ -268,7 +313,7 @@ impl Session {
 
     /// Does what time asks for.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.wire.out.is_empty() {
+        if self.wire.out.is_empty() && !self.flushing {
             self.wire.pulse.last_progress = now.moment;
         }
         if let State::Handshake(handshake) = &mut self.state {
@@ -277,6 +322,9 @@ impl Session {
         }
         if let State::Open(open) = &mut self.state {
             open.look_for_overdue(&mut self.wire, now.moment);
+            if open.ends.is_some_and(|ends| ends <= now.moment) {
+                self.fail(AmqpError::new(ReplyCode::ConnectionForced, "credential expired"), now);
+            }
         }
         match self.wire.pulse.due(now.moment, self.watch()) {
             None => {}
@@ -302,14 +350,14 @@ impl Session {
         let own = match &self.state {
             State::Handshake(handshake) => handshake.next_timeout(),
             State::Farewell(farewell) => farewell.next_timeout(self.wire.out.is_empty()),
-            State::Open(open) => open.timeouts.next(),
+            State::Open(open) => open.timeouts.next().into_iter().chain(open.ends).min(),
         };
         let pulse = self.wire.pulse.next(self.watch());
         own.into_iter().chain(pulse).min()
     }
 
     fn watch(&self) -> Watch {
-        let output_waits = !self.wire.out.is_empty();
+        let output_waits = !self.wire.out.is_empty() || self.flushing;
         let open = matches!(self.state, State::Open(_));
         Watch { output_waits, reading: open && self.wants_input(), talking: open }
     }
@@ -318,6 +366,12 @@ impl Session {
     #[must_use]
     pub fn is_fin_due(&self, now: Now) -> bool {
         matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.wire.out.is_empty()))
+    }
+
+    /// Whether the peer is to answer our connection.close.
+    #[must_use]
+    pub fn awaits_close_ok(&self) -> bool {
+        matches!(&self.state, State::Farewell(farewell) if farewell.awaits_close_ok())
     }
 
     /// Our side of the socket was shut down, or could not be.

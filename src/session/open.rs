@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::broker::limits::ConnectionSeat;
+use crate::broker::login::Ticket;
 use crate::broker::outlet::Taken;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::users::User;
@@ -21,10 +22,11 @@ use crate::session::channel::{Channel, Closed, Mode, Then};
 use crate::session::consumers::Consumers;
 use crate::session::deliver::Sent;
 use crate::session::rewrite::stamps_all;
+use crate::session::rights::Rights;
 use crate::session::routes::RouteCache;
 use crate::session::timeouts::Timeouts;
 use crate::session::wire::Wire;
-use crate::time::Now;
+use crate::time::{Moment, Now};
 
 /// Unconfirmed publishes on one channel from which on the connection is not read.
 const UNCONFIRMED_LIMIT: u64 = 65_536;
@@ -52,6 +54,7 @@ impl From<AmqpError> for Stop {
 pub(super) struct Open {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<VHost>,
+    pub(super) rights: Rights,
     /// The place among the connections of user and vhost, while it is open.
     seat: Option<ConnectionSeat>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
@@ -69,8 +72,14 @@ pub(super) struct Open {
     pub(super) taken: Taken,
     pub(super) sent: Sent,
     pub(super) timeouts: Timeouts,
-    /// Milliseconds since 1970 at the beginning of this turn.
+    /// The time at the beginning of this turn.
+    pub(super) now: Now,
+    /// Milliseconds since 1970 then.
     pub(super) unix_ms: u64,
+    /// When the access token that the user came with is not good any more.
+    pub(super) ends: Option<Moment>,
+    /// A new one that is being checked.
+    pub(super) renewal: Option<Ticket>,
     /// The vhost is traced.
     pub(super) traced: bool,
     /// Something is done with every message that is published here.
@@ -94,8 +103,13 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>, seat: ConnectionSeat) -> Self {
         let name = wire.name.as_deref().unwrap_or_default();
-        tracing::info!(peer = %wire.peer.address, user = ?user.name, vhost = ?vhost.name, name, "connection opened");
+        let ends = user.token().and_then(|vouched| vouched.ends);
+        let tls = wire.peer.tls.as_deref();
+        let (tls, cipher) = (tls.map(|tls| tls.version), tls.map(|tls| tls.cipher));
+        let peer = &wire.peer.address;
+        tracing::info!(%peer, user = ?user.name, vhost = ?vhost.name, name, tls, cipher, "connection opened");
         Self {
+            rights: Rights::of(&user, &vhost),
             user,
             vhost,
             seat: Some(seat),
@@ -111,7 +125,10 @@ impl Open {
             taken: Taken::default(),
             sent: Sent::default(),
             timeouts: Timeouts::default(),
+            now: Now { moment: Moment(0), unix_ms: 0 },
             unix_ms: 0,
+            ends,
+            renewal: None,
             traced: false,
             intercepts: false,
             left: Vec::new(),
@@ -127,6 +144,7 @@ impl Open {
 
     /// Notes the time and what is to be done with all messages, so that none of them asks.
     pub(super) fn look_around(&mut self, wire: &Wire, now: Now) {
+        self.now = now;
         self.unix_ms = now.unix_ms;
         self.builder.set_time(now.unix_ms);
         self.traced = self.vhost.is_traced();
@@ -134,7 +152,8 @@ impl Open {
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        !self.blocked && !self.held_back && !self.outruns_journal && self.pending_get.is_none()
+        let is_held_up = self.pending_get.is_some() || self.renewal.is_some();
+        !self.blocked && !self.held_back && !self.outruns_journal && !is_held_up
     }
 
     /// The channel a method is for, which dispatch has found before.
@@ -394,6 +413,7 @@ impl Open {
         if self.outruns_journal {
             self.check_journal(wire);
         }
+        self.end_forbidden_consumers(wire);
         debug_assert!(
             self.taken.deliveries.is_empty() && self.taken.gone.is_empty(),
             "taken and not handled"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::vhost::{REPLY_TO, Route};
+use crate::identity::access::Right;
 use crate::message::{Body, Marks, Returns};
 use crate::protocol::content::{Content, ContentHeader};
 use crate::protocol::field::{TableRef, Value};
@@ -204,6 +205,7 @@ impl Open {
         check_expiration(properties)?;
         let more_keys = sender_selected(headers)?;
         if !more_keys.is_empty() {
+            self.check_keys(Right::Write, address.exchange, &more_keys)?;
             let keys = [&[address.routing_key], &*more_keys].concat();
             route = self.vhost.route_keys(address.exchange, &keys, headers, &mut self.scratch)?;
         }
@@ -217,7 +219,8 @@ impl Open {
         self.publish_to(wire, number, address, &route, message)
     }
 
-    /// Looks a route up in the topology and remembers it if it holds for every message with these names.
+    /// Looks a route up in the topology, if the user may take it, and remembers it if it holds for every message with these
+    /// names.
     fn find_route(
         &mut self,
         names: &[u8],
@@ -225,8 +228,12 @@ impl Open {
         headers: Option<TableRef<'_>>,
     ) -> Result<Arc<Route>, AmqpError> {
         let Address { exchange, routing_key, .. } = address;
+        // Permissions that change from here on change it as well.
+        let epoch = self.vhost.epoch();
+        self.check_publish(exchange)?;
         let routed = self.vhost.route(exchange, routing_key, headers, &mut self.scratch)?;
-        if routed.cacheable {
+        self.check_keys(Right::Write, exchange, &[routing_key])?;
+        if routed.cacheable && routed.epoch == epoch {
             self.routes.remember(names, routed.epoch, &routed.route);
         }
         Ok(routed.route)

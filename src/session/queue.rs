@@ -1,10 +1,11 @@
 //! Class queue.
 
-use crate::broker::vhost::{BindRequest, BindTarget, Declared, QueueDeclare, REPLY_TO};
+use crate::broker::vhost::{BindRequest, BindTarget, Declared, QueueDeclare, REPLY_TO, clean_name};
 use crate::channel::gates::Gate;
+use crate::identity::operation::{Operation, Resource};
 use crate::protocol::method::queue;
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::queue::arguments;
+use crate::queue::arguments::{self, DEAD_LETTER_EXCHANGE};
 use crate::session::open::Open;
 use crate::session::wire::Wire;
 
@@ -26,15 +27,17 @@ impl Open {
                 let queue::Unbind { queue, exchange: source, routing_key, arguments, .. } = unbind;
                 let channel = self.channels.get(&number);
                 let Some(channel) = channel else { return Ok(()) };
-                let name = channel.queue_name(queue)?;
-                let key = binding_key(queue, routing_key, name);
-                let target = BindTarget::Queue(name);
+                let name = channel.queue_name(queue)?.to_owned();
+                let key = binding_key(queue, routing_key, &name);
+                self.check_binding(source, Resource::Queue(&name), key)?;
+                let target = BindTarget::Queue(&name);
                 let gate = self.vhost.unbind(BindRequest { source, target, key, arguments }, wire.id)?;
                 self.reply_unless(false, wire, number, gate, &queue::UnbindOk {});
                 Ok(())
             }
             M::Purge(purge) => {
                 let name = self.channel(number)?.queue_name(purge.queue)?.to_owned();
+                self.check(Operation::TakeFrom(&name))?;
                 let (message_count, lsn) = self.vhost.find_queue(&name, wire.id)?.purge();
                 let reply = queue::PurgeOk { message_count: count(message_count) };
                 self.reply_unless(purge.no_wait, wire, number, Gate::durable(lsn), &reply);
@@ -42,7 +45,8 @@ impl Open {
             }
             M::Delete(delete) => {
                 let queue::Delete { queue, if_unused, if_empty, no_wait, .. } = delete;
-                let name = self.channel(number)?.queue_name(queue)?.to_owned();
+                let name = clean_name(self.channel(number)?.queue_name(queue)?);
+                self.check(Operation::Delete(Resource::Queue(&name)))?;
                 let cell = self.vhost.find_queue(&name, wire.id).ok();
                 let (ready, gate) = self.vhost.delete_queue(&name, if_unused, if_empty, wire.id)?;
                 if let Some(cell) = cell {
@@ -68,7 +72,9 @@ impl Open {
             return self.on_declare_replies(wire, number, declare);
         }
         let Declared { cell, created, gate } = if declare.passive {
-            self.vhost.find_declared(declare.queue, wire.id)?
+            let name = clean_name(declare.queue);
+            self.check(Operation::LookAt(Resource::Queue(&name)))?;
+            self.vhost.find_declared(&name, wire.id)?
         } else {
             self.declare_queue(wire, declare)?
         };
@@ -110,22 +116,22 @@ impl Open {
         Ok(())
     }
 
-    fn declare_queue(&self, wire: &Wire, declare: queue::Declare<'_>) -> Result<Declared, AmqpError> {
+    fn declare_queue(&mut self, wire: &Wire, declare: queue::Declare<'_>) -> Result<Declared, AmqpError> {
         let server_named = declare.queue.chars().all(|c| matches!(c, '\r' | '\n'));
-        let generated;
-        let name = if server_named {
-            generated = wire.broker.names.generate(GENERATED);
-            &generated
-        } else {
-            declare.queue
-        };
+        let name =
+            if server_named { wire.broker.names.generate(GENERATED) } else { clean_name(declare.queue) };
+        let it = Resource::Queue(&name);
+        self.check(Operation::Declare(it))?;
+        let letters = declare.arguments.get(DEAD_LETTER_EXCHANGE).and_then(|value| value.as_str());
+        let objection = letters.and_then(|exchange| self.objection(Operation::CreateWith(it, exchange)));
         let request = QueueDeclare {
-            name,
+            name: &name,
             server_named,
             durable: declare.durable,
             exclusive: declare.exclusive,
             auto_delete: declare.auto_delete,
             arguments: declare.arguments,
+            objection: objection.as_ref(),
         };
         self.vhost.declare_queue(request, wire.id)
     }
@@ -138,9 +144,10 @@ impl Open {
     ) -> Result<(), AmqpError> {
         let queue::Bind { queue, exchange: source, routing_key, arguments, no_wait, .. } = bind;
         let Some(channel) = self.channels.get(&number) else { return Ok(()) };
-        let name = channel.queue_name(queue)?;
-        let key = binding_key(queue, routing_key, name);
-        let target = BindTarget::Queue(name);
+        let name = channel.queue_name(queue)?.to_owned();
+        let key = binding_key(queue, routing_key, &name);
+        self.check_binding(source, Resource::Queue(&name), key)?;
+        let target = BindTarget::Queue(&name);
         let gate = self.vhost.bind(BindRequest { source, target, key, arguments }, wire.id)?;
         self.reply_unless(no_wait, wire, number, gate, &queue::BindOk {});
         Ok(())

@@ -1,4 +1,5 @@
-//! Remembered routes: exchange and routing key to queues, as long as the topology stands still.
+//! Remembered routes: exchange and routing key to queues, as long as topology and permissions stand still. The user may
+//! publish along all of them.
 //!
 //! Kept for each connection, not for each channel: all its channels see the same vhost as the same user.
 
@@ -86,6 +87,7 @@ mod tests {
             exclusive: false,
             auto_delete: false,
             arguments: TableRef::EMPTY,
+            objection: None,
         };
         let cell = vhost.declare_queue(request, ConnectionId(1)).unwrap().cell;
         Arc::new(Route { queues: vec![cell; queues].into() })

@@ -1,6 +1,5 @@
-//! What every part of a session shares: who the peer is, what was negotiated, and the bytes on their way out.
+//! What every part of a session shares: what was negotiated, whom it is with, and the bytes on their way out.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,24 +11,8 @@ use crate::output::Output;
 use crate::protocol::field::TableRef;
 use crate::protocol::method::{Args, write_method};
 use crate::session::limits::SessionLimits;
+use crate::session::peer::Peer;
 use crate::time::Moment;
-
-/// The other end of the connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// How it is shown in logs.
-    pub address: String,
-    /// It is on this machine.
-    pub is_loopback: bool,
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
-        // An IPv4 client of an IPv6 socket has a mapped address.
-        let is_loopback = address.ip().to_canonical().is_loopback();
-        Self { address: address.to_string(), is_loopback }
-    }
-}
 
 /// What the client said it understands, of what the server would send on its own account.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ids::{Location, Place, Position, QueueId};
 use crate::message::Message;
-use crate::queue::{Found, Load, Unread, Wanted};
+use crate::queue::{Found, Load, Unread, Wanted, memory_of};
 use crate::storage::disk::DiskFile;
 use crate::storage::item::RawItem;
 use crate::storage::journal::Journal;
@@ -222,7 +222,7 @@ impl Problem {
     }
 }
 
-/// Reads a run for about `bytes` bytes: how far it came, what it found, and whether something could not be told.
+/// Reads a run until its messages take about `bytes` bytes of memory: how far it came, what it found, and whether something could not be told.
 fn run(
     file: &dyn DiskFile,
     queue: QueueId,
@@ -258,7 +258,7 @@ fn run(
         if message.is_none() {
             problems.push(Problem::damaged(segment::name_of(number), item.offset()));
         }
-        taken += message.as_ref().map_or(0, Message::stored_len);
+        taken += message.as_ref().map_or(0, memory_of);
         let place = Place::segment(number, item.offset()).unwrap_or_default();
         found.push(Found { position: item.position(), place, message });
     }

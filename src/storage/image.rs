@@ -19,6 +19,12 @@ use crate::storage::record::{Definition, Enqueued, Entry, Parameter, decode};
 /// Removals of a queue from which on it is asked whether its messages are worth sorting out.
 const COMPACT_FROM: u64 = 1024;
 
+/// The name in records of what is no vhost's but the broker's: no vhost has it.
+pub const GLOBAL: &str = "";
+
+/// The component of the global parameters that say which vhosts there are.
+pub const VHOST: &str = "vhost";
+
 /// What was durable.
 #[derive(Debug, Default)]
 pub struct Image {
@@ -248,6 +254,10 @@ impl Image {
                 self.vhost(vhost).parameters.insert(key, parameter);
             }
             Definition::ParameterCleared(vhost, component, name) => {
+                if vhost == GLOBAL && component == VHOST {
+                    // All of it goes with it, but for its queues, which have records of their own.
+                    self.vhosts.remove(&name);
+                }
                 self.vhost(vhost).parameters.remove(&(component, name));
             }
         }
@@ -307,6 +317,11 @@ impl Image {
 
     /// The vhosts that something durable was in.
     pub fn vhosts(&self) -> impl Iterator<Item = &str> {
+        self.scopes().filter(|name| *name != GLOBAL)
+    }
+
+    /// The vhosts that something durable was in, and [`GLOBAL`] if the broker has something itself.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = &str> {
         self.vhosts.keys().map(String::as_str)
     }
 

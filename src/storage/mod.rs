@@ -15,7 +15,7 @@ pub mod item;
 pub mod journal;
 pub mod options;
 mod progress;
-mod readers;
+pub mod readers;
 pub mod record;
 mod recovery;
 pub mod repair;

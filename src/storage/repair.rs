@@ -248,6 +248,9 @@ fn encoded(vhost: &str, definitions: &Definitions) -> Vec<u8> {
     for binding in &definitions.bindings {
         Record::Bound { vhost, binding }.encode(&mut records);
     }
+    for parameter in &definitions.parameters {
+        Record::ParameterSet { vhost, parameter }.encode(&mut records);
+    }
     records
 }
 

@@ -22,8 +22,9 @@ export const TOGETHER = { concurrency: 8, timeout: 90_000 };
 export const notYet = (feature) => ({ skip: process.env.LEVERET_TEST_URL ? false : `Leveret has no ${feature} yet` });
 
 class Broker {
-  constructor(url, child, log) {
+  constructor(url, child, log, addresses = {}) {
     this.url = url;
+    this.addresses = addresses;
     this.child = child;
     this.log = log;
   }
@@ -49,29 +50,30 @@ class Broker {
   }
 }
 
-// The address in the log line that says the broker listens; undefined for every other line.
-function listeningAddress(line) {
-  let entry;
+// The fields of a line of the log; none if it is no such line.
+function fieldsOf(line) {
   try {
-    entry = JSON.parse(line);
+    const entry = JSON.parse(line);
+    return { ...entry, ...entry?.fields };
   } catch {
-    return undefined;
+    return {};
   }
-  const fields = { ...entry, ...entry?.fields };
-  return fields.message === 'listening' ? fields.address : undefined;
 }
 
-async function startBroker() {
+async function startBroker(settings) {
   if (process.env.LEVERET_TEST_URL) return new Broker(process.env.LEVERET_TEST_URL, null, []);
   const binary = process.env.LEVERET_BIN ?? path.join(REPOSITORY, 'target/release/leveret');
   // Every LEVERET_* variable is a setting to the broker, also those that are meant for the tests.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('LEVERET_')));
-  const child = spawn(binary, ['--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json'], {
+  const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
+  const child = spawn(binary, ['--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json', ...set], {
     env,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const log = [];
-  const address = await new Promise((resolve, reject) => {
+  // The address for each protocol.
+  const addresses = {};
+  await new Promise((resolve, reject) => {
     const fail = (reason) => {
       child.kill('SIGKILL');
       reject(new Error(`${binary}: ${reason}\n${log.join('\n')}`));
@@ -83,21 +85,22 @@ async function startBroker() {
     readline.createInterface({ input: child.stderr }).on('line', (line) => {
       log.push(line);
       if (log.length > KEPT_LOG_LINES) log.shift();
-      const found = listeningAddress(line);
-      if (found) {
+      const { message, protocol, address } = fieldsOf(line);
+      if (message === 'listening') addresses[protocol] = address;
+      if (message === 'ready') {
         clearTimeout(deadline);
-        resolve(found);
+        resolve();
       }
     });
   });
-  return new Broker(`amqp://guest:guest@${address}`, child, log);
+  return new Broker(`amqp://guest:guest@${addresses.amqp}`, child, log, addresses);
 }
 
 // Starts the broker before the tests of the calling file and stops it after them. The result is filled in by then.
-export function brokerForThisFile() {
+export function brokerForThisFile(settings = {}) {
   const holder = {};
   before(async () => {
-    holder.broker = await startBroker();
+    holder.broker = await startBroker(settings);
   });
   after(() => holder.broker?.stop());
   return {
@@ -105,6 +108,11 @@ export function brokerForThisFile() {
       return holder.broker.url;
     },
     urlWith: (parameters) => holder.broker.urlWith(parameters),
+
+    // Where it listens, by protocol. Empty for a broker that ran before.
+    get addresses() {
+      return holder.broker.addresses;
+    },
 
     // An amqplib connection that ends with the test `t`. Connection errors are kept in `errors`.
     async connect(t, parameters = {}) {

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leveret::broker::Broker;
+use leveret::broker::limits::VHostLimits;
 use leveret::broker::options::BrokerOptions;
 use leveret::broker::outlet::Outlet;
 use leveret::broker::queue_cell::{GetResult, QueueCell};
 use leveret::broker::vhost::{BindRequest, BindTarget, ExchangeDeclare, QueueDeclare, RouteScratch, VHost};
+use leveret::broker::vhosts::Metadata;
+use leveret::identity::password::PasswordHash;
 use leveret::ids::ConnectionId;
 use leveret::message::{Body, Message, MessageBuilder};
 use leveret::protocol::field::TableRef;
@@ -90,11 +93,11 @@ fn options() -> JournalOptions {
     JournalOptions { file_size: 8192, budget: 4 * 8192, ..JournalOptions::default() }
 }
 
-fn open(disk: &SimulatedDisk) -> std::io::Result<Arc<Broker>> {
+pub fn open(disk: &SimulatedDisk) -> std::io::Result<Arc<Broker>> {
     Broker::open(BrokerOptions::default(), Arc::new(disk.clone()), options(), |_| {})
 }
 
-fn vhost(broker: &Broker) -> Arc<VHost> {
+pub fn vhost(broker: &Broker) -> Arc<VHost> {
     let user = broker.users.login("guest", b"guest", true).expect("a login");
     broker.open_vhost("/", &user).expect("a vhost")
 }
@@ -136,8 +139,15 @@ fn number_of(message: &Message) -> u64 {
 fn queue(vhost: &VHost, name: &str) -> Arc<QueueCell> {
     let arguments = TableRef::EMPTY;
     let (durable, exclusive) = (true, false);
-    let declare =
-        QueueDeclare { name, server_named: false, durable, exclusive, auto_delete: false, arguments };
+    let declare = QueueDeclare {
+        name,
+        server_named: false,
+        durable,
+        exclusive,
+        auto_delete: false,
+        arguments,
+        objection: None,
+    };
     vhost.declare_queue(declare, ME).expect("a queue");
     vhost.find_queue(name, ME).expect("a queue")
 }
@@ -183,6 +193,7 @@ pub fn build(seed: u64) -> World {
             auto_delete: false,
             internal: false,
             arguments,
+            objection: None,
         };
         vhost.declare_exchange(declare).expect("an exchange");
         for name in ["left", "right"] {
@@ -228,6 +239,9 @@ pub fn build_folded() -> World {
     let disk = SimulatedDisk::new(9);
     let broker = open(&disk).expect("a broker");
     let vhost = vhost(&broker);
+    broker.users.add("alice", PasswordHash::none()).expect("a user");
+    broker.add_vhost("other", &Metadata::default()).expect("a vhost");
+    vhost.set_limits(VHostLimits { max_queues: Some(7), ..VHostLimits::default() });
     let cell = queue(&vhost, "long");
     let numbers: Vec<u64> = (1..250).filter(|number| number % 29 > 0).collect();
     for number in &numbers {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use leveret::broker::Broker;
 use leveret::broker::options::BrokerOptions;
+use leveret::broker::permissions::TopicRow;
 use leveret::broker::queue_cell::GetResult;
 use leveret::broker::vhost::{RouteScratch, VHost};
+use leveret::identity::access::Right;
 use leveret::queue::Got;
 use leveret::storage::disk::Disk;
 use leveret::storage::options::JournalOptions;
@@ -164,7 +166,26 @@ fn check_parameters(vhost: &VHost, state: &State) -> Result<(), String> {
     }
     let limits = vhost.limits().value().to_string();
     let expected = if state.limits.is_empty() { "{}" } else { &state.limits };
-    if limits == expected { Ok(()) } else { Err(format!("limits {limits} instead of {expected}")) }
+    if limits != expected {
+        return Err(format!("limits {limits} instead of {expected}"));
+    }
+    check_permissions(vhost, state)
+}
+
+/// Those of guest are of the configuration, and there from the start.
+fn check_permissions(vhost: &VHost, state: &State) -> Result<(), String> {
+    let mut found = BTreeMap::new();
+    for (user, permissions) in vhost.permissions().into_iter().filter(|(user, _)| user != "guest") {
+        let [write, read] = [Right::Write, Right::Read].map(|right| permissions.pattern(right));
+        found.insert((user, String::new()), format!("{write} {read}"));
+    }
+    for TopicRow { user, exchange, write, read } in vhost.topic_permissions() {
+        found.insert((user, exchange), format!("{write} {read}"));
+    }
+    if found == state.permissions {
+        return Ok(());
+    }
+    Err(format!("permissions {found:?} instead of {:?}", state.permissions))
 }
 
 fn difference(name: &str, found: &[Id], expected: &BTreeMap<Id, bool>) -> String {

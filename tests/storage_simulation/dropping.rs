@@ -1,13 +1,15 @@
-//! What a life does with queues that drop messages, with policies, limits and time.
+//! What a life does with queues that drop messages, with policies, limits, permissions and time.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use leveret::broker::limits::VHostLimits;
+use leveret::broker::permissions::TopicRow;
 use leveret::broker::policies::PolicyKind;
 use leveret::broker::policies::policy::Policy;
 use leveret::broker::queue_cell::{GetResult, QueueCell};
 use leveret::broker::vhost::{BindRequest, BindTarget};
+use leveret::identity::access::Permissions;
 use leveret::ids::Lsn;
 use leveret::message::Message;
 use leveret::protocol::field::TableRef;
@@ -83,7 +85,8 @@ impl Life<'_> {
                 self.vhost.move_letters();
                 self.broker.journal.end()
             }
-            88..93 => self.policy(),
+            88..92 => self.policy(),
+            92 => self.permission(),
             93..95 => self.limits(),
             95..97 => self.purge_letters(),
             97 => self.delete_letters(),
@@ -177,6 +180,31 @@ impl Life<'_> {
         let noted = model::Policy { value: policy.value().to_string(), limits: limits.to_owned() };
         let gate = self.vhost.set_policy(kind, policy);
         self.note(gate.durable, vec![Change::Policy(operator, name.to_owned(), Some(noted))])
+    }
+
+    /// Permissions of a user, or those on a topic exchange, are set or cleared.
+    fn permission(&mut self) -> Lsn {
+        let (user, exchange) = (self.pick(&NAMES).to_owned(), self.pick(&["", "x0", "x1"]).to_owned());
+        let key = (user.clone(), exchange.clone());
+        if self.chance(40) {
+            let gate = match &*exchange {
+                "" => self.vhost.clear_permissions(&user),
+                exchange => self.vhost.clear_topic_permissions(&user, Some(exchange)),
+            };
+            if !self.history.now().permissions.contains_key(&key) {
+                return Lsn::ZERO;
+            }
+            return self.note(gate.durable, vec![Change::Permission(key, None)]);
+        }
+        let [write, read] = ["w", "r"].map(|name| format!("^{name}{}", self.random.random_range(0..3)));
+        let noted = format!("{write} {read}");
+        let gate = if exchange.is_empty() {
+            self.vhost.set_permissions(&user, Permissions::new("", &write, &read).expect("patterns"))
+        } else {
+            let row = TopicRow { user, exchange, write, read };
+            self.vhost.set_topic_permission(row).expect("patterns")
+        };
+        self.note(gate.durable, vec![Change::Permission(key, Some(noted))])
     }
 
     fn limits(&mut self) -> Lsn {

@@ -34,13 +34,21 @@ pub const KEYS: [&str; 2] = ["a", "b"];
 
 pub fn queue_declare<'a>(name: &'a str, arguments: &'a Table) -> QueueDeclare<'a> {
     let arguments = arguments.as_ref();
-    QueueDeclare { name, server_named: false, durable: true, exclusive: false, auto_delete: false, arguments }
+    QueueDeclare {
+        name,
+        server_named: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments,
+        objection: None,
+    }
 }
 
 pub fn exchange_declare(name: &str, fanout: bool, auto_delete: bool) -> ExchangeDeclare<'_> {
     let kind = if fanout { "fanout" } else { "direct" };
     let arguments = TableRef::EMPTY;
-    ExchangeDeclare { name, kind, durable: true, auto_delete, internal: false, arguments }
+    ExchangeDeclare { name, kind, durable: true, auto_delete, internal: false, arguments, objection: None }
 }
 
 /// What a consumer was given, and the queue it is of.

@@ -51,6 +51,8 @@ pub enum Change {
     Policy(bool, String, Option<Policy>),
     /// The limits of the vhost, as text.
     Limits(String),
+    /// Permissions are there or not any more: of which user, for which topic exchange if any, and what they are.
+    Permission((String, String), Option<String>),
 }
 
 /// A policy.
@@ -85,6 +87,8 @@ pub struct State {
     pub policies: BTreeMap<(bool, String), Policy>,
     /// The limits of the vhost.
     pub limits: String,
+    /// By user and topic exchange; without an exchange those of the user.
+    pub permissions: BTreeMap<(String, String), String>,
 }
 
 impl State {
@@ -153,6 +157,8 @@ impl State {
                 self.letters.limit(limits.filter(|prefix| !prefix.is_empty()).collect());
             }
             Change::Limits(limits) => self.limits = limits,
+            Change::Permission(key, Some(what)) => drop(self.permissions.insert(key, what)),
+            Change::Permission(key, None) => drop(self.permissions.remove(&key)),
         }
     }
 

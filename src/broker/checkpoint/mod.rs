@@ -25,6 +25,7 @@ use crate::broker::storage::Storage;
 use crate::ids::QueueId;
 use crate::storage::catalogue::{Change, Snapshot};
 use crate::storage::disk::is_full;
+use crate::storage::image::GLOBAL;
 use crate::storage::journal::Retiring;
 use crate::storage::segments::Segments;
 
@@ -33,8 +34,8 @@ use crate::storage::segments::Segments;
 pub(super) struct Committed {
     queues: HashSet<QueueId>,
     segments: BTreeMap<u64, u64>,
-    /// The number of changes of definitions in each vhost that it reflects.
-    definitions: HashMap<String, u64>,
+    /// The vhosts it has, and the broker itself, with the number of the last change of definitions that it reflects.
+    definitions: HashMap<String, Option<u64>>,
 }
 
 impl From<&Snapshot> for Committed {
@@ -43,7 +44,7 @@ impl From<&Snapshot> for Committed {
             queues: snapshot.queues.iter().map(|queue| queue.id).collect(),
             segments: snapshot.segments.iter().map(|segment| (segment.number, segment.len)).collect(),
             // What the journal says beyond it is not counted: all are written anew once.
-            definitions: HashMap::new(),
+            definitions: snapshot.definitions.iter().map(|(name, _)| (name.clone(), None)).collect(),
         }
     }
 }
@@ -177,11 +178,16 @@ impl Broker {
         let journal = &self.bodies.journal;
         let mut definitions = Vec::new();
         let mut counts = HashMap::new();
-        for vhost in self.vhosts.values() {
-            let (count, records) = vhost.definitions(committed.definitions.get(&vhost.name).copied());
-            counts.insert(vhost.name.clone(), count);
-            definitions.extend(records.map(|records| (vhost.name.clone(), Some(records))));
-        }
+        let known = |name: &str| committed.definitions.get(name).copied().flatten();
+        let vhosts = self.vhosts.all();
+        let mut note = |name: &str, (count, records): (u64, Option<Vec<u8>>)| {
+            counts.insert(name.to_owned(), Some(count));
+            definitions.extend(records.map(|records| (name.to_owned(), Some(records))));
+        };
+        vhosts.values().for_each(|vhost| note(&vhost.name, vhost.definitions(known(&vhost.name))));
+        note(GLOBAL, self.globals.definitions(known(GLOBAL)));
+        let gone = committed.definitions.keys().filter(|name| !counts.contains_key(*name));
+        definitions.extend(gone.map(|name| (name.clone(), None)));
         let changed: Vec<_> = cells.iter().filter_map(|cell| Some((cell, cell.take_changed()?))).collect();
         let there: HashSet<QueueId> = cells.iter().map(|cell| cell.id).collect();
         let gone = committed.queues.difference(&there).map(|id| (*id, None));
@@ -211,6 +217,9 @@ impl Broker {
             changed.iter().for_each(|(cell, _)| cell.set_changed());
             committed.queues.extend(there);
             committed.segments.extend(segments);
+            counts.into_keys().for_each(|name| {
+                committed.definitions.insert(name, None);
+            });
             return Err(error);
         }
         *committed = Committed { queues: there, segments, definitions: counts };
@@ -220,7 +229,7 @@ impl Broker {
     /// Removes the segments that no queue refers to, and that the catalogue does not either. Returns how many.
     fn remove_segments(&self, storage: &Storage, committed: &Committed) -> usize {
         let mut needed: BTreeSet<u64> = committed.segments.keys().copied().collect();
-        for cell in self.vhosts.values().flat_map(|vhost| vhost.queues()) {
+        for cell in self.vhosts.all().values().flat_map(|vhost| vhost.queues()) {
             cell.count_segments(|number, _| {
                 needed.insert(number);
             });
@@ -231,7 +240,8 @@ impl Broker {
     }
 
     fn durable_queues(&self) -> Vec<Arc<QueueCell>> {
-        let queues = self.vhosts.values().flat_map(|vhost| vhost.queues());
+        let vhosts = self.vhosts.all();
+        let queues = vhosts.values().flat_map(|vhost| vhost.queues());
         let mut queues: Vec<_> = queues.filter(|cell| cell.spec.durable).collect();
         queues.sort_unstable_by_key(|cell| cell.id);
         queues

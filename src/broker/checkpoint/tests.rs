@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn vhost(&self) -> Arc<VHost> {
-        self.broker.vhosts["/"].clone()
+        self.broker.vhost("/").unwrap()
     }
 
     fn queue(&self, name: &str) -> Arc<QueueCell> {
@@ -79,6 +79,7 @@ impl Bench {
             exclusive: false,
             auto_delete: false,
             arguments: TableRef::EMPTY,
+            objection: None,
         };
         self.vhost().declare_queue(request, ME).unwrap().cell
     }

@@ -26,7 +26,7 @@ pub(super) struct LettersState {
     listed: bool,
     /// Somebody is moving some.
     moving: bool,
-    /// Nobody took the first ones: when to try again.
+    /// Nobody took some of them: when to try again.
     try_again_at: Option<u64>,
     /// The log has said that letters go round.
     told_of_cycle: bool,
@@ -55,19 +55,23 @@ pub(in crate::broker) struct Letters {
 impl QueueCell {
     /// Tells the agenda of dead letters in a queue that is locked.
     pub(super) fn list_letters(&self, state: &mut State) {
+        if state.letters.listed || state.letters.moving {
+            return;
+        }
+        self.try_stuck_again(state);
         let State { queue, letters, .. } = state;
-        let nothing = !queue.has_dead() && letters.refused.is_empty();
-        if letters.listed || letters.moving || nothing {
-            return;
+        if queue.has_dead() || !letters.refused.is_empty() {
+            letters.listed = true;
+            self.agenda.add_letters(&self.me);
         }
-        if let Some(at) = letters.try_again_at
-            && letters.refused.is_empty()
-            && at > self.agenda.now()
-        {
-            return;
+    }
+
+    /// What nobody took is to be moved again, if its time has come.
+    fn try_stuck_again(&self, state: &mut State) {
+        if state.letters.try_again_at.is_some_and(|at| at <= self.agenda.now()) {
+            state.letters.try_again_at = None;
+            state.queue.try_stuck_again();
         }
-        letters.listed = true;
-        self.agenda.add_letters(&self.me);
     }
 
     /// The next dead letters to move, if there are any and nobody else does. [`end_move`](Self::end_move) is due then.
@@ -77,6 +81,7 @@ impl QueueCell {
         if state.gone || state.letters.moving {
             return None;
         }
+        self.try_stuck_again(&mut state);
         let refused = std::mem::take(&mut state.letters.refused);
         let dead = state.queue.first_dead(SLICE, SLICE_BYTES);
         if dead.is_empty() && refused.is_empty() {
@@ -85,7 +90,6 @@ impl QueueCell {
             return None;
         }
         state.letters.moving = true;
-        state.letters.try_again_at = None;
         Some(Letters { rules: state.queue.rules().dead_letters.clone(), dead, refused })
     }
 
@@ -97,14 +101,20 @@ impl QueueCell {
         }
     }
 
-    /// The end of a move, in a queue that is locked. With `stuck` some were not taken and stay for a while.
-    pub(in crate::broker) fn end_move(&self, state: &mut State, stuck: bool) {
-        state.letters.moving = false;
-        if stuck {
+    /// Nobody took the message at `position` of a queue that is locked. It stays for a while, and others go on.
+    pub(in crate::broker) fn set_aside(&self, state: &mut State, position: Position) {
+        state.queue.set_aside(position);
+        // Later ones do not put off those that wait.
+        if state.letters.try_again_at.is_none() {
             let at = self.agenda.now().saturating_add(TRY_AGAIN);
             state.letters.try_again_at = Some(at);
             self.agenda.arm(at, &self.me);
         }
+    }
+
+    /// The end of a move, in a queue that is locked.
+    pub(in crate::broker) fn end_move(&self, state: &mut State) {
+        state.letters.moving = false;
         self.list_letters(state);
     }
 

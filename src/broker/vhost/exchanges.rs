@@ -10,7 +10,8 @@ use crate::queue::arguments::inequivalent;
 use crate::routing::{BindError, BindingSpec, Destination, ExchangeKind, ExchangeSpec};
 use crate::storage::record::Record;
 
-const ALTERNATE: &str = "alternate-exchange";
+/// The argument that names an alternate exchange.
+pub const ALTERNATE: &str = "alternate-exchange";
 
 /// An exchange.declare that is not passive.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct ExchangeDeclare<'a> {
     pub internal: bool,
     /// Its arguments.
     pub arguments: TableRef<'a>,
+    /// What is answered if it does not exist: whoever asks may not make it like this.
+    pub objection: Option<&'a AmqpError>,
 }
 
 /// What a binding leads to, by name.
@@ -51,8 +54,27 @@ pub struct BindRequest<'a> {
     pub arguments: TableRef<'a>,
 }
 
-fn default_exchange() -> AmqpError {
-    AmqpError::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange")
+/// The exchange type of this name.
+///
+/// # Errors
+/// 406 if there is none.
+pub fn exchange_kind(name: &str) -> Result<ExchangeKind, AmqpError> {
+    ExchangeKind::parse(name).ok_or_else(|| {
+        let text = format!("unknown exchange type '{name}'");
+        AmqpError::new(ReplyCode::PreconditionFailed, text)
+    })
+}
+
+/// Checks that an exchange is not the default one, with which little can be done.
+///
+/// # Errors
+/// 403 if it is.
+pub fn check_not_default(name: &str) -> Result<(), AmqpError> {
+    if name.is_empty() {
+        let text = "operation not permitted on the default exchange";
+        return Err(AmqpError::new(ReplyCode::AccessRefused, text));
+    }
+    Ok(())
 }
 
 impl VHost {
@@ -60,16 +82,11 @@ impl VHost {
     ///
     /// # Errors
     /// 406 for an unknown type, an inequivalent exchange, a bad alternate-exchange or one exchange too many; 403 for the default exchange
-    /// and new names with the reserved prefix.
+    /// and new names with the reserved prefix; the objection if it does not exist.
     pub fn declare_exchange(&self, request: ExchangeDeclare<'_>) -> Result<Gate, AmqpError> {
-        let kind = ExchangeKind::parse(request.kind).ok_or_else(|| {
-            let text = format!("unknown exchange type '{}'", request.kind);
-            AmqpError::new(ReplyCode::PreconditionFailed, text)
-        })?;
+        let kind = exchange_kind(request.kind)?;
         let name = clean_name(request.name);
-        if name.is_empty() {
-            return Err(default_exchange());
-        }
+        check_not_default(&name)?;
         let mut topology = self.topology.write();
         if let Some(current) = topology.router.exchange(&name) {
             self.check_equivalent(current, kind, request)?;
@@ -78,8 +95,13 @@ impl VHost {
         if name.starts_with(RESERVED_PREFIX) {
             return Err(reserved("exchange", &name));
         }
+        let alternate = self.alternate(&name, request.arguments)?;
+        if let Some(objection) = request.objection {
+            return Err(objection.clone());
+        }
+        self.check_exists()?;
         let exchange = ExchangeSpec {
-            alternate: self.alternate(&name, request.arguments)?,
+            alternate,
             name,
             kind,
             durable: request.durable,
@@ -161,12 +183,23 @@ impl VHost {
     /// 404 if there is none, 403 for the default exchange.
     pub fn find_exchange(&self, name: &str) -> Result<Gate, AmqpError> {
         let name = clean_name(name);
-        if name.is_empty() {
-            return Err(default_exchange());
-        }
+        check_not_default(&name)?;
         let topology = self.topology.read();
         let exchange = topology.router.exchange(&name).ok_or_else(|| self.no_exchange(&name))?;
         Ok(self.unchanged(exchange.durable))
+    }
+
+    /// Checks that an exchange is one that may be deleted at all.
+    ///
+    /// # Errors
+    /// 403 for the default and the predeclared exchanges.
+    pub fn check_deletable(&self, name: &str) -> Result<(), AmqpError> {
+        check_not_default(name)?;
+        if name.starts_with(RESERVED_PREFIX) {
+            let text = format!("deletion of system exchange '{name}' in vhost '{}' not allowed", self.name);
+            return Err(AmqpError::new(ReplyCode::AccessRefused, text));
+        }
+        Ok(())
     }
 
     /// Deletes an exchange and its bindings in both directions. One that does not exist is fine.
@@ -175,13 +208,7 @@ impl VHost {
     /// 403 for the default and the predeclared exchanges; 406 with `if_unused` if it is the source of a binding.
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Gate, AmqpError> {
         let name = clean_name(name);
-        if name.is_empty() {
-            return Err(default_exchange());
-        }
-        if name.starts_with(RESERVED_PREFIX) {
-            let text = format!("deletion of system exchange '{name}' in vhost '{}' not allowed", self.name);
-            return Err(AmqpError::new(ReplyCode::AccessRefused, text));
-        }
+        self.check_deletable(&name)?;
         let mut topology = self.topology.write();
         if if_unused && topology.router.is_source(&name) {
             return Err(self.in_use("exchange", &name));
@@ -290,11 +317,10 @@ impl VHost {
 }
 
 fn check_ends(request: BindRequest<'_>) -> Result<(), AmqpError> {
-    let target_is_default = matches!(request.target, BindTarget::Exchange(""));
-    if request.source.is_empty() || target_is_default {
-        return Err(default_exchange());
+    if let BindTarget::Exchange(name) = request.target {
+        check_not_default(name)?;
     }
-    Ok(())
+    check_not_default(request.source)
 }
 
 fn target_name(target: BindTarget<'_>) -> &str {

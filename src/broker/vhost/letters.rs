@@ -156,29 +156,30 @@ impl VHost {
         {
             // Rising ids: the order in which everyone who holds several queues takes them.
             let mut states: Vec<_> = cells.iter().map(|cell| cell.lock_also()).collect();
-            let mut stuck = false;
             self.shared.bodies.journal.append(|batch| {
                 for Letter { position, message, targets } in letters {
                     let places: Vec<usize> =
                         targets.iter().filter_map(|cell| at(cell)).filter(|&at| !states[at].gone).collect();
                     let mut has_room = |&at: &usize| cells[at].has_room(&mut states[at], message, &mut wakes);
                     let waits = at_least_once && (places.is_empty() || !places.iter().all(&mut has_room));
+                    // One that was refused is not in its queue.
+                    let here = position.zip(at(source)).filter(|(_, at)| !states[*at].gone);
                     if waits && position.is_some() {
-                        stuck = true;
+                        if let Some((position, at)) = here {
+                            source.set_aside(&mut states[at], position);
+                        }
                         continue;
                     }
                     for at in places {
                         cells[at].take_letter(&mut states[at], message, batch, &mut wakes);
                     }
-                    if let (Some(position), Some(at)) = (position, at(source))
-                        && !states[at].gone
-                    {
-                        source.bury(&mut states[at], *position, batch);
+                    if let Some((position, at)) = here {
+                        source.bury(&mut states[at], position, batch);
                     }
                 }
             });
             if let Some(at) = at(source) {
-                source.end_move(&mut states[at], stuck);
+                source.end_move(&mut states[at]);
             }
             for (cell, state) in cells.iter().zip(&mut states) {
                 cell.deliver_at(state, &mut wakes, now);

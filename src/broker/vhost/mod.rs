@@ -3,9 +3,11 @@
 //! Check and change are one step under that lock. Every change raises the epoch, by which channels know that their
 //! cached routes are stale.
 
+mod deletion;
 mod exchanges;
 mod letters;
 mod parameters;
+mod permissions;
 mod queues;
 mod replies;
 mod routes;
@@ -13,9 +15,9 @@ mod routes;
 mod tests;
 mod trace;
 
-pub use exchanges::{BindRequest, BindTarget, ExchangeDeclare};
+pub use exchanges::{ALTERNATE, BindRequest, BindTarget, ExchangeDeclare, check_not_default, exchange_kind};
 pub use queues::{Declared, QueueDeclare};
-pub use replies::REPLY_TO;
+pub use replies::{REPLY_TO, is_reply_name};
 pub use routes::{Route, RouteScratch, Routed};
 pub use trace::TRACE_EXCHANGE;
 
@@ -56,8 +58,14 @@ pub struct VHost {
     topology: RankedRwLock<Topology>,
     replies: Replies,
     traced: AtomicBool,
+    /// Queues that can be are quorum queues unless they say otherwise.
+    prefers_quorum: AtomicBool,
+    /// Written under the topology lock.
+    deleted: AtomicBool,
     epoch: AtomicU64,
-    /// Counts changes of durable definitions.
+    /// Counts changes of permissions.
+    access_epoch: AtomicU64,
+    /// The number of the last change of durable definitions.
     redefined: AtomicU64,
     /// Where the last of them is in the journal.
     redefined_at: AtomicU64,
@@ -78,6 +86,8 @@ pub(super) struct Shared {
     pub(super) operators: Arc<[Operator]>,
     /// Limits of vhosts for which none was set.
     pub(super) default_limits: VHostLimits,
+    /// Numbers changes of durable definitions, so that a vhost is not taken for an earlier one of its name.
+    pub(super) redefinitions: Arc<AtomicU64>,
 }
 
 /// What the topology lock guards.
@@ -142,13 +152,17 @@ impl VHost {
         }
         let connections = Quota::new(topology.parameters.limits().0);
         let topology = RankedRwLock::new(Rank::Topology, topology);
-        let (epoch, redefined, redefined_at) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
+        let redefined = AtomicU64::new(shared.redefinitions.fetch_add(1, Ordering::AcqRel) + 1);
+        let (epoch, redefined_at) = (AtomicU64::new(1), AtomicU64::new(0));
         Arc::new(Self {
             name,
             topology,
             replies: Replies::default(),
             traced: AtomicBool::new(false),
+            prefers_quorum: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
             epoch,
+            access_epoch: AtomicU64::new(1),
             redefined,
             redefined_at,
             agenda,
@@ -172,20 +186,25 @@ impl VHost {
             node: Arc::new(NodeLimits::new(NodeOptions::default())),
             operators: Arc::default(),
             default_limits: VHostLimits::default(),
+            redefinitions: Arc::default(),
         };
         Self::restored(name.to_owned(), Arc::new(Agenda::new(clock)), shared, Definitions::default())
     }
 
-    /// Appends changes of definitions to the journal.
+    /// Appends changes of definitions to the journal, unless the vhost is deleted. Called with the topology locked.
     fn redefine(&self, batch: impl FnOnce(&mut Append<'_>)) -> Lsn {
+        if self.is_deleted() {
+            return Lsn::ZERO;
+        }
         // Counted first: whoever reads the count and then the definitions has at least those.
-        self.redefined.fetch_add(1, Ordering::AcqRel);
+        let number = self.shared.redefinitions.fetch_add(1, Ordering::AcqRel) + 1;
+        self.redefined.fetch_max(number, Ordering::AcqRel);
         let lsn = self.shared.bodies.journal.append(batch);
         self.redefined_at.fetch_max(lsn.0, Ordering::AcqRel);
         lsn
     }
 
-    /// How often durable definitions have changed, and all of them as records, unless that is `known`.
+    /// The number of the last change of durable definitions, and all of them as records, unless that is `known`.
     pub(super) fn definitions(&self, known: Option<u64>) -> (u64, Option<Vec<u8>>) {
         let count = self.redefined.load(Ordering::Acquire);
         if known == Some(count) {
@@ -265,7 +284,7 @@ impl VHost {
 }
 
 /// A name as RabbitMQ takes it: without carriage returns and line feeds.
-fn clean_name(name: &str) -> String {
+pub(crate) fn clean_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 

@@ -1,4 +1,4 @@
-//! What can be set for a vhost while it runs, and is kept: policies and limits.
+//! What can be set for a vhost while it runs, and is kept: policies, limits and permissions.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Topology, VHost};
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
+use crate::broker::permissions::Grants;
 use crate::broker::policies::policy::{Operator, Policy};
 use crate::broker::policies::{Applied, Policies, PolicyKind};
 use crate::broker::queue_cell::QueueCell;
@@ -17,6 +18,7 @@ use crate::storage::record::{Parameter, Record};
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     pub(super) policies: Policies,
+    pub(super) grants: Grants,
     /// Limits as they were set.
     limits: VHostLimits,
     /// Limits of vhosts for which none was set, from the configuration.
@@ -34,7 +36,7 @@ impl Parameters {
         stored: Vec<Parameter>,
     ) -> Self {
         let policies = Policies::new(vhost, operators);
-        let mut parameters = Self { policies, default_limits, ..Self::default() };
+        let mut parameters = Self { policies, grants: Grants::new(vhost), default_limits, ..Self::default() };
         for parameter in stored {
             if let Err(error) = parameters.restore(&parameter) {
                 let Parameter { component, name, .. } = &parameter;
@@ -53,7 +55,7 @@ impl Parameters {
             self.policies.set(kind, policy.map_err(|error| error.to_string())?);
         } else if (&*parameter.component, &*parameter.name) == VHOST_LIMITS {
             self.limits = VHostLimits::from_value(&value)?;
-        } else {
+        } else if !self.grants.restore(parameter, &value)? {
             return Err("it is unknown".to_owned());
         }
         Ok(())
@@ -68,6 +70,7 @@ impl Parameters {
         if !self.limits.is_empty() {
             stored.push(of_limits(self.limits));
         }
+        stored.extend(self.grants.stored());
         stored
     }
 
@@ -167,12 +170,12 @@ impl VHost {
         self.connections.set_limit(topology.parameters.limits().0);
     }
 
-    fn store(&self, parameter: &Parameter) -> Gate {
+    pub(super) fn store(&self, parameter: &Parameter) -> Gate {
         let record = Record::ParameterSet { vhost: &self.name, parameter };
         Gate::durable(self.redefine(|batch| batch.record(&record)))
     }
 
-    fn clear(&self, component: &str, name: &str) -> Gate {
+    pub(super) fn clear(&self, component: &str, name: &str) -> Gate {
         let record = Record::ParameterCleared { vhost: &self.name, component, name };
         Gate::durable(self.redefine(|batch| batch.record(&record)))
     }

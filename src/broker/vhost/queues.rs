@@ -6,13 +6,17 @@ use std::sync::atomic::Ordering;
 use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
 use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::{QueueCell, QueueSpec, wake};
+use crate::broker::vhosts::QueueType;
 use crate::channel::gates::Gate;
 use crate::ids::{ConnectionId, QueueId};
-use crate::protocol::field::TableRef;
+use crate::protocol::field::{Table, TableBuilder, TableRef};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::queue::Queue;
 use crate::queue::arguments::{self, Flags, Place};
 use crate::storage::record::Record;
+
+/// The argument that says what a queue is.
+const QUEUE_TYPE: &str = "x-queue-type";
 
 /// A queue.declare that is not passive.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ pub struct QueueDeclare<'a> {
     pub auto_delete: bool,
     /// Its arguments.
     pub arguments: TableRef<'a>,
+    /// What is answered if it does not exist: whoever asks may not make it like this.
+    pub objection: Option<&'a AmqpError>,
 }
 
 /// A declared queue.
@@ -47,9 +53,12 @@ impl VHost {
     ///
     /// # Errors
     /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent, an argument is bad or there
-    /// are as many queues as may be, 403 for a new name with the reserved prefix.
+    /// are as many queues as may be, 403 for a new name with the reserved prefix; the objection if it does not exist.
     pub fn declare_queue(&self, request: QueueDeclare<'_>, who: ConnectionId) -> Result<Declared, AmqpError> {
         let name = clean_name(request.name);
+        let typed = self.with_default_type(request);
+        let request =
+            QueueDeclare { arguments: typed.as_ref().map_or(request.arguments, Table::as_ref), ..request };
         let durable = request.durable && !request.exclusive;
         let mut topology = self.topology.write();
         if let Some(cell) = topology.queues.get(&name) {
@@ -60,6 +69,10 @@ impl VHost {
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
             return Err(reserved("queue", &name));
         }
+        if let Some(objection) = request.objection {
+            return Err(objection.clone());
+        }
+        self.check_exists()?;
         self.check_room(&topology, &name)?;
         let flags = Flags {
             durable: request.durable,
@@ -80,6 +93,27 @@ impl VHost {
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
         }
         Ok(self.create_queue(&mut topology, spec))
+    }
+
+    /// What queues are that do not say it themselves.
+    pub(in crate::broker) fn set_default_queue_type(&self, kind: QueueType) {
+        self.prefers_quorum.store(kind == QueueType::Quorum, Ordering::Relaxed);
+    }
+
+    /// The arguments with the vhost's default type, if that is to be added: as in RabbitMQ only to queues that can be of
+    /// every type.
+    fn with_default_type(&self, request: QueueDeclare<'_>) -> Option<Table> {
+        let can_be = request.durable && !request.exclusive && !request.auto_delete;
+        let applies = self.prefers_quorum.load(Ordering::Relaxed) && can_be;
+        if !applies || request.arguments.get(QUEUE_TYPE).is_some() {
+            return None;
+        }
+        let mut table = TableBuilder::new();
+        request.arguments.iter().for_each(|(key, value)| {
+            table.value(key, value);
+        });
+        table.long_str(QUEUE_TYPE, QueueType::Quorum.name());
+        Some(table.finish())
     }
 
     /// Whether the vhost may have one more queue.

@@ -25,7 +25,8 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const PREFIX: &str = "amq.rabbitmq.reply-to.";
 
 /// Whether this is the name of a reply queue, be there one or not.
-pub(super) fn is_reply_name(name: &str) -> bool {
+#[must_use]
+pub fn is_reply_name(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 

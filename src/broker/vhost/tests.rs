@@ -5,7 +5,9 @@ mod binding;
 mod declaring;
 mod deleting;
 mod gates;
+mod letters;
 mod lifetimes;
+mod permissions;
 mod routes;
 mod transactions;
 
@@ -37,6 +39,7 @@ fn queue(name: &str) -> QueueDeclare<'_> {
         exclusive: false,
         auto_delete: false,
         arguments,
+        objection: None,
     }
 }
 
@@ -46,7 +49,15 @@ fn durable_queue(name: &str) -> QueueDeclare<'_> {
 
 fn exchange<'a>(name: &'a str, kind: &'a str) -> ExchangeDeclare<'a> {
     let arguments = TableRef::EMPTY;
-    ExchangeDeclare { name, kind, durable: false, auto_delete: false, internal: false, arguments }
+    ExchangeDeclare {
+        name,
+        kind,
+        durable: false,
+        auto_delete: false,
+        internal: false,
+        arguments,
+        objection: None,
+    }
 }
 
 fn to_queue<'a>(source: &'a str, queue: &'a str, key: &'a str) -> BindRequest<'a> {

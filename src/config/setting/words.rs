@@ -3,9 +3,11 @@
 use tracing::level_filters::LevelFilter;
 
 use super::Setting;
-use crate::broker::options::Tag;
+use crate::broker::options::BackendKind;
 use crate::config::LogFormat;
 use crate::config::value::Value;
+use crate::identity::password::Scheme;
+use crate::identity::tags::{MOST_TAGS, Tags};
 use crate::session::limits::Stamp;
 
 impl Setting for LevelFilter {
@@ -76,17 +78,56 @@ impl Setting for Stamp {
     }
 }
 
-impl Setting for Vec<Tag> {
+impl Setting for Tags {
     fn expected() -> String {
-        "a list of tags, of which there is \"impersonator\"".to_owned()
+        format!("a list of at most {MOST_TAGS} tags, such as \"administrator\"")
     }
 
     fn read(value: &Value) -> Option<Self> {
-        let tag = |item: &Value| Tag::parse(item.text()?);
-        value.list()?.iter().map(tag).collect()
+        let items = value.list()?;
+        let names: Vec<&str> = items.iter().map(Value::text).collect::<Option<_>>()?;
+        Self::parse(names).ok()
     }
 
     fn show(&self) -> toml::Value {
         toml::Value::Array(self.iter().map(|tag| toml::Value::String(tag.name().to_owned())).collect())
+    }
+}
+
+impl Setting for Scheme {
+    fn expected() -> String {
+        "\"argon2id\", \"rabbit_sha256\" or \"rabbit_sha512\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let name = value.text()?.to_ascii_lowercase();
+        Self::ALL.into_iter().find(|scheme| scheme.name() == name)
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(self.name().to_owned())
+    }
+}
+
+impl Setting for Vec<BackendKind> {
+    fn expected() -> String {
+        "a list of backends, each once, of which there are \"internal\" and \"oauth2\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let mut kinds = Self::new();
+        for item in value.list()? {
+            let name = item.text()?.to_ascii_lowercase();
+            let kind = BackendKind::ALL.into_iter().find(|kind| kind.name() == name)?;
+            if kinds.contains(&kind) {
+                return None;
+            }
+            kinds.push(kind);
+        }
+        (!kinds.is_empty()).then_some(kinds)
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::Array(self.iter().map(|kind| toml::Value::String(kind.name().to_owned())).collect())
     }
 }

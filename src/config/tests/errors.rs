@@ -61,7 +61,7 @@ fn values_out_of_range_are_refused() {
         ("amqp.max_message_size", "0"),
         ("amqp.mechanisms", ""),
         ("amqp.mechanisms", "PLAIN,PLAIN"),
-        ("amqp.mechanisms", "EXTERNAL"),
+        ("amqp.mechanisms", "ANONYMOUS"),
         ("listen.amqp", ""),
         ("listen.amqp", "5672"),
         ("listen.amqp", "example.org:5672"),
@@ -180,5 +180,39 @@ fn operator_policies_are_checked() {
     ] {
         let error = Run::default().file(&policy(keys)).error();
         assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn what_tls_needs_is_asked_for_at_once() {
+    let own = "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
+    for (text, expected) in [
+        ("[listen]\namqps = [\":1\"]", "leveret.toml:2: `listen.amqps`: expected a list of addresses"),
+        (
+            "[listen]\namqps = [\"[::]:5671\"]",
+            "leveret.toml:2: `listen.amqps`: it needs both `tls.cert` and `tls.key`",
+        ),
+        ("[tls]\ncert = \"c.pem\"", "leveret.toml:2: `tls.cert`: it needs both `tls.cert` and `tls.key`"),
+        (&format!("{own}verify = \"peer\""), "leveret.toml:4: `tls.verify`: \"peer\" needs `tls.ca`"),
+        (
+            &format!("{own}fail_if_no_peer_cert = true"),
+            "leveret.toml:4: `tls.fail_if_no_peer_cert`: it needs `tls.verify` to be \"peer\"",
+        ),
+        (&format!("{own}versions = [\"1.1\"]"), "leveret.toml:4: `tls.versions`: expected one or both"),
+        (
+            &format!("{own}ciphers = [\"RC4-MD5\"]"),
+            "leveret.toml:4: `tls.ciphers`: expected a list of cipher suites",
+        ),
+        (
+            &format!("{own}[tls.sni.\"a.example\"]\ncert = \"a.pem\""),
+            "leveret.toml:5: `tls.sni.a.example`: it needs both `cert` and `key`",
+        ),
+        (
+            "[tls.sni.a]\ncrt = \"a.pem\"",
+            "leveret.toml:2: unknown key `tls.sni.a.crt`; the nearest valid key is `tls.sni.a.cert`",
+        ),
+    ] {
+        let error = Run::default().file(text).error();
+        assert!(error.starts_with(expected), "{text}: {error}");
     }
 }

@@ -40,7 +40,7 @@ fn the_user_in_the_comments_is_valid_once_uncommented() {
     let users = Run::default().file(&uncommented(&EXAMPLE[at..end])).config().broker.users;
     assert_eq!(users[1].name, "alice");
     assert_eq!(users[1].vhosts, ["/", "orders"]);
-    assert_eq!(users[1].tags, [Tag::Impersonator]);
+    assert_eq!(users[1].tags, Tags::parse(["impersonator"]).ok());
     assert_eq!((users[1].max_connections, users[1].max_channels), (Some(100), Some(1000)));
 }
 
@@ -73,4 +73,18 @@ fn every_option_is_documented_in_a_sentence() {
         assert!(doc.ends_with('.') && doc.starts_with(' '), "{}: {doc:?}", row.name);
         assert!(!(row.expected)().is_empty());
     }
+}
+
+#[test]
+fn the_host_in_the_comments_is_valid_once_uncommented() {
+    let at = EXAMPLE.find("# [tls.sni.").expect("the section");
+    let end = at + EXAMPLE[at..].find("# ----").expect("its end");
+    let own = "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
+    let loaded = Run::default().file(&format!("{own}{}", uncommented(&EXAMPLE[at..end]))).loaded();
+    let tls = loaded.config().server.tls.expect("it has a certificate");
+    assert_eq!(
+        tls.hosts["mq.example.com"].chain.as_deref(),
+        Some(std::path::Path::new("/etc/letsencrypt/live/mq.example.com/chain.pem"))
+    );
+    assert_eq!(Run::default().file(&render(&loaded)).loaded().options.hosts, loaded.options.hosts);
 }

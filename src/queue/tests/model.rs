@@ -67,8 +67,10 @@ pub(super) struct Model {
     pub(super) takers: Vec<Taker>,
     /// Ready messages that are not in memory, and whether the queue knows how long they are.
     pub(super) away: BTreeMap<u64, bool>,
-    /// First to die first.
+    /// First to die first: those that are to be moved.
     pub(super) dead: Vec<(u64, Reason)>,
+    /// Those that nobody took.
+    pub(super) stuck: Vec<(u64, Reason)>,
     /// What the journal has to be told.
     pub(super) events: Vec<Event>,
     /// How many were published, and how many have left.
@@ -154,8 +156,11 @@ impl Model {
     /// Whether so many more are too many.
     fn is_over(&self, messages: u64, bytes: u64) -> bool {
         let depth = self.depth();
-        self.rules.max_length.is_some_and(|max| depth.ready + messages > max)
-            || self.rules.max_length_bytes.is_some_and(|max| depth.ready_bytes + bytes > max)
+        let stays = self.rules.dead_letters.as_ref().is_some_and(|letters| letters.at_least_once);
+        let dead = self.messages.iter().filter(|kept| stays && kept.place == Place::Dead);
+        let (count, size) = dead.fold((0, 0), |(count, size), kept| (count + 1, size + kept.size));
+        self.rules.max_length.is_some_and(|max| depth.ready + count + messages > max)
+            || self.rules.max_length_bytes.is_some_and(|max| depth.ready_bytes + size + bytes > max)
     }
 
     pub(super) fn refuses(&self, messages: u64, bytes: u64) -> bool {
@@ -220,6 +225,16 @@ impl Model {
         let at = self.messages.iter().position(|kept| kept.position == position).unwrap();
         assert_eq!(self.messages[at].place, Place::Dead);
         self.remove(at).stored
+    }
+
+    /// Nobody took a dead letter.
+    pub(super) fn set_aside(&mut self, position: u64) {
+        self.stuck.extend(self.dead.extract_if(.., |(dead, _)| *dead == position));
+    }
+
+    /// What nobody took comes last.
+    pub(super) fn try_stuck_again(&mut self) {
+        self.dead.append(&mut self.stuck);
     }
 
     /// Nothing in it if the queue is empty, and `None` if the next message has to be read first.
@@ -448,6 +463,7 @@ impl Model {
     /// Forgets what is not stored, and who had what. Dead letters that are still in the journal, as `in_journal` tells,
     /// are known as such at once.
     pub(super) fn restart(&mut self, in_journal: impl Fn(u64) -> bool) {
+        self.dead.splice(0..0, self.stuck.drain(..));
         let stored = std::mem::take(&mut self.messages).into_iter().filter(|kept| kept.stored);
         self.messages = stored.collect();
         self.left = self.published - self.messages.len();
@@ -472,6 +488,7 @@ impl Model {
     /// A message cannot be read.
     pub(super) fn lose(&mut self, position: u64) {
         self.dead.retain(|(dead, _)| *dead != position);
+        self.stuck.retain(|(dead, _)| *dead != position);
         let at = self.messages.iter().position(|kept| kept.position == position).unwrap();
         let kept = self.remove(at);
         if kept.place == Place::Ready && self.away.get(&position) == Some(&false) {

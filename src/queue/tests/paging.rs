@@ -2,6 +2,8 @@
 
 use super::store::Store;
 use super::*;
+use crate::protocol::field::{TableBuilder, Value};
+use crate::protocol::properties::PropertiesBuilder;
 
 /// A queue that keeps little, with messages in a store.
 struct Paged {
@@ -269,4 +271,105 @@ fn a_read_between_two_slices_of_a_move_loses_nothing() {
     assert_eq!(paged.store.carry_out(load, &mut paged.bench.queue), 0);
     assert_eq!(paged.drain(), ((0..100).collect(), 0));
     assert_eq!(paged.bench.queue.take_lost(), 0);
+}
+
+/// A message that is all header, of about 300 bytes in memory.
+fn bare(number: u64) -> Message {
+    let mut table = TableBuilder::new();
+    table.value("n", Value::I64(number as i64)).long_str("h", "x".repeat(130));
+    let raw = PropertiesBuilder::new().set_headers(Some(&table.finish())).finish();
+    MessageBuilder::default().build("", "q", Properties::parse(&raw).unwrap(), Body::Borrowed(b""))
+}
+
+/// The same with messages that have no body.
+fn with_bare(count: u64) -> Paged {
+    let mut paged = Paged::with(0);
+    for n in 0..count {
+        let message = bare(n);
+        message.set_stored_at(paged.store.append(Position(n), &message));
+        paged.bench.queue.publish(message, true);
+    }
+    paged
+}
+
+#[test]
+fn messages_without_bodies_leave_memory_too() {
+    let mut paged = with_bare(200);
+    paged.relieve();
+    let queue = &mut paged.bench.queue;
+    assert!(queue.memory <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory);
+    let link = TestLink::new(0, 0, &paged.bench.log);
+    queue.consume(ACKING, link).unwrap();
+    queue.relieve_all();
+    assert!(queue.memory <= SIZE && queue.tail() <= Position(1), "{} bytes", queue.memory);
+}
+
+/// And of those there are many where a run tells only of bytes.
+#[test]
+fn no_more_is_read_ahead_than_is_wanted_whatever_messages_are_made_of() {
+    for (folded, empty) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut paged = if empty { with_bare(2000) } else { Paged::with(2000) };
+        paged.bench.queue.keep(40 * SIZE);
+        paged.bench.queue.note_written(paged.store.end());
+        paged.bench.queue.relieve_all();
+        if folded {
+            paged.fold();
+        }
+        assert_eq!((paged.bench.queue.memory, paged.bench.queue.absent()), (0, 2000));
+        paged.bench.consumer(ACKING, 0);
+        let mut loads = 0;
+        while let Some(load) = paged.bench.queue.plan_load() {
+            paged.store.carry_out(load, &mut paged.bench.queue);
+            paged.bench.queue.relieve();
+            loads += 1;
+        }
+        let memory = paged.bench.queue.memory;
+        assert!(
+            loads == 1 && memory <= 24 * SIZE,
+            "folded {folded} empty {empty}: {loads} loads, {memory} bytes"
+        );
+    }
+}
+
+/// A queue whose messages have all been read in turn and died, with nobody to move them.
+fn dying(count: u64) -> Paged {
+    let mut paged = Paged::with(count);
+    paged.bench.queue.keep(40 * SIZE);
+    let dead_letters =
+        Some(rules::DeadLetters { exchange: "x".into(), routing_key: None, at_least_once: true });
+    let overflow = rules::Overflow::RejectPublish;
+    paged.bench.queue.set_rules(Rules { message_ttl: Some(1), dead_letters, overflow, ..Rules::default() });
+    paged.bench.queue.note_written(paged.store.end());
+    paged.bench.queue.relieve_all();
+    loop {
+        paged.bench.queue.deliver(1000, &mut Vec::new());
+        let Some(load) = paged.bench.queue.plan_load() else { return paged };
+        paged.store.carry_out(load, &mut paged.bench.queue);
+    }
+}
+
+#[test]
+fn dead_messages_do_not_fill_the_memory_while_nobody_moves_them() {
+    let queue = &mut dying(2000).bench.queue;
+    assert_eq!((queue.depth(), queue.deaths.dead()), (Depth::default(), 2000));
+    assert!(queue.memory <= 80 * SIZE, "{} bytes", queue.memory);
+}
+
+#[test]
+fn nor_do_those_that_nobody_took() {
+    let mut paged = dying(2000);
+    let queue = &mut paged.bench.queue;
+    while queue.has_dead() {
+        let dead = queue.first_dead(50, u64::MAX);
+        dead.iter().for_each(|dead| queue.set_aside(dead.position));
+        if dead.is_empty() {
+            let load = queue.plan_load().unwrap();
+            paged.store.carry_out(load, queue);
+        }
+        queue.relieve();
+    }
+    assert_eq!((queue.deaths.dead(), queue.plan_load()), (2000, None));
+    assert!(queue.memory <= 80 * SIZE, "{} bytes", queue.memory);
+    queue.try_stuck_again();
+    assert!(queue.has_dead());
 }

@@ -104,7 +104,11 @@ impl Run {
                 self.model.rules = rules;
             }
             Step::Touch => self.touch(),
-            Step::Bury { most, only } => self.bury(most, only),
+            Step::Bury { most, stuck } => self.bury(most, stuck),
+            Step::TryAgain => {
+                self.bench.queue.try_stuck_again();
+                self.model.try_stuck_again();
+            }
             Step::Relieve { all } => {
                 self.bench.queue.note_written(self.store.end());
                 if all {
@@ -257,8 +261,8 @@ impl Run {
         self.last_left = purged.pop().or(self.last_left);
     }
 
-    /// Moves dead letters, all that are found or one of them.
-    fn bury(&mut self, most: usize, only: Option<usize>) {
+    /// Moves dead letters, those that are found and not stuck.
+    fn bury(&mut self, most: usize, stuck: u16) {
         let mut dead = self.bench.queue.first_dead(most, 300);
         while dead.is_empty() && self.bench.queue.has_dead() {
             assert!(self.load(), "nothing is read");
@@ -269,10 +273,12 @@ impl Run {
             assert_eq!((dead.position.0, dead.reason), *expected, "in the order of their deaths");
             assert_eq!(number_of(&dead.message), dead.position.0);
         }
-        if let Some(only) = only.filter(|_| !dead.is_empty()) {
-            dead = vec![dead.swap_remove(only % dead.len())];
-        }
-        for DeadMessage { position, .. } in dead {
+        for (number, DeadMessage { position, .. }) in dead.into_iter().enumerate() {
+            if stuck >> number & 1 == 1 {
+                self.bench.queue.set_aside(position);
+                self.model.set_aside(position.0);
+                continue;
+            }
             let stored = self.bench.queue.bury(position);
             assert_eq!(stored, self.model.bury(position.0));
             self.leave(position.0, stored);
@@ -474,7 +480,7 @@ impl Run {
     /// Everything is where it should be, and nothing else is there.
     fn check_messages(&self) {
         let (queue, model) = (&self.bench.queue, &self.model);
-        let (mut memory, mut absent, mut entries) = (0, 0, 0);
+        let (mut memory, mut absent, mut entries, mut wanted) = (0, 0, 0, 0);
         for kept in &model.messages {
             let &Kept { position, size, place, redelivered, returns, .. } = kept;
             assert_eq!(queue.deaths.returns(Position(position)), returns, "at {position}");
@@ -498,11 +504,16 @@ impl Run {
                 Some(message) => {
                     assert_eq!(number_of(message), position);
                     memory += memory_of(message);
+                    if place == Place::Ready && queue.paging.is_wanted(Position(position)) {
+                        wanted += memory_of(message);
+                    }
                 }
                 None => absent += u64::from(state == State::Ready),
             }
         }
         assert_eq!((queue.memory, queue.absent()), (memory, absent));
+        // What a run brings may lie behind others that are in memory and were not wanted before.
+        assert!(queue.paging.wanted_bytes() <= wanted, "more than the {wanted} that are there");
         assert_eq!(queue.lanes.entries().count(), entries, "entries of what has left");
         let mut live = queue.runs().flat_map(|run| &run.live);
         assert!(live.all(|position| model.find(position).is_some()), "runs have what has left");
@@ -510,6 +521,11 @@ impl Run {
         assert!(queue.deaths.counts().all(|(position, _)| counted(position)), "counts of what has left");
         let dead: Vec<u64> = queue.deaths.positions().map(|position| position.0).collect();
         assert_eq!(dead, model.dead.iter().map(|(position, _)| *position).collect::<Vec<_>>());
+        let all: Vec<u64> = queue.deaths.marks().map(|(position, _)| position.0).collect();
+        let known: Vec<u64> = model.stuck.iter().chain(&model.dead).map(|(position, _)| *position).collect();
+        assert_eq!((&all[..known.len()], queue.deaths.dead()), (&known[..], known.len() as u64));
+        let sizes = model.messages.iter().filter(|kept| kept.place == Place::Dead).map(|kept| kept.size);
+        assert_eq!(queue.deaths.dead_bytes(), sizes.sum::<u64>());
     }
 
     /// Ends the queue with whatever is in it, and does what connections do that do not know yet.

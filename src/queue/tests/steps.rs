@@ -50,11 +50,13 @@ pub(super) enum Step {
     Rules(Settings),
     /// The queue is used otherwise.
     Touch,
-    /// Up to `most` dead letters are moved: all that are found, or only that one, the others being stuck.
+    /// Up to `most` dead letters are found, and moved but for those that `stuck` says.
     Bury {
         most: usize,
-        only: Option<usize>,
+        stuck: u16,
     },
+    /// Those that were stuck are tried again.
+    TryAgain,
     /// The journal is written, and what can leave memory does.
     Relieve {
         all: bool,
@@ -112,19 +114,25 @@ fn settings() -> impl Strategy<Value = Settings> {
     ];
     let limits = (sometimes(0..80u64), sometimes(0..2500u64), overflow);
     let times = (sometimes(0..200u64), sometimes(1..100u64));
-    let dead = (any::<bool>(), prop::option::of(-1..3i64));
-    (limits, times, dead).prop_map(|(limits, (message_ttl, expires), (dead_letters, delivery_limit))| {
-        Settings {
-            message_ttl,
-            expires,
-            max_length: limits.0,
-            max_length_bytes: limits.1,
-            overflow: Some(limits.2),
-            dead_letter_exchange: dead_letters.then(|| "dead".to_owned()),
-            delivery_limit,
-            ..Settings::default()
-        }
-    })
+    let dead = (any::<bool>(), prop::option::of(-1..3i64), prop::bool::weighted(0.3));
+    (limits, times, dead).prop_map(
+        |(mut limits, (message_ttl, expires), (mut dead_letters, delivery_limit, stay))| {
+            if stay {
+                (limits.2, dead_letters) = (Overflow::RejectPublish, true);
+            }
+            Settings {
+                message_ttl,
+                expires,
+                max_length: limits.0,
+                max_length_bytes: limits.1,
+                overflow: Some(limits.2),
+                dead_letter_exchange: dead_letters.then(|| "dead".to_owned()),
+                delivery_limit,
+                at_least_once: Some(stay),
+                ..Settings::default()
+            }
+        },
+    )
 }
 
 fn timing() -> impl Strategy<Value = Timing> {
@@ -171,8 +179,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         6 => (0..40u64).prop_map(Step::Pass),
         1 => settings().prop_map(Step::Rules),
         1 => Just(Step::Touch),
-        3 => (1..9usize, prop::option::weighted(0.3, 0..9usize))
-            .prop_map(|(most, only)| Step::Bury { most, only }),
+        3 => (1..9usize, prop_oneof![2 => Just(0), 1 => any::<u16>()])
+            .prop_map(|(most, stuck)| Step::Bury { most, stuck }),
+        1 => Just(Step::TryAgain),
         5 => prop::bool::weighted(0.3).prop_map(|all| Step::Relieve { all }),
         2 => Just(Step::Fold),
         2 => (0..3000u64).prop_map(|bytes| Step::Spill { bytes }),

@@ -1,10 +1,13 @@
-//! What can be set and asked by a line of JSON: policies and limits of vhosts.
+//! What can be set and asked by a line of JSON: users, vhosts, permissions, policies, limits, and whether anybody is there.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::identity::Identify;
+use super::permissions::Permit;
 use super::told;
 use crate::broker::Broker;
 use crate::broker::limits::VHostLimits;
@@ -43,6 +46,8 @@ impl Whose {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Steer {
+    /// Nothing: the answer shows that the broker is there.
+    Ping {},
     /// Sets a policy. The answer names the keys that make no difference, as `unheeded`.
     SetPolicy {
         /// Whose.
@@ -79,12 +84,28 @@ pub enum Steer {
     },
     /// The limits of all vhosts that have some.
     ListVhostLimits {},
+    /// Something about permissions.
+    Permissions {
+        /// What.
+        permit: Permit,
+    },
+    /// Something about users or vhosts themselves.
+    Identity {
+        /// What.
+        identify: Identify,
+    },
 }
 
 impl Steer {
     /// Does it, and waits until it is durable. For threads that may block.
     pub(super) fn carry_out(self, broker: &Broker) -> io::Result<Value> {
         match self {
+            Self::Ping {} => {
+                if broker.journal.has_failed() {
+                    return Err(io::Error::other("storage has failed"));
+                }
+                Ok(json!({ "connections": broker.registry.len() }))
+            }
             Self::SetPolicy { whose, vhost, name, value } => {
                 let policy = Policy::from_value(&name, &value, whose.kind()).map_err(refused)?;
                 let unheeded: Vec<String> =
@@ -122,28 +143,31 @@ impl Steer {
                 tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 Ok(json!({}))
             }
+            Self::Permissions { permit } => permit.carry_out(broker),
+            Self::Identity { identify } => identify.carry_out(broker),
             Self::ListVhostLimits {} => {
-                let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(name));
-                let limited = vhosts.filter(|vhost| !vhost.limits().is_empty());
-                let described = |vhost: &std::sync::Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });
+                let names = broker.vhost_names().into_iter();
+                let limited =
+                    names.filter_map(|name| broker.vhost(&name)).filter(|vhost| !vhost.limits().is_empty());
+                let described =
+                    |vhost: Arc<VHost>| json!({ "vhost": vhost.name, "value": vhost.limits().value() });
                 Ok(limited.map(described).collect())
             }
         }
     }
 }
 
-fn found<'a>(broker: &'a Broker, vhost: &str) -> io::Result<&'a VHost> {
-    let found = broker.vhost(vhost).map(|vhost| &**vhost);
-    found.ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
+pub(super) fn found(broker: &Broker, vhost: &str) -> io::Result<Arc<VHost>> {
+    broker.vhost(vhost).ok_or_else(|| told(&format!("there is no vhost {vhost:?}")))
 }
 
-fn refused(why: impl ToString) -> io::Error {
+pub(super) fn refused(why: impl ToString) -> io::Error {
     // RabbitMQ's texts have several lines, and an answer here has one.
     told(&why.to_string().replace("\n\n", ": "))
 }
 
 /// Waits until the gate is open.
-fn settled(broker: &Broker, gate: Gate) -> io::Result<()> {
+pub(super) fn settled(broker: &Broker, gate: Gate) -> io::Result<()> {
     if broker.journal.wait_durable(gate.durable) {
         return Ok(());
     }

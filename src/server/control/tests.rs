@@ -63,8 +63,9 @@ fn backup_to(path: &Path) -> Vec<u8> {
 #[test]
 fn a_backup_is_made_and_refused() {
     let running = Running::start();
-    assert_eq!(running.ask(&backup_to(&running.path("copy"))), "ok 0 0\n");
-    assert_eq!(std::fs::read_dir(running.path("copy")).unwrap().count(), 0);
+    let answer = running.ask(&backup_to(&running.path("copy")));
+    let files = std::fs::read_dir(running.path("copy")).unwrap().count();
+    assert!(answer.starts_with(&format!("ok {files} ")), "{answer}");
     let within = running.ask(&backup_to(&running.path("data/copy")));
     assert!(within.starts_with("error ") && within.contains(" is in "), "{within}");
     std::fs::write(running.path("copy/file"), "").unwrap();
@@ -90,9 +91,56 @@ fn policies_and_limits_are_set_listed_and_cleared() {
     assert_eq!(ask(limits), "ok {}\n");
     let listed = ask(r#"{"do":"list_vhost_limits"}"#);
     assert_eq!(listed, "ok [{\"value\":{\"max-queues\":1},\"vhost\":\"/\"}]\n");
-    for wrong in ["", "{", "[]", r#"{"do":"shutdown"}"#, r#"{"do":"list_vhost_limits","x":1}"#] {
+    for wrong in [
+        "",
+        "{",
+        "[]",
+        r#"{"do":"permissions","permit":{"do":"list","vhost":"/","user":"guest"}}"#,
+        r#"{"do":"shutdown"}"#,
+        r#"{"do":"list_vhost_limits","x":1}"#,
+    ] {
         let told = ask(wrong);
         assert!(told.starts_with("error not understood: ") && told.lines().count() == 1, "{told}");
+    }
+    running.stop();
+}
+
+#[test]
+fn permissions_are_set_listed_and_cleared() {
+    let running = Running::start();
+    let ask =
+        |json: &str| running.ask(format!("ctl {{\"do\":\"permissions\",\"permit\":{json}}}\n").as_bytes());
+    let own = r#"ok [{"configure":".*","read":".*","user":"guest","vhost":"/","write":".*"}]"#;
+    assert_eq!(ask(r#"{"do":"list","vhost":"/"}"#), format!("{own}\n"));
+    let set = r#"{"do":"set","vhost":"/","user":"guest","configure":"^a","write":"","read":".*"}"#;
+    assert_eq!(ask(set), "ok {}\n");
+    let changed = own.replacen(".*", "^a", 1).replace(r#""write":".*""#, r#""write":"""#);
+    assert_eq!(ask(r#"{"do":"list","user":"guest"}"#), format!("{changed}\n"));
+    let clear = r#"{"do":"clear","vhost":"/","user":"guest"}"#;
+    assert_eq!((&*ask(clear), &*ask(clear)), ("ok {}\n", "ok {}\n"), "nothing need be there");
+    assert_eq!(ask(r#"{"do":"list","vhost":"/"}"#), "ok []\n");
+    let set = |exchange: &str, write: &str| {
+        ask(&format!(
+            r#"{{"do":"set_topic","vhost":"/","user":"guest","exchange":"{exchange}","write":"{write}","read":""}}"#
+        ))
+    };
+    assert_eq!((&*set("x", "^{username}"), &*set("y", "")), ("ok {}\n", "ok {}\n"));
+    let of_x = r#"{"exchange":"x","read":"","user":"guest","vhost":"/","write":"^{username}"}"#;
+    let listed = ask(r#"{"do":"list_topic","vhost":"/"}"#);
+    assert!(listed.starts_with(&format!("ok [{of_x},")), "{listed}");
+    assert_eq!(ask(r#"{"do":"clear_topic","vhost":"/","user":"guest","exchange":"y"}"#), "ok {}\n");
+    assert_eq!(ask(r#"{"do":"list_topic","user":"guest"}"#), format!("ok [{of_x}]\n"));
+    assert_eq!(ask(r#"{"do":"clear_topic","vhost":"/","user":"guest"}"#), "ok {}\n");
+    assert_eq!(ask(r#"{"do":"list_topic","user":"guest"}"#), "ok []\n");
+    for (wrong, told) in [
+        (set("x", "("), "error the pattern"),
+        (set(&"x".repeat(256), ""), "error an exchange has a name of at most 255 bytes"),
+        (ask(r#"{"do":"clear","vhost":"/","user":"nobody"}"#), "error there is no user \"nobody\""),
+        (ask(r#"{"do":"clear","vhost":"x","user":"guest"}"#), "error there is no vhost \"x\""),
+        (ask(r#"{"do":"list","user":"nobody"}"#), "error there is no user"),
+        (ask(r#"{"do":"list_topic","vhost":"x"}"#), "error there is no vhost"),
+    ] {
+        assert!(wrong.starts_with(told) && wrong.lines().count() == 1, "{wrong}");
     }
     running.stop();
 }

@@ -1,9 +1,10 @@
 //! Stamps on messages, tracing, and publishing in another's name.
 
 use super::*;
-use crate::broker::options::{Tag, UserOptions};
+use crate::broker::options::UserOptions;
 use crate::broker::queue_cell::{GetResult, QueueCell};
 use crate::broker::vhost::TRACE_EXCHANGE;
+use crate::identity::tags::Tags;
 use crate::message::Message;
 use crate::protocol::field::{ArrayBuilder, Table, TableBuilder};
 use crate::protocol::properties::{Properties, PropertiesBuilder};
@@ -196,16 +197,16 @@ fn tracing_is_switched_for_connections_that_are_open() {
 
 #[test]
 fn only_an_impersonator_publishes_in_anothers_name() {
-    let user = |name: &str, tags: Vec<Tag>| UserOptions {
+    let user = |name: &str, tags: &[&str]| UserOptions {
         name: name.to_owned(),
         password: "guest".to_owned(),
         vhosts: vec!["/".to_owned()],
-        tags,
+        tags: Tags::parse(tags.iter().copied()).ok(),
         max_connections: None,
         max_channels: None,
-        loopback_only: false,
+        only_first: false,
     };
-    for (tags, expected) in [(vec![], "channel.close"), (vec![Tag::Impersonator], "queue.declare-ok")] {
+    for (tags, expected) in [(&[][..], "channel.close"), (&["impersonator"], "queue.declare-ok")] {
         let options = BrokerOptions { users: vec![user("guest", tags)], ..BrokerOptions::default() };
         let broker = Broker::with_journal(options, Journal::in_memory(), Some(1));
         let mut client = Client::new(&broker);

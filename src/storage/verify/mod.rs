@@ -9,7 +9,7 @@ mod read_only;
 mod report;
 mod survey;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use self::read_only::ReadOnly;
@@ -20,7 +20,7 @@ use crate::storage::base::Base;
 use crate::storage::catalogue::{self, Catalogue, Snapshot};
 use crate::storage::disk::Disk;
 use crate::storage::files::FileState;
-use crate::storage::image::{Definitions, Image, NamedQueue};
+use crate::storage::image::{Definitions, GLOBAL, Image, NamedQueue, VHOST};
 use crate::storage::recovery::{NO_CATALOGUE, OLD_CATALOGUE, PREFIX, recover};
 use crate::storage::writer::Tail;
 use crate::storage::{room, segment};
@@ -229,7 +229,7 @@ fn look(disk: &dyn Disk, told: &Told, report: &mut Report) -> io::Result<(Survey
 /// Takes all vhosts out of an image.
 fn take_all(image: &mut Image) -> (Vec<(String, Definitions)>, Names) {
     let mut names = Names::default();
-    let vhosts: Vec<String> = image.vhosts().map(str::to_owned).collect();
+    let vhosts: Vec<String> = image.scopes().map(str::to_owned).collect();
     let taken = vhosts.into_iter().map(|vhost| {
         let definitions = image.take(&vhost);
         for queue in &definitions.queues {
@@ -256,8 +256,17 @@ fn is_predeclared(name: &str) -> bool {
     name.is_empty() || name.starts_with("amq.")
 }
 
+/// The vhosts that are said to be there, and those that something is in.
+fn count_vhosts(scopes: &[(String, Definitions)]) -> u64 {
+    let mut names: BTreeSet<&str> = scopes.iter().map(|(name, _)| name.as_str()).collect();
+    names.remove(GLOBAL);
+    let global = scopes.iter().filter(|(name, _)| name == GLOBAL).flat_map(|(_, global)| &global.parameters);
+    names.extend(global.filter(|parameter| parameter.component == VHOST).map(|parameter| &*parameter.name));
+    names.len() as u64
+}
+
 fn count(vhosts: &[(String, Definitions)], lost: u64) -> Totals {
-    let mut totals = Totals { vhosts: vhosts.len() as u64, lost, ..Totals::default() };
+    let mut totals = Totals { vhosts: count_vhosts(vhosts), lost, ..Totals::default() };
     for (_, vhost) in vhosts {
         let own = vhost.exchanges.iter().filter(|exchange| !is_predeclared(&exchange.name));
         totals.exchanges += own.count() as u64;

@@ -1,6 +1,7 @@
 """`leveret storage backup`: copies of a broker that works, and of one that does not run."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -157,7 +158,7 @@ def on_copy():
     def start(directory, settings=None):
         started.append(Leveret(settings or {}, data_dir=directory))
         started[-1].start()
-        assert not [record for record in started[-1].records() if record["level"] in ("ERROR", "WARN")]
+        assert not started[-1].complaints()
         return started[-1]
 
     yield start
@@ -252,7 +253,8 @@ def test_a_relative_place_is_that_of_the_caller(on, directory, tmp_path):
     on()
     (tmp_path / "here").mkdir()
     code, out, _ = backup(directory, "copy", cwd=tmp_path / "here")
-    assert (code, out) == (0, f"{tmp_path}/here/copy: a copy of 0 files, 0 bytes\n")
+    # The user of a first start is in it, unless it was too early for that.
+    assert code == 0 and re.fullmatch(re.escape(f"{tmp_path}/here/copy: a copy of ") + r"[01] files?, \d+ bytes\n", out)
     assert (tmp_path / "here" / "copy").is_dir()
 
 

@@ -68,8 +68,7 @@ def expect_space_back(broker):
 
 def no_complaints(broker):
     """Nothing went wrong by the log, but for the question after a queue that is gone."""
-    records = [record for record in broker.records() if record["level"] in ("ERROR", "WARN")]
-    wrong = [record for record in records if record["message"] != "channel closed"]
+    wrong = [record for record in broker.complaints() if record["message"] != "channel closed"]
     assert not wrong, wrong[:5]
 
 
@@ -129,14 +128,16 @@ def test_gets_behind_others_on_one_channel_and_on_others(on):
 def test_memory_stays_small_with_a_large_backlog(paged):
     """And a large part of it is delivered and not acknowledged."""
     broker, link, backlog = paged(50 * MIB, kilobyte)
-    eventually(lambda: resident(broker) < 96 * MIB, "memory is small", 20)
+    # 20 MiB of it are what the hash of a password took, which the allocator keeps.
+    small = 116 * MIB
+    eventually(lambda: resident(broker) < small, lambda: f"memory is small: {resident(broker)}", 20)
     backlog.publish(link, 50 * MIB)
-    eventually(lambda: resident(broker) < 96 * MIB, "memory is small with twice as much", 20)
+    eventually(lambda: resident(broker) < small, lambda: f"memory is small with twice as much: {resident(broker)}", 20)
     taker = link_to(broker)
     taker.call("basic.consume", queue="q")
     held = take(taker, backlog.last // 2)
     backlog.check(held, range(1, backlog.last // 2 + 1))
-    eventually(lambda: resident(broker) < 96 * MIB, "memory is small with half of it at a consumer", 20)
+    eventually(lambda: resident(broker) < small, lambda: f"memory is small with half of it out: {resident(broker)}", 20)
 
 
 @pytest.mark.parametrize("how", ["nack", "reject", "recover", "close", "drop"])

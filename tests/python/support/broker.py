@@ -82,7 +82,8 @@ class Leveret(Broker):
 
     def __init__(self, settings=None, port=0, data_dir=None, wrapper=()):
         super().__init__("127.0.0.1", port)
-        self.settings = dict(settings or {})
+        # Who traces a broker has to be allowed to.
+        self.settings = {"server.core_dumps": "true"} | (settings or {})
         self.data_dir = data_dir
         self.wrapper = list(wrapper)
         self.process = None
@@ -172,6 +173,22 @@ class Leveret(Broker):
                 found.append({**record, **fields})
         return found
 
+    def complaints(self):
+        """The warnings and errors in the log so far, but for the one that is about who runs the tests."""
+        wrong = [record for record in self.records() if record["level"] in ("ERROR", "WARN")]
+        return [record for record in wrong if not record["message"].startswith("running as root")]
+
+    def address(self, protocol):
+        """Where it listens for "amqp", "amqps", "ws", "wss" or "unix", as the log has it."""
+
+        def found():
+            for record in self.records():
+                if record.get("message") == "listening" and record.get("protocol") == protocol:
+                    return record["address"]
+            return None
+
+        return eventually(found, f"the broker says that it listens for {protocol}", START_SECONDS)
+
     def log_text(self):
         """The log so far as it was written."""
         return "\n".join(self.lines)
@@ -186,14 +203,17 @@ class Leveret(Broker):
             for line in stream:
                 lines.append(line.decode("utf-8", "replace").rstrip())
 
-    def _listening_port(self):
+    def port_of(self, protocol):
+        """The port of its listener for a protocol, such as "amqps"; None if there is none."""
         for record in self.records():
-            if record.get("message") != "listening":
-                continue
-            for value in record.values():
-                match = re.fullmatch(r"127\.0\.0\.1:(\d+)", str(value))
+            if record.get("message") == "listening" and record.get("protocol") == protocol:
+                match = re.fullmatch(r"127\.0\.0\.1:(\d+)", record.get("address", ""))
                 if match:
                     return int(match.group(1))
-        if not self.running():
-            raise AssertionError(f"the broker ended with {self.process.returncode}: {self.log_text()}")
         return None
+
+    def _listening_port(self):
+        port = self.port_of("amqp")
+        if port is None and not self.running():
+            raise AssertionError(f"the broker ended with {self.process.returncode}: {self.log_text()}")
+        return port

@@ -9,13 +9,19 @@ from support.broker import Leveret, binary
 class Refused(AssertionError):
     """The command failed; the text is what it said."""
 
+    def __init__(self, text, code):
+        super().__init__(text)
+        self.code = code
 
-def ctl(broker, command, *arguments):
+
+def ctl(broker, command, *arguments, stdin=""):
     """Runs a command and answers what it printed."""
     words = [str(binary()), "ctl", command, *arguments, "--data-dir", str(broker.data_dir)]
-    done = subprocess.run(words, env=Leveret.environment(), capture_output=True, text=True, timeout=60, check=False)
+    environment = Leveret.environment()
+    options = {"capture_output": True, "text": True, "timeout": 60, "check": False, "input": stdin}
+    done = subprocess.run(words, env=environment, **options)
     if done.returncode != 0:
-        raise Refused(done.stderr.strip())
+        raise Refused(done.stderr.strip(), done.returncode)
     return done.stdout
 
 

@@ -10,12 +10,13 @@ from support.deadline import DeadlinePassed
 
 
 class SilentClient:
-    """Logs in and then neither sends heartbeats nor reads, unless told to."""
+    """Logs in and then neither sends heartbeats nor reads, unless told to. `connection` is used in the place of a socket
+    of its own."""
 
-    def __init__(self, broker, heartbeat=0, vhost="/", capabilities=None):
+    def __init__(self, broker, heartbeat=0, vhost="/", capabilities=None, connection=None):
         self.received = b""
         self.closed_at = None
-        self.socket = socket.create_connection((broker.host, broker.port), timeout=10)
+        self.socket = connection or socket.create_connection((broker.host, broker.port), timeout=10)
         self.socket.sendall(b"AMQP\x00\x00\x09\x01")
         self.start = self.expect(pika.spec.Connection.Start)
         response = f"\0{broker.user}\0{broker.password}"

@@ -152,7 +152,7 @@ HEADER_ROWS = [
     row(6, "header of 1.0", b"AMQP\0\1\0\0", OwnHeader(), at=RAW),
     row(7, "tls client hello", CLIENT_HELLO, OwnHeader(), at=RAW),
     row(7, "tls client hello is logged", CLIENT_HELLO, OwnHeader(), logged("TLS"), at=RAW, fresh=True),
-    row(8, "plain amqp on the tls port", at=RAW, later="needs a TLS listener"),
+    row(8, "plain amqp on the tls port", at=RAW, later="is in tests/python/tls, which has a TLS listener"),
 ]
 
 DEADLINE_ROWS = [

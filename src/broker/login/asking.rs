@@ -1,0 +1,89 @@
+//! One login under way: the backends are asked one after the other, and some of them more than once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use super::backend::{Backend, Verdict};
+use super::threads::{Full, Threads};
+use super::{Answer, Attempt};
+use crate::broker::users::LoginError;
+
+/// See the module.
+pub(super) struct Asking {
+    backends: Arc<[Arc<dyn Backend>]>,
+    attempt: Attempt,
+    threads: Weak<Threads>,
+    told: Box<dyn FnOnce(Answer) + Send>,
+    /// The place of the backend that is to be asked.
+    next: usize,
+    /// It said that it did not know yet, and what it waited for has been.
+    has_waited: bool,
+    /// What was refused before.
+    refused: Option<LoginError>,
+}
+
+impl Asking {
+    /// Has `told` called with what the backends say, by one of the threads or, without any, by whoever goes on.
+    pub(super) fn new(
+        backends: Arc<[Arc<dyn Backend>]>,
+        attempt: Attempt,
+        threads: Option<&Arc<Threads>>,
+        told: impl FnOnce(Answer) + Send + 'static,
+    ) -> Box<Self> {
+        Box::new(Self {
+            backends,
+            attempt,
+            threads: threads.map_or_else(Weak::new, Arc::downgrade),
+            told: Box::new(told),
+            next: 0,
+            has_waited: false,
+            refused: None,
+        })
+    }
+
+    /// Begins, unless too many others wait.
+    pub(super) fn begin(self: Box<Self>) -> Result<(), Full> {
+        match self.threads.upgrade() {
+            Some(threads) => threads.submit(Box::new(|| self.go_on())),
+            None => {
+                self.go_on();
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks on, which may take its time. The first backend that accepts counts. If none does, the first refusal that says
+    /// more than that the credentials are wrong is what is told.
+    pub(super) fn go_on(mut self: Box<Self>) {
+        while let Some(backend) = self.backends.get(self.next).cloned() {
+            // A backend that panics refuses; the hook has logged it.
+            let verdict = catch_unwind(AssertUnwindSafe(|| backend.verify(&self.attempt)));
+            match verdict.unwrap_or(Verdict::Refuse(LoginError::Credentials)) {
+                Verdict::Accept(user) => return (self.told)(Ok(user)),
+                Verdict::NotYet(_) if !self.has_waited => {
+                    self.has_waited = true;
+                    // Without anything to wait for it is as if that had been.
+                    return backend.when_known(Box::new(|| self.resume())).unwrap_or_else(|job| job());
+                }
+                Verdict::Refuse(error) | Verdict::NotYet(error) => {
+                    let says_little = matches!(self.refused, None | Some(LoginError::Credentials));
+                    if says_little {
+                        self.refused = Some(error);
+                    }
+                }
+                Verdict::NotMine => {}
+            }
+            self.next += 1;
+            self.has_waited = false;
+        }
+        (self.told)(Err(self.refused.unwrap_or(LoginError::Credentials)));
+    }
+
+    /// Goes on where it waited.
+    fn resume(self: Box<Self>) {
+        match self.threads.upgrade() {
+            Some(threads) => threads.submit_always(Box::new(|| self.go_on())),
+            None => self.go_on(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Changes of users while the broker runs. Each is durable when its gate is open.
+
+use std::sync::Arc;
+
+use super::user::Secret;
+use super::{COMPONENT, Details, User, UserLimits, Users};
+use crate::channel::gates::Gate;
+use crate::identity::password::{HashError, PasswordHash};
+use crate::identity::tags::Tags;
+
+/// The longest name in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// Why a user is not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserError {
+    /// There is one of this name.
+    #[error("User \"{0}\" already exists")]
+    Exists(String),
+    /// There is none of this name.
+    #[error("User \"{0}\" does not exist")]
+    Missing(String),
+    /// The name cannot be one.
+    #[error("a user name should be 1 to {LONGEST_NAME} bytes of text without control characters")]
+    BadName,
+    /// The password is shorter than it has to be.
+    #[error("minimum required password length: {0}")]
+    ShortPassword(usize),
+    /// The password is empty, and would never log in.
+    #[error("the password is empty; use clear_password for a user who has none")]
+    EmptyPassword,
+    /// The hash is not taken.
+    #[error("{0}")]
+    Hash(#[from] HashError),
+}
+
+impl Users {
+    /// Adds a user without tags and limits.
+    ///
+    /// # Errors
+    /// If there is one of this name, or it cannot be one.
+    pub fn add(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
+        if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+            return Err(UserError::BadName);
+        }
+        let _changing = self.changing.lock();
+        if self.find(name).is_some() {
+            return Err(UserError::Exists(name.to_owned()));
+        }
+        let details = Details { secret: Secret::Hash(hash), ..Details::default() };
+        let gate = self.store(name, &details);
+        let user = self.make(name, details);
+        self.replace(|users| {
+            users.insert(user.name.clone(), user);
+        });
+        Ok(gate)
+    }
+
+    /// Hashes a password that somebody wants to have. Takes tens of milliseconds.
+    ///
+    /// # Errors
+    /// If it is empty or too short.
+    pub fn hash_new(&self, password: &[u8]) -> Result<PasswordHash, UserError> {
+        if password.is_empty() {
+            return Err(UserError::EmptyPassword);
+        }
+        // As RabbitMQ counts: letters, where they are some.
+        let length = std::str::from_utf8(password).map_or(password.len(), |text| text.chars().count());
+        if length < self.options.min_length {
+            return Err(UserError::ShortPassword(self.options.min_length));
+        }
+        Ok(self.hash(password)?)
+    }
+
+    /// Gives a user another password, or none.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn set_password(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
+        self.change(name, |details| details.secret = Secret::Hash(hash))
+    }
+
+    /// Gives a user other tags.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn set_tags(&self, name: &str, tags: Tags) -> Result<Gate, UserError> {
+        self.change(name, |details| details.tags = tags)
+    }
+
+    /// Gives a user other limits. What is open stays.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn set_limits(&self, name: &str, limits: UserLimits) -> Result<Gate, UserError> {
+        self.change(name, |details| details.limits = limits)
+    }
+
+    /// Takes a user away. Whoever holds it learns that it [is deleted](User::is_deleted).
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub(in crate::broker) fn remove(&self, name: &str) -> Result<(Arc<User>, Gate), UserError> {
+        let _changing = self.changing.lock();
+        let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
+        // One whose hash is not made yet is not stored either.
+        let gate = self.globals.clear(COMPONENT, name).unwrap_or(Gate::OPEN);
+        self.replace(|users| {
+            users.remove(name);
+        });
+        user.set_deleted();
+        Ok((user, gate))
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Details)) -> Result<Gate, UserError> {
+        let _changing = self.changing.lock();
+        let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
+        let mut details = Details::clone(&user.details());
+        change(&mut details);
+        if let Secret::Clear(clear) = &details.secret {
+            details.secret = Secret::Hash(self.hash(clear)?);
+        }
+        let gate = self.store(name, &details);
+        user.set_details(details);
+        Ok(gate)
+    }
+
+    /// Stores a user whose hash is made.
+    pub(super) fn store(&self, name: &str, details: &Details) -> Gate {
+        details.value().map_or(Gate::OPEN, |value| self.globals.set(COMPONENT, name, value.to_string()))
+    }
+}

@@ -1,0 +1,234 @@
+//! The vhosts there are. They come and go while the broker runs; nobody who handles messages looks here.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::broker::Broker;
+use crate::broker::agenda::Agenda;
+use crate::broker::globals::Globals;
+use crate::broker::limits::VHostLimits;
+use crate::broker::vhost::{Shared, VHost};
+use crate::channel::gates::Gate;
+use crate::lock::{Rank, RankedRwLock};
+use crate::storage::image::{self, Definitions, Image};
+use crate::time::Clock;
+
+/// The longest name in bytes: AMQP cannot carry more.
+const LONGEST_NAME: usize = 255;
+
+/// Vhosts by name.
+type ByName = BTreeMap<String, Arc<VHost>>;
+
+/// What people say about a vhost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is for.
+    pub description: String,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// The type of queues that are declared without one, as far as they can be of it.
+    pub default_queue_type: QueueType,
+}
+
+/// A type that queues may have without being asked for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// As queues are by themselves.
+    #[default]
+    Classic,
+    /// With the rules of quorum queues.
+    Quorum,
+}
+
+impl QueueType {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Classic, Self::Quorum];
+
+    /// The name in `x-queue-type`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// The type of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Metadata {
+    /// As it is stored, and as RabbitMQ's API has it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        let default_queue_type = self.default_queue_type.name();
+        json!({ "description": self.description, "tags": self.tags, "default_queue_type": default_queue_type })
+    }
+
+    fn from_text(text: &str) -> Self {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let tags = value.get("tags").and_then(Value::as_array).into_iter().flatten();
+        Self {
+            description: value.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            tags: tags.filter_map(Value::as_str).map(str::to_owned).collect(),
+            default_queue_type: value
+                .get("default_queue_type")
+                .and_then(Value::as_str)
+                .and_then(QueueType::parse)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Why a vhost is not added or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VHostError {
+    /// There is one of this name.
+    #[error("Virtual host '{0}' already exists")]
+    Exists(String),
+    /// There is none of this name.
+    #[error("Virtual host '{0}' does not exist")]
+    Missing(String),
+    /// The name cannot be one.
+    #[error("a vhost's name should be 1 to {LONGEST_NAME} bytes of text without control characters")]
+    BadName,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct VHosts {
+    by_name: RankedRwLock<Arc<ByName>>,
+    /// Held by whoever adds or deletes one. Taken before all other locks.
+    changing: Mutex<()>,
+    globals: Arc<Globals>,
+    /// What new ones are made with.
+    shared: Mutex<Shared>,
+    clock: Clock,
+    /// The task that looks at agendas.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl VHosts {
+    /// Those that are stored, and those of these names.
+    pub(super) fn restored(
+        globals: Arc<Globals>,
+        mut image: Image,
+        shared: Shared,
+        clock: Clock,
+        names: &[String],
+    ) -> Self {
+        let vhosts = Self {
+            by_name: RankedRwLock::new(Rank::Registry, Arc::default()),
+            changing: Mutex::new(()),
+            globals,
+            shared: Mutex::new(shared),
+            clock,
+            waker: Mutex::new(None),
+        };
+        let known: BTreeMap<String, String> = vhosts.globals.all(image::VHOST).into_iter().collect();
+        // Data of versions that did not store which there are tells it by what is in them.
+        let mut all: Vec<String> = image.vhosts().map(str::to_owned).collect();
+        all.extend(known.keys().chain(names).cloned());
+        all.sort_unstable();
+        all.dedup();
+        for name in all {
+            if !known.contains_key(&name) {
+                vhosts.globals.set(image::VHOST, &name, Metadata::default().value().to_string());
+            }
+            let definitions = image.take(&name);
+            vhosts.put(&name, definitions);
+        }
+        vhosts
+    }
+
+    fn put(&self, name: &str, definitions: Definitions) {
+        let agenda = Arc::new(Agenda::new(self.clock.clone()));
+        let shared = self.shared.lock().clone();
+        let vhost = VHost::restored(name.to_owned(), agenda, shared, definitions);
+        let metadata = self.globals.get(image::VHOST, name).map(|text| Metadata::from_text(&text));
+        vhost.set_default_queue_type(metadata.unwrap_or_default().default_queue_type);
+        Arc::make_mut(&mut self.by_name.write()).insert(name.to_owned(), vhost.clone());
+        // Whoever names another task after this knows the vhost.
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
+            vhost.register_agenda(&waker);
+            waker.wake();
+        }
+    }
+
+    /// All of them as they are now.
+    pub(super) fn all(&self) -> Arc<ByName> {
+        self.by_name.read().clone()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<VHost>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    pub(super) fn register_agendas(&self, waker: &Waker) {
+        *self.waker.lock() = Some(waker.clone());
+        self.all().values().for_each(|vhost| vhost.register_agenda(waker));
+    }
+
+    pub(super) fn set_default_limits(&self, limits: VHostLimits) {
+        let _changing = self.changing.lock();
+        self.shared.lock().default_limits = limits;
+        self.all().values().for_each(|vhost| vhost.set_default_limits(limits));
+    }
+}
+
+impl Broker {
+    /// Makes a vhost. The gate opens when it is durable.
+    ///
+    /// # Errors
+    /// If there is one of this name, or it cannot be one.
+    pub fn add_vhost(&self, name: &str, metadata: &Metadata) -> Result<Gate, VHostError> {
+        if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+            return Err(VHostError::BadName);
+        }
+        let vhosts = &self.vhosts;
+        let _changing = vhosts.changing.lock();
+        if vhosts.get(name).is_some() {
+            return Err(VHostError::Exists(name.to_owned()));
+        }
+        let gate = vhosts.globals.set(image::VHOST, name, metadata.value().to_string());
+        vhosts.put(name, Definitions::default());
+        Ok(gate)
+    }
+
+    /// Deletes a vhost with all that is in it, and closes its connections. The gate opens when that is durable, all of it
+    /// at once.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn delete_vhost(&self, name: &str) -> Result<Gate, VHostError> {
+        let vhosts = &self.vhosts;
+        let missing = || VHostError::Missing(name.to_owned());
+        let (vhost, gate) = {
+            let _changing = vhosts.changing.lock();
+            let vhost = vhosts.get(name).ok_or_else(missing)?;
+            // Checkpoints find it until the journal says that it is gone.
+            let gate = vhosts.globals.clear_with(image::VHOST, name, |record| vhost.delete(record));
+            Arc::make_mut(&mut vhosts.by_name.write()).remove(name);
+            (vhost, gate.ok_or_else(missing)?)
+        };
+        self.registry.close_where(&vhost.deleted_error(), |_, of| Arc::ptr_eq(of, &vhost));
+        Ok(gate)
+    }
+
+    /// What was said about a vhost. `None` if there is none of this name.
+    #[must_use]
+    pub fn vhost_metadata(&self, name: &str) -> Option<Metadata> {
+        self.vhosts.globals.get(image::VHOST, name).map(|text| Metadata::from_text(&text))
+    }
+}

@@ -1,0 +1,226 @@
+//! The keys that tokens are signed with, by their ids.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// Why there is no key, or no set of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A file of a configured key.
+    #[error("it is not a public key or certificate in PEM, of RSA, of P-256, P-384 or Ed25519")]
+    Pem,
+    /// The wrong half.
+    #[error("it is a private key, which has no business here: the public one is needed")]
+    Private,
+    /// A secret anybody could guess.
+    #[error("it is shorter than {LEAST_SECRET} bytes")]
+    ShortSecret,
+    /// A key set.
+    #[error("it is not a JSON Web Key Set")]
+    Set,
+    /// A key set with nothing in it that could sign tokens.
+    #[error("it has no key that can be used")]
+    Empty,
+}
+
+/// The shortest secret that is a key, in bytes: what HS256 asks for (RFC 7518, 3.2).
+const LEAST_SECRET: usize = 32;
+
+/// A key that signatures are checked with.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    key: DecodingKey,
+    /// The one algorithm it is for, if that is known.
+    only_for: Option<Algorithm>,
+}
+
+impl SigningKey {
+    /// A public key from PEM.
+    ///
+    /// # Errors
+    /// If it is none of a kind that is known.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        if pem.windows(b"PRIVATE KEY".len()).any(|window| window == b"PRIVATE KEY") {
+            return Err(KeyError::Private);
+        }
+        let key = DecodingKey::from_rsa_pem(pem)
+            .or_else(|_| DecodingKey::from_ec_pem(pem))
+            .or_else(|_| DecodingKey::from_ed_pem(pem));
+        key.map(|key| Self { key, only_for: None }).map_err(|_| KeyError::Pem)
+    }
+
+    /// A secret that the authorization server has too.
+    ///
+    /// # Errors
+    /// If it is too short to be one.
+    pub fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
+        if secret.len() < LEAST_SECRET {
+            return Err(KeyError::ShortSecret);
+        }
+        Ok(Self { key: DecodingKey::from_secret(secret), only_for: None })
+    }
+
+    /// A key of a key set; `None` if it is not for signatures, or of a kind that is not known. Secrets are not taken from
+    /// sets: whoever can read a set could sign.
+    fn from_jwk(jwk: &Value) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        if text("use").is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let key = match (text("kty")?, text("crv")) {
+            ("RSA", _) => DecodingKey::from_rsa_components(text("n")?, text("e")?).ok()?,
+            ("EC", Some("P-256" | "P-384")) => {
+                DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?
+            }
+            ("OKP", Some("Ed25519")) => DecodingKey::from_ed_components(text("x")?).ok()?,
+            _ => return None,
+        };
+        // A key for something else, such as "RSA-OAEP", says so by its algorithm.
+        let only_for = match text("alg") {
+            Some(algorithm) => Some(algorithm.parse().ok()?),
+            None => None,
+        };
+        Some(Self { key, only_for })
+    }
+
+    /// Whether this kind of key goes with an algorithm. Were it not asked, a public key could be used as a secret.
+    #[must_use]
+    pub fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.key.family() == algorithm.family() && self.only_for.is_none_or(|only| only == algorithm)
+    }
+
+    /// Whether it is a secret.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.key.family() == AlgorithmFamily::Hmac
+    }
+
+    /// Whether `signature`, in base64url, is one of this key.
+    #[must_use]
+    pub fn verifies(&self, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
+        // Decoded here too, because padding and the like would pass there.
+        URL_SAFE_NO_PAD.decode(signature).is_ok()
+            && jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm)
+                .unwrap_or(false)
+    }
+}
+
+/// A key as the configuration has it.
+#[derive(Clone, PartialEq)]
+pub enum ConfiguredKey {
+    /// A public key in PEM.
+    Pem(Vec<u8>),
+    /// A secret.
+    Secret(Zeroizing<Vec<u8>>),
+}
+
+impl ConfiguredKey {
+    /// A secret from its text.
+    #[must_use]
+    pub fn secret(text: &str) -> Self {
+        Self::Secret(Zeroizing::new(text.as_bytes().to_vec()))
+    }
+
+    /// The key itself.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(&self) -> Result<SigningKey, KeyError> {
+        match self {
+            Self::Pem(pem) => SigningKey::from_pem(pem),
+            Self::Secret(secret) => SigningKey::from_secret(secret),
+        }
+    }
+}
+
+impl fmt::Debug for ConfiguredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Pem(_)) { "Pem" } else { "Secret(***)" })
+    }
+}
+
+/// Keys by id.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet(BTreeMap<String, SigningKey>);
+
+impl KeySet {
+    /// The keys of a JSON Web Key Set that can be used.
+    ///
+    /// # Errors
+    /// If it is no set, or has no such key.
+    pub fn from_jwks(text: &[u8]) -> Result<Self, KeyError> {
+        let set: Value = serde_json::from_slice(text).map_err(|_| KeyError::Set)?;
+        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeyError::Set)?;
+        let id = |jwk: &Value| jwk.get("kid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let keys: BTreeMap<_, _> =
+            keys.iter().filter_map(|jwk| Some((id(jwk), SigningKey::from_jwk(jwk)?))).collect();
+        if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
+    }
+
+    /// Adds a key, in the place of one with the same id.
+    pub fn insert(&mut self, id: String, key: SigningKey) {
+        self.0.insert(id, key);
+    }
+
+    /// The key of this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&SigningKey> {
+        self.0.get(id)
+    }
+
+    /// The ids of all keys.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key, if there is exactly one.
+    #[must_use]
+    pub fn only(&self) -> Option<&SigningKey> {
+        self.0.values().next().filter(|_| self.0.len() == 1)
+    }
+}
+
+/// The keys there are at the moment: those of the configuration, which come first, and those that were fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    /// From the configuration.
+    pub configured: &'a KeySet,
+    /// From a key server.
+    pub fetched: &'a KeySet,
+}
+
+impl<'a> Keys<'a> {
+    /// The key of this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&'a SigningKey> {
+        self.configured.get(id).or_else(|| self.fetched.get(id))
+    }
+
+    /// The key, if there is exactly one.
+    #[must_use]
+    pub fn only(&self) -> Option<&'a SigningKey> {
+        match (self.configured.is_empty(), self.fetched.is_empty()) {
+            (false, true) => self.configured.only(),
+            (true, false) => self.fetched.only(),
+            _ => None,
+        }
+    }
+}

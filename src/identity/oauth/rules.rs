@@ -1,0 +1,79 @@
+//! How tokens are judged. The names are close to RabbitMQ's `auth_oauth2.*`.
+
+use std::collections::BTreeMap;
+
+use jsonwebtoken::Algorithm;
+
+/// How tokens are judged and read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRules {
+    /// The name of this broker in tokens: their audience, and a part of their scopes.
+    pub resource_server_id: String,
+    /// The `type` that says of rich authorization requests that they are for this broker. Empty reads none.
+    pub resource_server_type: String,
+    /// Whether the audience must name this broker.
+    pub verify_aud: bool,
+    /// Who must have issued a token. Empty is anybody who has a key.
+    pub issuer: String,
+    /// What scopes for this broker begin with. Empty takes every scope.
+    pub scope_prefix: String,
+    /// Claims that hold scopes beside `scope`, as paths such as `realm_access.roles`.
+    pub additional_scopes_keys: Vec<String>,
+    /// Claims that hold the user's name, best first.
+    pub username_claims: Vec<String>,
+    /// Scopes that stand for other ones.
+    pub scope_aliases: BTreeMap<String, Vec<String>>,
+    /// The algorithms that signatures may have.
+    pub algorithms: Vec<Algorithm>,
+    /// The key of tokens that name none. Empty is the only key there is.
+    pub default_key: String,
+    /// Whether a token must say when it expires.
+    pub require_exp: bool,
+    /// Seconds by which clocks may differ: a token is good for so long before its time and after it.
+    pub leeway: u64,
+}
+
+/// All algorithms that can be allowed.
+pub const ALGORITHMS: [Algorithm; 12] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::HS256,
+    Algorithm::HS384,
+    Algorithm::HS512,
+];
+
+/// Claims that a name is taken from when none of the preferred ones has it, as in RabbitMQ.
+const LAST_USERNAME_CLAIMS: [&str; 2] = ["sub", "client_id"];
+
+impl TokenRules {
+    /// The rules for a broker of this name, with RabbitMQ's defaults for the others.
+    #[must_use]
+    pub fn new(resource_server_id: &str) -> Self {
+        Self {
+            resource_server_id: resource_server_id.to_owned(),
+            resource_server_type: String::new(),
+            verify_aud: true,
+            issuer: String::new(),
+            scope_prefix: format!("{resource_server_id}."),
+            additional_scopes_keys: Vec::new(),
+            username_claims: Vec::new(),
+            scope_aliases: BTreeMap::new(),
+            algorithms: ALGORITHMS.to_vec(),
+            default_key: String::new(),
+            require_exp: true,
+            leeway: 0,
+        }
+    }
+
+    /// The claims to look for a name in, best first.
+    pub(super) fn name_claims(&self) -> impl Iterator<Item = &str> {
+        self.username_claims.iter().map(String::as_str).chain(LAST_USERNAME_CLAIMS)
+    }
+}

@@ -1,0 +1,274 @@
+//! Keys, algorithms and signatures; and that nothing panics.
+
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::Jwk;
+use proptest::prelude::*;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+
+use super::*;
+use crate::identity::oauth::KeyError;
+
+/// A key pair that signs tokens.
+struct Signer {
+    private: EncodingKey,
+    public: String,
+    algorithms: &'static [Algorithm],
+}
+
+use Algorithm as A;
+
+static RSA: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap());
+
+fn signers() -> [Signer; 4] {
+    let pem = |pair: &KeyPair| (pair.serialize_pem(), pair.public_key_pem());
+    let made = |algorithm| pem(&KeyPair::generate_for(algorithm).unwrap());
+    let (rsa, p256, p384, ed) =
+        (pem(&RSA), made(&PKCS_ECDSA_P256_SHA256), made(&PKCS_ECDSA_P384_SHA384), made(&PKCS_ED25519));
+    [
+        Signer {
+            private: EncodingKey::from_rsa_pem(rsa.0.as_bytes()).unwrap(),
+            public: rsa.1,
+            algorithms: &[A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512],
+        },
+        Signer {
+            private: EncodingKey::from_ec_pem(p256.0.as_bytes()).unwrap(),
+            public: p256.1,
+            algorithms: &[A::ES256],
+        },
+        Signer {
+            private: EncodingKey::from_ec_pem(p384.0.as_bytes()).unwrap(),
+            public: p384.1,
+            algorithms: &[A::ES384],
+        },
+        Signer {
+            private: EncodingKey::from_ed_pem(ed.0.as_bytes()).unwrap(),
+            public: ed.1,
+            algorithms: &[A::EdDSA],
+        },
+    ]
+}
+
+fn key_set(id: &str, pem: &str) -> KeySet {
+    let mut keys = KeySet::default();
+    keys.insert(id.to_owned(), SigningKey::from_pem(pem.as_bytes()).unwrap());
+    keys
+}
+
+/// The header and claims of a token as they are, with an empty signature.
+fn unsigned(header: &str, claims: &str) -> String {
+    format!("{}.{}.", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
+}
+
+#[test]
+fn every_algorithm_works_with_its_kind_of_key_and_no_other() {
+    let signers = signers();
+    for (signer, other) in signers.iter().zip(signers.iter().cycle().skip(1)) {
+        for &algorithm in signer.algorithms {
+            let token = signed(algorithm, &signer.private, Some("k"), &claims(json!({})));
+            let public = signer.public.as_bytes();
+            let key = DecodingKey::from_rsa_pem(public)
+                .or_else(|_| DecodingKey::from_ec_pem(public))
+                .or_else(|_| DecodingKey::from_ed_pem(public))
+                .unwrap();
+            let mut jwk =
+                serde_json::to_value(Jwk::from_decoding_key(&key, Some(algorithm)).unwrap()).unwrap();
+            jwk["kid"] = json!("k");
+            let fetched = KeySet::from_jwks(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
+            for keys in [&key_set("k", &signer.public), &fetched] {
+                assert_eq!(check(&token, &rules(), keys).unwrap().user, "ada", "{algorithm:?}");
+                let allowed = TokenRules { algorithms: vec![A::HS512], ..rules() };
+                assert_eq!(check(&token, &allowed, keys), Err(Refusal::Algorithm(format!("{algorithm:?}"))));
+            }
+            assert!(matches!(
+                check(&token, &rules(), &key_set("k", &other.public)),
+                Err(Refusal::WrongKind(_) | Refusal::Signature)
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_key_of_a_set_is_for_its_own_algorithm_only() {
+    let signers = signers();
+    let private = &signers[0].private;
+    let mut jwk = serde_json::to_value(Jwk::from_encoding_key(private, A::RS512).unwrap()).unwrap();
+    jwk["kid"] = json!("k");
+    let keys = KeySet::from_jwks(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
+    let token = |algorithm| signed(algorithm, private, Some("k"), &claims(json!({})));
+    assert!(check(&token(A::RS512), &rules(), &keys).is_ok());
+    assert_eq!(check(&token(A::RS256), &rules(), &keys), Err(Refusal::WrongKind("k".to_owned())));
+}
+
+#[test]
+fn a_token_without_a_signature_is_refused() {
+    for name in ["none", "None", "NONE", "", "HS257"] {
+        let header = json!({"alg": name, "kid": "k"}).to_string();
+        let token = unsigned(&header, &claims(json!({})).to_string());
+        assert_eq!(check(&token, &rules(), &secret_keys()), Err(Refusal::Algorithm(name.to_owned())));
+    }
+    let token = unsigned(r#"{"alg":"HS256","kid":"k"}"#, &claims(json!({})).to_string());
+    assert_eq!(check(&token, &rules(), &secret_keys()), Err(Refusal::Signature));
+}
+
+#[test]
+fn a_public_key_is_no_secret() {
+    for signer in signers() {
+        let keys = key_set("k", &signer.public);
+        let trimmed = signer.public.trim_end().to_owned();
+        for known_to_all in [signer.public.as_bytes(), trimmed.as_bytes()] {
+            let forged = EncodingKey::from_secret(known_to_all);
+            let token = signed(A::HS256, &forged, Some("k"), &claims(json!({})));
+            assert_eq!(check(&token, &rules(), &keys), Err(Refusal::WrongKind("k".to_owned())));
+        }
+    }
+}
+
+#[test]
+fn secrets_do_not_come_from_key_sets() {
+    let keys = json!({"keys": [
+        {"kty": "oct", "kid": "k", "k": URL_SAFE_NO_PAD.encode(SECRET)},
+        {"kty": "RSA", "kid": "e", "use": "enc", "n": "AQAB", "e": "AQAB"},
+        {"kty": "RSA", "kid": "o", "alg": "RSA-OAEP", "n": "AQAB", "e": "AQAB"},
+        {"kty": "EC", "kid": "c", "crv": "secp256k1", "x": "AQAB", "y": "AQAB"},
+        {"kty": "RSA", "kid": "b", "n": "!", "e": "AQAB"},
+        {"kid": "nothing"}, 7, null,
+    ]});
+    assert_eq!(KeySet::from_jwks(keys.to_string().as_bytes()).unwrap_err(), KeyError::Empty);
+    for text in ["", "[]", "{}", r#"{"keys":{}}"#, "\u{0}"] {
+        assert_eq!(KeySet::from_jwks(text.as_bytes()).unwrap_err(), KeyError::Set, "{text}");
+    }
+}
+
+#[test]
+fn files_that_are_no_public_keys_are_refused() {
+    assert_eq!(SigningKey::from_pem(RSA.serialize_pem().as_bytes()).unwrap_err(), KeyError::Private);
+    assert_eq!(SigningKey::from_pem(b"-----BEGIN NOTHING-----").unwrap_err(), KeyError::Pem);
+    assert_eq!(SigningKey::from_secret(b"short").unwrap_err(), KeyError::ShortSecret);
+}
+
+#[test]
+fn a_certificate_is_as_good_as_its_key() {
+    let certificate = rcgen::CertificateParams::new(vec![]).unwrap().self_signed(&*RSA).unwrap();
+    let private = EncodingKey::from_rsa_pem(RSA.serialize_pem().as_bytes()).unwrap();
+    let token = signed(A::RS256, &private, Some("k"), &claims(json!({})));
+    assert!(check(&token, &rules(), &key_set("k", &certificate.pem())).is_ok());
+}
+
+#[test]
+fn the_key_is_found_by_its_id() {
+    let secret = EncodingKey::from_secret(SECRET);
+    let with = |kid| signed(A::HS256, &secret, kid, &claims(json!({})));
+    let mut keys = secret_keys();
+    assert!(check(&with(None), &rules(), &keys).is_ok(), "there is only one");
+    assert_eq!(check(&with(Some("x")), &rules(), &keys), Err(Refusal::UnknownKey("x".to_owned())));
+    keys.insert("other".to_owned(), SigningKey::from_secret(&[b'x'; 32]).unwrap());
+    assert_eq!(check(&with(None), &rules(), &keys), Err(Refusal::NoKey));
+    assert_eq!(check(&with(Some("other")), &rules(), &keys), Err(Refusal::Signature));
+    let default = |id: &str| TokenRules { default_key: id.to_owned(), ..rules() };
+    assert!(check(&with(None), &default("k"), &keys).is_ok());
+    assert_eq!(check(&with(None), &default("gone"), &keys), Err(Refusal::UnknownKey("gone".to_owned())));
+    let fetched =
+        verify(&with(Some("k")), &rules(), Keys { configured: no_keys(), fetched: &secret_keys() }, NOW);
+    assert!(fetched.is_ok());
+}
+
+#[test]
+fn what_is_no_token_is_told_apart_from_a_bad_one() {
+    for text in ["", "guest", "a.b", "a.b.c", "..", "pass.word.with.dots", "🦀.🦀.🦀"] {
+        assert_eq!(check(text, &rules(), &secret_keys()), Err(Refusal::NoToken), "{text}");
+    }
+    let header = |header: &str| check(&unsigned(header, "{}"), &rules(), &secret_keys()).unwrap_err();
+    assert!(matches!(header("{}"), Refusal::Malformed(_)));
+    assert!(matches!(header(r#"{"alg":7}"#), Refusal::Malformed(_)));
+    assert!(matches!(header(r#"{"alg":"HS256","kid":7}"#), Refusal::Malformed(_)));
+    assert!(matches!(header(r#"{"alg":"HS256","kid":"k","crit":["exp"]}"#), Refusal::Malformed(_)));
+    let good = token(&claims(json!({})));
+    let five_parts = format!("{good}.x.y");
+    assert!(matches!(check(&five_parts, &rules(), &secret_keys()), Err(Refusal::Malformed(_))));
+    for claims in [json!([]), json!("text"), json!(7)] {
+        assert!(matches!(check(&token(&claims), &rules(), &secret_keys()), Err(Refusal::Malformed(_))));
+    }
+}
+
+#[test]
+fn a_changed_token_is_refused() {
+    let good = token(&claims(json!({})));
+    assert!(check(&good, &rules(), &secret_keys()).is_ok());
+    let (signed_part, signature) = good.rsplit_once('.').unwrap();
+    let other_claims = token(&claims(json!({"sub": "eve"})));
+    let swapped = format!("{}.{signature}", other_claims.rsplit_once('.').unwrap().0);
+    let wrong = [
+        swapped,
+        format!("{good}="),
+        format!("{good}A"),
+        format!("{signed_part}."),
+        good[..good.len() - 1].to_owned(),
+    ];
+    for wrong in wrong {
+        assert_eq!(check(&wrong, &rules(), &secret_keys()), Err(Refusal::Signature), "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_on_bytes(text in ".{0,60}", header in ".{0,30}", claims in ".{0,30}", signature in "[a-zA-Z0-9_=-]{0,90}") {
+        let parts = format!("{}{signature}", unsigned(&header, &claims));
+        for text in [&text, &parts] {
+            prop_assert!(check(text, &rules(), &secret_keys()).is_err());
+        }
+    }
+
+    #[test]
+    fn nothing_panics_on_claims(name in "(aud|exp|nbf|iss|sub|scope|authorization|authorization_details|roles)",
+                                value in any_json()) {
+        let rules = TokenRules {
+            additional_scopes_keys: vec!["roles.x".to_owned(), "aud".to_owned()],
+            resource_server_type: "t".to_owned(),
+            issuer: "x".to_owned(),
+            ..rules()
+        };
+        if let Ok(token) = judged(&rules, json!({"iss": "x", name: value})) {
+            let _ = token.access("/");
+        }
+    }
+}
+
+/// Some JSON, with words that mean something to us.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        Just("rabbitmq.read:*/*"),
+        Just("rabbitmq.tag:x"),
+        Just("scopes"),
+        Just("permissions"),
+        Just("t"),
+        Just("read"),
+        Just("cluster:*/vhost:{x}"),
+        Just(""),
+    ];
+    let leaf = prop_oneof![
+        word.clone().prop_map(|text| json!(text)),
+        any::<i64>().prop_map(|number| json!(number)),
+        any::<f64>().prop_map(|number| json!(number)),
+        any::<bool>().prop_map(|yes| json!(yes)),
+        Just(json!(null)),
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let name = prop_oneof![
+            word.clone(),
+            Just("type"),
+            Just("actions"),
+            Just("locations"),
+            Just("x"),
+            Just("rabbitmq")
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::btree_map(name, inner, 0..4)
+                .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        ]
+    })
+}

@@ -1,0 +1,75 @@
+//! Who is at the other end of a connection, as far as the way there tells.
+
+use std::net::SocketAddr;
+
+/// The other end of the connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// How it is shown in logs.
+    pub address: String,
+    /// It is on this machine.
+    pub is_loopback: bool,
+    /// What the TLS handshake told; `None` on a connection without TLS.
+    pub tls: Option<Box<TlsPeer>>,
+}
+
+impl Peer {
+    /// The machine it is on: its address without a port.
+    pub(super) fn host(&self) -> &str {
+        self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host)
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        // An IPv4 client of an IPv6 socket has a mapped address.
+        let is_loopback = address.ip().to_canonical().is_loopback();
+        Self { address: address.to_string(), is_loopback, tls: None }
+    }
+}
+
+/// What was agreed on in a TLS handshake, and whom the client showed itself to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPeer {
+    /// "TLSv1.2" or "TLSv1.3".
+    pub version: &'static str,
+    /// The cipher suite by its IANA name.
+    pub cipher: &'static str,
+    /// The client's certificate; `None` if it showed none.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// The names in a client's certificate, which was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name, as RabbitMQ writes it: RFC 4514, the most specific part first.
+    pub subject: String,
+    /// The issuer's, in the same form.
+    pub issuer: String,
+    /// The subject's common names, joined by commas if there are several; `None` without any.
+    pub common_name: Option<String>,
+    /// The subject's alternative names, in their order.
+    pub alternative_names: Vec<AlternativeName>,
+}
+
+/// An alternative name of a certificate's subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlternativeName {
+    /// What kind of name it is.
+    pub kind: AlternativeNameKind,
+    /// The name.
+    pub name: String,
+}
+
+/// The kinds of alternative names that can be a user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlternativeNameKind {
+    /// A host name.
+    Dns,
+    /// A mail address.
+    Email,
+    /// An IP address, in its usual text form.
+    Ip,
+    /// A URI, such as a SPIFFE id.
+    Uri,
+}

@@ -1,0 +1,37 @@
+//! Streams that take bytes before the socket does.
+
+use super::*;
+
+/// A client that has just been sent something, of which the stream holds some back.
+fn held_back() -> Client {
+    let mut client = Client::new(&broker(Journal::in_memory()));
+    client.now = 100_000;
+    client.declare("q", false);
+    assert_eq!(client.received(), ["queue.declare-ok"]);
+    client.session.handle_flushing(true, Now::at(client.now));
+    client
+}
+
+#[test]
+fn a_peer_is_cut_that_does_not_take_what_the_stream_holds_back() {
+    let mut client = held_back();
+    assert_eq!(client.session.poll_timeout(), Some(Moment(130_000)));
+    client.session.handle_timeout(Now::at(129_999));
+    assert!(!client.session.is_over(Now::at(129_999)));
+    client.session.handle_timeout(Now::at(130_000));
+    assert!(client.session.is_over(Now::at(130_000)) && client.session.ends_abruptly(Now::at(130_000)));
+}
+
+#[test]
+fn one_that_takes_it_in_the_end_goes_on() {
+    let mut client = held_back();
+    client.session.handle_timeout(Now::at(120_000));
+    client.session.handle_flushing(false, Now::at(120_000));
+    assert_eq!(client.session.poll_timeout(), None);
+    client.session.handle_timeout(Now::at(140_000));
+    assert!(!client.session.is_over(Now::at(140_000)));
+    // Its time begins anew with the next.
+    client.session.handle_flushing(true, Now::at(200_000));
+    client.session.handle_timeout(Now::at(229_999));
+    assert!(!client.session.is_over(Now::at(229_999)));
+}

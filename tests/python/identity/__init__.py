@@ -1,0 +1,1 @@
+"""Users, passwords and vhosts: kept, changed while the broker runs, and hard to guess."""

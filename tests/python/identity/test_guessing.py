@@ -1,0 +1,90 @@
+"""Whoever guesses passwords gets nowhere, and disturbs nobody."""
+
+import threading
+import time
+
+import pytest
+
+from identity.login import Login, logs_in
+from support.control import ctl
+from support.messages import publish
+
+pytestmark = pytest.mark.own_broker
+
+GUESSES = 150
+AT_ONCE = 50
+
+
+def test_answers_to_wrong_passwords_come_later_each_time(leveret):
+    broker = leveret({"auth.failed_login_delay": "200ms", "auth.users.ci.password": "right"})
+    for least in (0.2, 0.4, 0.8):
+        succeeded, seconds = Login(broker, "ci", "wrong").answer()
+        assert not succeeded and seconds >= least
+    slow = Login(broker, "ci", "wrong")
+    succeeded, seconds = Login(broker, "ci", "right").answer()
+    assert succeeded and seconds < 1.5, "a right password is not held back"
+    assert not slow.answer()[0]
+    succeeded, seconds = Login(broker, "somebody", "wrong").answer()
+    assert not succeeded and seconds < 0.8, "nor is anybody else"
+
+
+def test_guessing_does_not_disturb_others(leveret, opened):
+    # All of them come from one address.
+    crowd_of_one = {"limits.handshakes_per_address": 0}
+    broker = leveret({"auth.failed_login_delay": 0, "auth.users.ci.password": "right"} | crowd_of_one)
+    channel = opened(broker).channel()
+    channel.confirm_delivery()
+    channel.queue_declare("q")
+    assert logs_in(broker, "ci", "right")
+    done = threading.Event()
+    successes = []
+
+    def guess(number):
+        # Existing users and others, by turns.
+        attempts = [Login(broker, "ci" if n % 2 else f"u{n}", f"p{number}-{n}") for n in range(GUESSES // AT_ONCE)]
+        successes.extend(attempt.answer()[0] for attempt in attempts)
+
+    def crowd():
+        threads = [threading.Thread(target=guess, args=(number,)) for number in range(AT_ONCE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        done.set()
+
+    guessing = threading.Thread(target=crowd)
+    guessing.start()
+    slowest, rounds = 0.0, 0
+    while not done.is_set():
+        began = time.monotonic()
+        publish(channel, "", "q", "m")
+        assert channel.basic_get("q", auto_ack=True)[2] == b"m"
+        slowest, rounds = max(slowest, time.monotonic() - began), rounds + 1
+        if rounds % 20 == 1:
+            succeeded, seconds = Login(broker, "ci", "right").answer()
+            assert succeeded and seconds < 2, "a password that is known needs no queue"
+    guessing.join()
+    assert successes == [False] * GUESSES
+    assert slowest < 1 and rounds > 10, f"{rounds} rounds, the slowest of {slowest:.3f} s"
+
+
+def test_no_password_is_written_anywhere(on):
+    secrets = [f"hush-{name}-hush" for name in ("first", "config", "added", "stdin", "changed", "wrong", "plain")]
+    first, config, added, stdin, changed, wrong, plain = secrets
+    settings = {"auth.default_pass": first, "auth.users.ci.password": config}
+    broker = on(settings | {"log.level": "trace"})
+    ctl(broker, "add_user", "alice", added)
+    ctl(broker, "add_user", "bob", stdin=stdin + "\n")
+    ctl(broker, "change_password", "alice", changed)
+    ctl(broker, "authenticate_user", "alice", changed)
+    for user, password in (("guest", first), ("ci", config), ("alice", changed), ("bob", stdin)):
+        assert logs_in(broker, user, password) and logs_in(broker, user, password, "AMQPLAIN")
+    for user in ("guest", "nobody"):
+        assert not logs_in(broker, user, wrong) and not logs_in(broker, user, plain, "AMQPLAIN")
+    assert broker.stop() == 0
+    log = broker.log_text()
+    assert "login refused" in log and "user added" in log
+    assert "hush" not in log
+    for path in broker.data_dir.iterdir():
+        if path.is_file():
+            assert b"hush" not in path.read_bytes(), path
