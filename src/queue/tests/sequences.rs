@@ -170,10 +170,15 @@ impl Run {
     /// Gives the queue what was read. Returns whether there was anything.
     fn load(&mut self) -> bool {
         let Some(load) = self.pending.take().or_else(|| self.bench.queue.plan_load()) else { return false };
+        // Who plans a read tells the journal what happened before the queue can be given the answer. A message that died
+        // just now and turns out to be damaged is still stored when its death is told.
+        self.take_events();
         self.look_away();
         let damaged = self.store.carry_out(load, &mut self.bench.queue);
         self.look_at_damaged(damaged);
         self.look_at_doomed();
+        // So does who gives it: what died by being read is not buried before that is told.
+        self.take_events();
         true
     }
 
