@@ -22,3 +22,4 @@ pub mod session;
 pub mod storage;
 pub mod throttle;
 pub mod time;
+pub mod workers;

@@ -35,7 +35,7 @@ use std::time::Duration;
 use crate::broker::alarms::Alarms;
 use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
-use crate::broker::login::{Logins, Threads};
+use crate::broker::login::Logins;
 use crate::broker::names::Names;
 use crate::broker::options::BrokerOptions;
 use crate::broker::registry::Registry;
@@ -53,6 +53,7 @@ use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
 use crate::throttle::Throttle;
+use crate::workers::{OnPanic, Workers};
 
 /// What a broker is made with beside options and what is on its disk.
 #[derive(Debug, Default)]
@@ -136,7 +137,7 @@ impl Broker {
         options: BrokerOptions,
         bodies: Bodies,
         mut image: Image,
-        threads: Option<Threads>,
+        threads: Option<Workers>,
         kept: Kept,
     ) -> Arc<Self> {
         let bodies = Arc::new(bodies);
@@ -352,8 +353,10 @@ impl Broker {
     }
 }
 
-fn login_threads(options: &BrokerOptions) -> io::Result<Option<Threads>> {
-    (options.login_threads > 0).then(|| Threads::start(options.login_threads)).transpose()
+fn login_threads(options: &BrokerOptions) -> io::Result<Option<Workers>> {
+    (options.login_threads > 0)
+        .then(|| Workers::start("login", options.login_threads, OnPanic::GoOn))
+        .transpose()
 }
 
 /// What the connections of a deleted user are closed with.

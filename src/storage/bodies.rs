@@ -12,9 +12,9 @@ use crate::queue::{Found, Load, Unread, Wanted, memory_of};
 use crate::storage::disk::DiskFile;
 use crate::storage::item::RawItem;
 use crate::storage::journal::Journal;
-use crate::storage::readers::{Job, Readers};
 use crate::storage::segment::{self, Content, RunReader, read_item};
 use crate::storage::segments::Segments;
+use crate::workers::{Job, OnPanic, Workers};
 
 /// Threads that read. More would help disks that do several things at once; two keep one slow read from stopping all.
 const READERS: usize = 2;
@@ -35,7 +35,7 @@ pub struct Bodies {
 #[derive(Debug)]
 struct OnDisk {
     segments: Arc<Segments>,
-    readers: Readers,
+    readers: Workers,
 }
 
 /// Stored messages that cannot be read.
@@ -88,7 +88,8 @@ impl Bodies {
     /// # Errors
     /// If no threads can be started.
     pub fn on_disk(journal: Arc<Journal>, segments: Arc<Segments>) -> io::Result<Self> {
-        let disk = Some(OnDisk { segments, readers: Readers::start(READERS)? });
+        // A queue that waits for what was to be read would wait for ever.
+        let disk = Some(OnDisk { segments, readers: Workers::start("reader", READERS, OnPanic::Abort)? });
         Ok(Self { journal, disk, freed: AtomicBool::new(false) })
     }
 

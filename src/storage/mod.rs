@@ -15,7 +15,6 @@ pub mod item;
 pub mod journal;
 pub mod options;
 mod progress;
-pub mod readers;
 pub mod record;
 mod recovery;
 pub mod repair;

@@ -4,15 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use super::backend::{Backend, Verdict};
-use super::threads::{Full, Threads};
 use super::{Answer, Attempt};
 use crate::broker::users::LoginError;
+use crate::workers::{Full, Workers};
+
+/// Logins that may wait. Each of them is a connection in its handshake.
+const MOST_WAITING: usize = 4096;
 
 /// See the module.
 pub(super) struct Asking {
     backends: Arc<[Arc<dyn Backend>]>,
     attempt: Attempt,
-    threads: Weak<Threads>,
+    threads: Weak<Workers>,
     told: Box<dyn FnOnce(Answer) + Send>,
     /// The place of the backend that is to be asked.
     next: usize,
@@ -27,7 +30,7 @@ impl Asking {
     pub(super) fn new(
         backends: Arc<[Arc<dyn Backend>]>,
         attempt: Attempt,
-        threads: Option<&Arc<Threads>>,
+        threads: Option<&Arc<Workers>>,
         told: impl FnOnce(Answer) + Send + 'static,
     ) -> Box<Self> {
         Box::new(Self {
@@ -44,7 +47,7 @@ impl Asking {
     /// Begins, unless too many others wait.
     pub(super) fn begin(self: Box<Self>) -> Result<(), Full> {
         match self.threads.upgrade() {
-            Some(threads) => threads.submit(Box::new(|| self.go_on())),
+            Some(threads) => threads.submit_among(Box::new(|| self.go_on()), MOST_WAITING),
             None => {
                 self.go_on();
                 Ok(())
@@ -82,7 +85,7 @@ impl Asking {
     /// Goes on where it waited.
     fn resume(self: Box<Self>) {
         match self.threads.upgrade() {
-            Some(threads) => threads.submit_always(Box::new(|| self.go_on())),
+            Some(threads) => threads.submit(Box::new(|| self.go_on())),
             None => self.go_on(),
         }
     }

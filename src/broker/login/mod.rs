@@ -10,10 +10,7 @@ mod delays;
 mod internal;
 #[cfg(test)]
 mod tests;
-mod threads;
 mod tokens;
-
-pub(super) use threads::Threads;
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -26,13 +23,13 @@ use crate::broker::login::asking::Asking;
 use crate::broker::login::backend::{Backend, Verdict};
 use crate::broker::login::delays::Delays;
 use crate::broker::login::internal::Internal;
-use crate::broker::login::threads::Full;
 use crate::broker::login::tokens::Tokens;
 use crate::broker::options::{BackendKind, BrokerOptions};
 use crate::broker::outlet::Outlet;
 use crate::broker::users::{LoginError, User, Users};
 use crate::lock::{Rank, RankedMutex};
 use crate::time::{Moment, Now};
+use crate::workers::{Full, Workers};
 
 /// What somebody presents to log in.
 pub struct Attempt {
@@ -79,12 +76,12 @@ pub struct Logins {
     renewing: Arc<[Arc<dyn Backend>]>,
     key_ring: Option<Arc<KeyRing>>,
     delays: Delays,
-    threads: Option<Arc<Threads>>,
+    threads: Option<Arc<Workers>>,
 }
 
 impl Logins {
     /// Asks the backends in their order. Without threads answers come at once.
-    pub(super) fn new(options: &BrokerOptions, users: &Arc<Users>, threads: Option<Threads>) -> Self {
+    pub(super) fn new(options: &BrokerOptions, users: &Arc<Users>, threads: Option<Workers>) -> Self {
         let tokens = options.tokens.as_ref().map(|tokens| Arc::new(Tokens::new(tokens)));
         let backend = |kind: &BackendKind| -> Option<Arc<dyn Backend>> {
             match kind {
@@ -158,7 +155,7 @@ impl Logins {
     /// Has something done by the threads that check credentials, or at once if there are none.
     pub(super) fn submit(&self, job: impl FnOnce() + Send + 'static) {
         match &self.threads {
-            Some(threads) => threads.submit_always(Box::new(job)),
+            Some(threads) => threads.submit(Box::new(job)),
             None => job(),
         }
     }
