@@ -16,7 +16,6 @@ use leveret::broker::outlet::Outlet;
 use leveret::broker::queue_cell::{GetResult, QueueCell};
 use leveret::broker::vhost::{QueueDeclare, VHost};
 use leveret::ids::ConnectionId;
-use leveret::protocol::field::TableRef;
 use leveret::queue::Settle;
 use leveret::storage::backup::{INCOMPLETE, Report, Watch, copy_directory};
 use leveret::storage::disk::{Disk, DiskFile, Open, Space};
@@ -66,16 +65,7 @@ fn vhost(broker: &Broker) -> Arc<VHost> {
 }
 
 fn queue(broker: &Broker, name: &str) -> Arc<QueueCell> {
-    let arguments = TableRef::EMPTY;
-    let declare = QueueDeclare {
-        name,
-        server_named: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        objection: None,
-    };
+    let declare = QueueDeclare { name, durable: true, ..Default::default() };
     vhost(broker).declare_queue(declare, ME).expect("a queue").cell
 }
 

@@ -27,15 +27,7 @@ fn data() -> (TempDir, PathBuf) {
     let broker = broker.expect("a broker");
     let user = broker.users.login("guest", b"guest", true).expect("a login");
     let vhost = broker.open_vhost("/", &user).expect("a vhost");
-    let declare = QueueDeclare {
-        name: "orders",
-        server_named: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments: TableRef::EMPTY,
-        objection: None,
-    };
+    let declare = QueueDeclare { name: "orders", durable: true, ..Default::default() };
     let declared = vhost.declare_queue(declare, ConnectionId(1)).expect("a queue");
     assert!(broker.journal.wait_durable(declared.gate.durable));
     let cell = vhost.find_queue("orders", ConnectionId(1)).expect("a queue");

@@ -165,7 +165,6 @@ mod tests {
     use crate::broker::vhost::QueueDeclare;
     use crate::ids::ConnectionId;
     use crate::message::{Body, MessageBuilder};
-    use crate::protocol::field::TableRef;
     use crate::protocol::properties::Properties;
 
     fn vhost() -> Arc<VHost> {
@@ -176,15 +175,7 @@ mod tests {
 
     fn queues(vhost: &VHost, count: usize) -> Vec<Arc<QueueCell>> {
         let declare = |number: usize| {
-            let request = QueueDeclare {
-                name: &number.to_string(),
-                server_named: false,
-                durable: false,
-                exclusive: false,
-                auto_delete: false,
-                arguments: TableRef::EMPTY,
-                objection: None,
-            };
+            let request = QueueDeclare { name: &number.to_string(), ..Default::default() };
             vhost.declare_queue(request, ConnectionId(1)).unwrap().cell
         };
         (0..count).map(declare).collect()

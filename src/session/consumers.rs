@@ -170,20 +170,11 @@ mod tests {
     use crate::broker::options::BrokerOptions;
     use crate::broker::vhost::QueueDeclare;
     use crate::ids::ConnectionId;
-    use crate::protocol::field::TableRef;
 
     fn cell() -> Arc<QueueCell> {
         let broker = Broker::new(BrokerOptions::default());
         let user = broker.users.login("guest", b"guest", true).unwrap();
-        let request = QueueDeclare {
-            name: "q",
-            server_named: false,
-            durable: false,
-            exclusive: false,
-            auto_delete: false,
-            arguments: TableRef::EMPTY,
-            objection: None,
-        };
+        let request = QueueDeclare { name: "q", ..Default::default() };
         broker.open_vhost("/", &user).unwrap().declare_queue(request, ConnectionId(1)).unwrap().cell
     }
 

@@ -70,7 +70,6 @@ mod tests {
     use crate::broker::options::BrokerOptions;
     use crate::broker::vhost::QueueDeclare;
     use crate::ids::ConnectionId;
-    use crate::protocol::field::TableRef;
 
     fn vhost() -> Arc<VHost> {
         let broker = Broker::new(BrokerOptions::default());
@@ -80,15 +79,7 @@ mod tests {
 
     /// A route to one queue, so many times.
     fn route(vhost: &VHost, queues: usize) -> Arc<Route> {
-        let request = QueueDeclare {
-            name: "q",
-            server_named: false,
-            durable: false,
-            exclusive: false,
-            auto_delete: false,
-            arguments: TableRef::EMPTY,
-            objection: None,
-        };
+        let request = QueueDeclare { name: "q", ..Default::default() };
         let cell = vhost.declare_queue(request, ConnectionId(1)).unwrap().cell;
         Arc::new(Route { queues: vec![cell; queues].into() })
     }

@@ -137,17 +137,8 @@ fn number_of(message: &Message) -> u64 {
 }
 
 fn queue(vhost: &VHost, name: &str) -> Arc<QueueCell> {
-    let arguments = TableRef::EMPTY;
     let (durable, exclusive) = (true, false);
-    let declare = QueueDeclare {
-        name,
-        server_named: false,
-        durable,
-        exclusive,
-        auto_delete: false,
-        arguments,
-        objection: None,
-    };
+    let declare = QueueDeclare { name, durable, exclusive, ..Default::default() };
     vhost.declare_queue(declare, ME).expect("a queue");
     vhost.find_queue(name, ME).expect("a queue")
 }

@@ -33,16 +33,7 @@ pub const EXCHANGES: [&str; 3] = ["x0", "x1", "x2"];
 pub const KEYS: [&str; 2] = ["a", "b"];
 
 pub fn queue_declare<'a>(name: &'a str, arguments: &'a Table) -> QueueDeclare<'a> {
-    let arguments = arguments.as_ref();
-    QueueDeclare {
-        name,
-        server_named: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        objection: None,
-    }
+    QueueDeclare { name, durable: true, arguments: arguments.as_ref(), ..Default::default() }
 }
 
 pub fn exchange_declare(name: &str, fanout: bool, auto_delete: bool) -> ExchangeDeclare<'_> {

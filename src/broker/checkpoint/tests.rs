@@ -14,7 +14,6 @@ use crate::broker::queue_cell::GetResult;
 use crate::broker::vhost::{QueueDeclare, VHost};
 use crate::ids::{ConnectionId, Position};
 use crate::message::{Body, Message, MessageBuilder};
-use crate::protocol::field::TableRef;
 use crate::protocol::properties::{Properties, PropertiesBuilder};
 use crate::queue::{Got, Settle};
 use crate::storage::options::JournalOptions;
@@ -72,15 +71,7 @@ impl Bench {
     }
 
     fn queue(&self, name: &str) -> Arc<QueueCell> {
-        let request = QueueDeclare {
-            name,
-            server_named: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: TableRef::EMPTY,
-            objection: None,
-        };
+        let request = QueueDeclare { name, durable: true, ..Default::default() };
         self.vhost().declare_queue(request, ME).unwrap().cell
     }
 

@@ -19,7 +19,7 @@ use crate::storage::record::Record;
 const QUEUE_TYPE: &str = "x-queue-type";
 
 /// A queue.declare that is not passive.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct QueueDeclare<'a> {
     /// Name as the client sent it, or the generated one.
     pub name: &'a str,

@@ -31,16 +31,7 @@ fn vhost() -> Arc<VHost> {
 }
 
 fn queue(name: &str) -> QueueDeclare<'_> {
-    let arguments = TableRef::EMPTY;
-    QueueDeclare {
-        name,
-        server_named: false,
-        durable: false,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        objection: None,
-    }
+    QueueDeclare { name, ..Default::default() }
 }
 
 fn durable_queue(name: &str) -> QueueDeclare<'_> {

@@ -12,7 +12,6 @@ use crate::identity::access::Permissions;
 use crate::identity::password::PasswordHash;
 use crate::ids::ConnectionId;
 use crate::message::{Body, MessageBuilder};
-use crate::protocol::field::TableRef;
 use crate::protocol::properties::{Properties, PropertiesBuilder};
 use crate::protocol::reply::AmqpError;
 use crate::storage::options::JournalOptions;
@@ -29,16 +28,7 @@ fn open(disk: &SimulatedDisk) -> Arc<Broker> {
 }
 
 fn declare(vhost: &VHost, name: &str) -> Result<Arc<QueueCell>, AmqpError> {
-    let arguments = TableRef::EMPTY;
-    let request = QueueDeclare {
-        name,
-        server_named: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        objection: None,
-    };
+    let request = QueueDeclare { name, durable: true, ..Default::default() };
     vhost.declare_queue(request, ME).map(|declared| declared.cell)
 }
 
