@@ -67,7 +67,7 @@ enum Command {
     /// Take the limits of a vhost away
     ClearVhostLimits(InVHost),
     /// List the limits of all vhosts that have some
-    ListVhostLimits(ListLimits),
+    ListVhostLimits(ListAll),
     #[command(flatten)]
     Permissions(permissions::Command),
     #[command(flatten)]
@@ -135,7 +135,7 @@ struct SetLimits {
 }
 
 #[derive(Debug, Args)]
-struct ListLimits {
+struct ListAll {
     #[command(flatten)]
     place: Place,
     /// Print JSON instead of columns
@@ -190,7 +190,7 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
             let nothing = Steer::SetVhostLimits { vhost: at.vhost.clone(), value: json!({}) };
             at.place.ask(&nothing).map(|_| ())
         }
-        Command::ListVhostLimits(ListLimits { place, json }) => {
+        Command::ListVhostLimits(ListAll { place, json }) => {
             show(&place.ask(&Steer::ListVhostLimits {})?, OF_LIMITS, *json)
         }
         Command::Permissions(command) => permissions::run(command),

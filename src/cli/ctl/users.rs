@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use super::{parsed, show};
+use super::{ListAll, parsed, show};
 use crate::cli::failure::Failure;
 use crate::cli::{Place, print};
 use crate::config::Machine;
@@ -28,13 +28,13 @@ pub(super) enum Command {
     AuthenticateUser(Authenticate),
     /// Give a user these tags and no others
     SetUserTags(SetTags),
-    /// List the users with their tags
-    ListUsers(List),
+    /// ListAll the users with their tags
+    ListUsers(ListAll),
     /// Set limits of a user; those that are not named stay
     SetUserLimits(SetLimits),
     /// Take a limit of a user away
     ClearUserLimits(ClearLimits),
-    /// List the limits of all users that have some, or of one
+    /// ListAll the limits of all users that have some, or of one
     ListUserLimits(ListLimits),
     /// Print the hash of a password, for definitions and for --pre-hashed-password
     HashPassword(Hash),
@@ -94,15 +94,6 @@ pub(super) struct SetTags {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    place: Place,
-    /// Print JSON instead of columns
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct SetLimits {
     #[command(flatten)]
     of: OfUser,
@@ -121,7 +112,7 @@ pub(super) struct ClearLimits {
 #[derive(Debug, Args)]
 pub(super) struct ListLimits {
     #[command(flatten)]
-    list: List,
+    list: ListAll,
     /// Of this user only
     #[arg(long)]
     user: Option<String>,
@@ -202,7 +193,7 @@ impl SetSecret {
     }
 }
 
-impl List {
+impl ListAll {
     fn show(&self, identify: Identify, columns: &[&str]) -> Result<(), Failure> {
         show(&self.place.ask(&Steer::Identity { identify })?, columns, self.json)
     }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::show;
+use super::{ListAll, show};
 use crate::cli::Place;
 use crate::cli::failure::Failure;
 use crate::server::control::identity::Identify;
@@ -15,8 +15,8 @@ pub(super) enum Command {
     AddVhost(Add),
     /// Delete a vhost with all that is in it, and close its connections
     DeleteVhost(Delete),
-    /// List the vhosts
-    ListVhosts(List),
+    /// ListAll the vhosts
+    ListVhosts(ListAll),
 }
 
 #[derive(Debug, Args)]
@@ -44,15 +44,6 @@ pub(super) struct Delete {
     vhost: String,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    place: Place,
-    /// Print JSON instead of columns
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs a command.
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     let ask = |place: &Place, identify| place.ask(&Steer::Identity { identify });
@@ -69,7 +60,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         Command::DeleteVhost(Delete { place, vhost }) => {
             ask(place, Identify::DeleteVhost { vhost: vhost.clone() }).map(|_| ())
         }
-        Command::ListVhosts(List { place, json }) => show(
+        Command::ListVhosts(ListAll { place, json }) => show(
             &ask(place, Identify::ListVhosts)?,
             &["name", "description", "tags", "default_queue_type"],
             *json,
