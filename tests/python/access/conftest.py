@@ -35,7 +35,7 @@ def on_rabbitmq(broker: Broker):
     """A place on a RabbitMQ; it is empty afterwards."""
     url = os.environ.get("LEVERET_TEST_MANAGEMENT")
     if url is None:
-        pytest.skip("LEVERET_TEST_MANAGEMENT is not set; permissions are set through it")
+        pytest.fail("LEVERET_TEST_MANAGEMENT is not set, through which permissions are set; or leave these tests out")
     management = Management(url)
     management.call("PUT", ("users", USER), {"password": "secret", "tags": ""})
     for vhost in (VHOST, OTHER_VHOST):

@@ -34,9 +34,9 @@ def start_ok(user, password, mechanism="PLAIN"):
 class Login:
     """One attempt that is under way."""
 
-    def __init__(self, broker, user, password, mechanism="PLAIN"):
+    def __init__(self, broker, user, password, mechanism="PLAIN", source="127.0.0.1"):
         self.began = time.monotonic()
-        self.socket = socket.create_connection((broker.host, broker.port), timeout=20)
+        self.socket = socket.create_connection((broker.host, broker.port), timeout=20, source_address=(source, 0))
         self.socket.sendall(HEADER + start_ok(user, password, mechanism))
 
     def answer(self):

@@ -6,7 +6,7 @@ import pytest
 
 from support.control import Refused, ctl, listed, set_policy
 from support.deadline import eventually, pump
-from support.messages import PERSISTENT, Consumer, publish
+from support.messages import PERSISTENT, Consumer, is_there, publish
 
 pytestmark = pytest.mark.own_broker
 
@@ -17,17 +17,6 @@ WITH_X = {"vhosts.names": '["x"]'}
 def names(broker):
     """All vhosts."""
     return [row["name"] for row in listed(broker, "list_vhosts")]
-
-
-def declared(connection, queue):
-    """Whether there is a queue of this name."""
-    channel = connection.channel()
-    try:
-        channel.queue_declare(queue, passive=True)
-    except pika.exceptions.ChannelClosedByBroker as error:
-        assert error.reply_code == 404
-        return False
-    return True
 
 
 def fill(connection):
@@ -81,12 +70,12 @@ def test_a_deleted_vhost_takes_everything_with_it_for_ever(on, opened):
 
     def check(broker):
         connection = opened(broker, "x")
-        assert not declared(connection, "durable")
+        assert not is_there(connection, "durable")
         assert listed(broker, "list_policies", "-p", "x") == []
         channel = connection.channel()
         with pytest.raises(pika.exceptions.ChannelClosedByBroker):
             channel.exchange_declare("own", passive=True)
-        assert declared(opened(broker, "/"), "durable")
+        assert is_there(opened(broker, "/"), "durable")
 
     check(broker)
     broker.kill()
@@ -95,7 +84,7 @@ def test_a_deleted_vhost_takes_everything_with_it_for_ever(on, opened):
     fill(opened(broker, "x"))
     broker.kill()
     broker = on(WITH_X)
-    assert declared(opened(broker, "x"), "durable")
+    assert is_there(opened(broker, "x"), "durable")
     ctl(broker, "delete_vhost", "x")
     broker.kill()
     broker = on()
@@ -153,4 +142,4 @@ def test_a_vhost_that_was_added_later_keeps_time(on, opened):
     channel.queue_declare("expiring", arguments={"x-expires": 50})
     publish(channel, "", "short", "m")
     eventually(lambda: channel.basic_get("dead", auto_ack=True)[2] == b"m", "the message is dead")
-    eventually(lambda: not declared(connection, "expiring"), "the queue has expired", pause=0.2)
+    eventually(lambda: not is_there(connection, "expiring"), "the queue has expired", pause=0.2)

@@ -6,18 +6,7 @@ import pytest
 from pika.compat import long
 
 from support.deadline import eventually
-from support.messages import Consumer, bound_queue, consumers, drain, expect_ready, publish
-
-
-def exists(connect, queue):
-    """Whether the queue is there, asked on a connection of its own."""
-    channel = connect().channel()
-    try:
-        channel.queue_declare(queue, passive=True)
-    except pika.exceptions.ChannelClosedByBroker as closed:
-        assert closed.reply_code == 404
-        return False
-    return True
+from support.messages import Consumer, bound_queue, consumers, drain, expect_ready, is_there, publish
 
 
 def test_the_server_names_a_queue(channel):
@@ -71,7 +60,7 @@ def test_delete_counts_ready_messages_and_a_missing_queue_is_no_error(channel, c
     channel.basic_get(queue)
     assert channel.queue_delete(queue).method.message_count == 2
     assert channel.queue_delete(queue).method.message_count == 0
-    assert not exists(connect, queue)
+    assert not is_there(connect(), queue)
 
 
 def test_an_ack_after_the_queue_is_gone_is_accepted(channel, name):
@@ -102,7 +91,7 @@ def test_if_unused_and_if_empty(channel, connect, name):
     channel.basic_ack(consumer.deliveries[0].tag)
     channel.basic_cancel(consumer.tag)
     channel.queue_delete(queue, if_unused=True, if_empty=True)
-    assert not exists(connect, queue)
+    assert not is_there(connect(), queue)
 
 
 def test_unacknowledged_messages_do_not_keep_a_queue_from_if_empty(channel, name):
@@ -125,7 +114,7 @@ def test_an_exclusive_queue_is_its_connections_alone_and_goes_with_it(connect, n
         stranger.queue_declare(queue, passive=True)
     assert closed.value.reply_code == 405
     owner.close()
-    assert not exists(connect, queue)
+    assert not is_there(connect(), queue)
 
 
 def test_an_auto_delete_queue_goes_with_its_last_consumer(channel, connect, name):
@@ -133,12 +122,12 @@ def test_an_auto_delete_queue_goes_with_its_last_consumer(channel, connect, name
     channel.queue_declare(queue, auto_delete=True)
     publish(channel, "", queue, "a")
     assert channel.basic_get(queue, auto_ack=True)[2] == b"a"
-    assert exists(connect, queue)
+    assert is_there(connect(), queue)
     first, second = Consumer(channel, queue), Consumer(channel, queue)
     channel.basic_cancel(first.tag)
-    assert exists(connect, queue)
+    assert is_there(connect(), queue)
     channel.basic_cancel(second.tag)
-    assert not exists(connect, queue)
+    assert not is_there(connect(), queue)
 
 
 def test_an_auto_delete_queue_goes_with_the_channel_or_connection_of_its_last_consumer(connect, name):
@@ -149,7 +138,7 @@ def test_an_auto_delete_queue_goes_with_the_channel_or_connection_of_its_last_co
         channel.queue_declare(queue, auto_delete=True)
         Consumer(channel, queue)
         (channel if close == "channel" else owner).close()
-        eventually(lambda q=queue: not exists(connect, q), f"the queue goes with the {close}")
+        eventually(lambda q=queue: not is_there(connect(), q), f"the queue goes with the {close}")
 
 
 def test_equal_redeclare_with_another_integer_width(channel, connect, name):

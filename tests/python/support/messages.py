@@ -78,6 +78,17 @@ def expect_ready(channel, queue, count):
     eventually(are_there, lambda: f"{count} ready messages in {queue}; there are {seen[0]}")
 
 
+def is_there(connection, queue):
+    """Whether there is a queue of this name."""
+    channel = connection.channel()
+    try:
+        channel.queue_declare(queue, passive=True)
+    except pika.exceptions.ChannelClosedByBroker as closed:
+        assert closed.reply_code == 404
+        return False
+    return True
+
+
 def consumers(channel, queue):
     """How many consumers the queue has."""
     return channel.queue_declare(queue, passive=True).method.consumer_count
