@@ -12,7 +12,6 @@ use leveret::broker::options::BrokerOptions;
 use leveret::broker::vhost::QueueDeclare;
 use leveret::ids::ConnectionId;
 use leveret::message::{Body, MessageBuilder};
-use leveret::protocol::field::TableRef;
 use leveret::protocol::properties::{Properties, PropertiesBuilder};
 use leveret::storage::disk::RealDisk;
 use leveret::storage::options::JournalOptions;
