@@ -37,10 +37,10 @@ use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
 use crate::broker::names::Names;
-use crate::broker::options::BrokerOptions;
+use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
-use crate::broker::users::{User, UserError, Users};
+use crate::broker::users::{Start, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
 use crate::broker::vhosts::VHosts;
 use crate::channel::gates::Gate;
@@ -48,7 +48,7 @@ use crate::ids::ConnectionId;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::storage::bodies::Bodies;
 use crate::storage::disk::Disk;
-use crate::storage::image::{GLOBAL, Image};
+use crate::storage::image::{GLOBAL, Image, VHOST};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
@@ -143,8 +143,9 @@ impl Broker {
         let bodies = Arc::new(bodies);
         let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
         let globals = Arc::new(Globals::restored(bodies.clone(), image.take(GLOBAL).parameters));
-        let (users, pending) = users::restored(globals.clone(), &options, kept.seed);
+        let Start { users, pending, is_first } = users::restored(globals.clone(), &options, kept.seed);
         let users = Arc::new(users);
+        let known_vhosts = globals.all(VHOST);
         let logins = Logins::new(&options, &users, threads);
         let shared = Shared {
             bodies: bodies.clone(),
@@ -178,7 +179,12 @@ impl Broker {
         });
         broker.set_traced(&options.traced);
         for vhost in broker.vhosts.all().values() {
-            vhost.give_permissions(&options.users, &options.default_permissions);
+            let is_new = known_vhosts.iter().all(|(name, _)| *name != vhost.name);
+            // The default user is an operator's like any other once there have been users.
+            let counts = |user: &&UserOptions| {
+                !user.only_first || is_first || (is_new && broker.users.find(&user.name).is_some())
+            };
+            vhost.give_permissions(options.users.iter().filter(counts), &options.default_permissions);
         }
         for pending in pending {
             let users = broker.users.clone();
@@ -253,11 +259,8 @@ impl Broker {
     /// # Errors
     /// If there is none of this name.
     pub fn delete_user(&self, name: &str) -> Result<Gate, UserError> {
-        if self.users.find(name).is_some() {
-            // First, so that a crash in between leaves nothing for another user of this name.
-            self.vhosts.all().values().for_each(|vhost| vhost.forget_user(name));
-        }
-        let (user, gate) = self.users.remove(name)?;
+        let forget = || self.vhosts.all().values().for_each(|vhost| vhost.forget_user(name));
+        let (user, gate) = self.users.remove(name, forget)?;
         self.registry.close_where(&deleted(&user), |of, _| Arc::ptr_eq(of, &user));
         Ok(gate)
     }

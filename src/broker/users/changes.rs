@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::start::end_first_start;
 use super::user::Secret;
 use super::{COMPONENT, Details, User, UserLimits, Users};
 use crate::channel::gates::Gate;
@@ -88,21 +89,41 @@ impl Users {
         self.change(name, |details| details.tags = tags)
     }
 
-    /// Gives a user other limits. What is open stays.
+    /// Changes the limits of a user. What is open stays.
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_limits(&self, name: &str, limits: UserLimits) -> Result<Gate, UserError> {
-        self.change(name, |details| details.limits = limits)
+    pub fn set_limits(&self, name: &str, change: impl FnOnce(&mut UserLimits)) -> Result<Gate, UserError> {
+        self.change(name, |details| change(&mut details.limits))
     }
 
-    /// Takes a user away. Whoever holds it learns that it [is deleted](User::is_deleted).
+    /// Does something about a user while nobody deletes them.
     ///
     /// # Errors
     /// If there is none of this name.
-    pub(in crate::broker) fn remove(&self, name: &str) -> Result<(Arc<User>, Gate), UserError> {
+    pub fn with_existing<T>(&self, name: &str, act: impl FnOnce() -> T) -> Result<T, UserError> {
+        let _changing = self.changing.lock();
+        match self.find(name) {
+            Some(_) => Ok(act()),
+            None => Err(UserError::Missing(name.to_owned())),
+        }
+    }
+
+    /// Takes a user away, after `forget` has let go of what belongs to the user. Whoever holds it learns that it
+    /// [is deleted](User::is_deleted).
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub(in crate::broker) fn remove(
+        &self,
+        name: &str,
+        forget: impl FnOnce(),
+    ) -> Result<(Arc<User>, Gate), UserError> {
         let _changing = self.changing.lock();
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
+        // First, so that a crash in between leaves nothing for another user of this name.
+        forget();
+        end_first_start(&self.globals);
         // One whose hash is not made yet is not stored either.
         let gate = self.globals.clear(COMPONENT, name).unwrap_or(Gate::OPEN);
         self.replace(|users| {

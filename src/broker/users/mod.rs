@@ -18,7 +18,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use zeroize::Zeroizing;
 
 pub use changes::UserError;
-pub(super) use start::restored;
+pub(super) use start::{Start, restored};
 pub use user::{Details, User, UserLimits, Vouched};
 
 use crate::broker::globals::Globals;

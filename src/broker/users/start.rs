@@ -15,6 +15,9 @@ use crate::broker::globals::Globals;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::identity::password::PasswordHash;
 
+/// The component and the name of the parameter that says that there have been users: the first start is over.
+const FIRST_START: (&str, &str) = ("first_start", "users");
+
 /// A user with a password whose hash is to be made or compared.
 #[derive(Debug)]
 pub(in crate::broker) struct Pending {
@@ -22,14 +25,29 @@ pub(in crate::broker) struct Pending {
     stored: PasswordHash,
 }
 
-/// All users, and those that are to be [settled](Users::settle).
+/// Users at the start.
+#[derive(Debug)]
+pub(in crate::broker) struct Start {
+    /// All of them.
+    pub(in crate::broker) users: Users,
+    /// Those that are to be [settled](Users::settle).
+    pub(in crate::broker) pending: Vec<Pending>,
+    /// There have never been any on this data directory.
+    pub(in crate::broker) is_first: bool,
+}
+
+/// Those that are stored, with what the configuration says.
 pub(in crate::broker) fn restored(
     globals: Arc<Globals>,
     options: &BrokerOptions,
     seed: Option<u64>,
-) -> (Users, Vec<Pending>) {
+) -> Start {
     let mut known = stored(&globals);
-    let is_first = known.is_empty();
+    let was_over = globals.get(FIRST_START.0, FIRST_START.1).is_some();
+    let is_first = known.is_empty() && !was_over;
+    if !known.is_empty() && !was_over {
+        end_first_start(&globals);
+    }
     let said = options.users.iter().filter(|user| !user.only_first || is_first);
     let users = Users::new(globals, options.passwords, options.loopback_users.clone(), seed);
     let mut pending = Vec::new();
@@ -45,7 +63,12 @@ pub(in crate::broker) fn restored(
     users.replace(|all| {
         all.extend(known.into_iter().map(|(name, details)| (name.clone(), users.make(&name, details))));
     });
-    (users, pending)
+    Start { users, pending, is_first }
+}
+
+/// From now on nobody is made for want of users, also if all are deleted.
+pub(super) fn end_first_start(globals: &Globals) {
+    globals.set(FIRST_START.0, FIRST_START.1, "true".to_owned());
 }
 
 /// What is stored; what is not valid is told in the log, and kept.
@@ -108,6 +131,10 @@ impl Users {
         let value = details.value().map(|value| value.to_string());
         if value != self.globals.get(COMPONENT, &user.name) {
             self.store(&user.name, &details);
+        }
+        if self.globals.get(FIRST_START.0, FIRST_START.1).is_none() {
+            // After the user, so that a crash in between makes the next start the first one again.
+            end_first_start(&self.globals);
         }
         user.set_details(details);
     }

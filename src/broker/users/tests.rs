@@ -77,7 +77,7 @@ fn changes_survive_a_power_cut() {
     users.add("carol", PasswordHash::none()).unwrap();
     assert_eq!(users.add("bob", PasswordHash::none()), Err(UserError::Exists("bob".to_owned())));
     let limits = UserLimits { max_connections: Some(3), max_channels: None };
-    users.set_limits("alice", limits).unwrap();
+    users.set_limits("alice", |all| *all = limits).unwrap();
     users.set_tags("alice", Tags::parse(["ops", "impersonator"]).unwrap()).unwrap();
     users.set_password("alice", users.hash_new(b"three").unwrap()).unwrap();
     broker.delete_user("bob").unwrap();

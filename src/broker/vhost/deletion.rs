@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
-use super::{RESERVED_PREFIX, Topology, VHost};
+use super::{Topology, VHost, is_own};
 use crate::broker::queue_cell::wake;
 use crate::ids::Lsn;
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -25,8 +25,7 @@ impl VHost {
             );
             let nothing_keeps = |_: &_| Ok::<(), Infallible>(());
             let closed: Vec<_> = cells.values().map(|cell| cell.close(nothing_keeps, &mut wakes)).collect();
-            let own = |name: &str| !name.is_empty() && !name.starts_with(RESERVED_PREFIX);
-            let exchanges = router.exchanges().filter(|exchange| own(&exchange.name)).count();
+            let exchanges = router.exchanges().filter(|exchange| is_own(&exchange.name)).count();
             self.shared.node.queues.give_back(cells.len() as u64);
             self.shared.node.exchanges.give_back(exchanges as u64);
             let mut durable: Vec<_> =

@@ -50,6 +50,11 @@ use crate::time::Clock;
 /// Names that begin so are the server's.
 const RESERVED_PREFIX: &str = "amq.";
 
+/// Whether an exchange is not one of those that every vhost has.
+fn is_own(exchange: &str) -> bool {
+    !exchange.is_empty() && !exchange.starts_with(RESERVED_PREFIX)
+}
+
 /// A vhost.
 #[derive(Debug)]
 pub struct VHost {
@@ -133,7 +138,8 @@ impl VHost {
         let Shared { operators, default_limits, .. } = &shared;
         let parameters = Parameters::restored(&name, operators, *default_limits, definitions.parameters);
         let mut topology = Topology { router: Router::with_predeclared(), parameters, ..Topology::default() };
-        shared.node.exchanges.add(definitions.exchanges.len() as u64);
+        let own = definitions.exchanges.iter().filter(|exchange| is_own(&exchange.name)).count();
+        shared.node.exchanges.add(own as u64);
         shared.node.queues.add(definitions.queues.len() as u64);
         for exchange in definitions.exchanges {
             topology.router.declare(exchange);

@@ -115,7 +115,11 @@ impl VHost {
 
     /// Gives users of the configuration their permissions, each once: what was changed or cleared since stays so. A user
     /// who is still in it, and may not open this vhost any more, loses what was given and not changed since.
-    pub(in crate::broker) fn give_permissions(&self, users: &[UserOptions], permissions: &Permissions) {
+    pub(in crate::broker) fn give_permissions<'a>(
+        &self,
+        users: impl IntoIterator<Item = &'a UserOptions>,
+        permissions: &Permissions,
+    ) {
         let mut topology = self.topology.write();
         for user in users {
             let wanted = user.vhosts.contains(&self.name).then_some(permissions);

@@ -171,6 +171,36 @@ fn who_is_called_like_a_deleted_user_has_nothing_of_theirs() {
 }
 
 #[test]
+fn the_default_user_does_not_come_back() {
+    let disk = SimulatedDisk::new(1);
+    let broker = open(&disk);
+    broker.delete_user("guest").unwrap();
+    drop(broker);
+    let broker = open(&disk);
+    assert!(broker.users.all().is_empty(), "though there is nobody else");
+    assert!(!broker.vhost("/").unwrap().admits("guest"));
+    broker.users.add("guest", PasswordHash::none()).unwrap();
+    drop(broker);
+    let broker = open(&disk);
+    assert!(broker.users.find("guest").is_some());
+    assert!(!broker.vhost("/").unwrap().admits("guest"), "nobody gave anything to this one");
+}
+
+#[test]
+fn exchanges_that_every_vhost_has_do_not_count_after_a_restart_either() {
+    let disk = SimulatedDisk::new(1);
+    let broker = open(&disk);
+    broker.add_vhost("x", &Metadata::default()).unwrap();
+    declare(&broker.vhost("x").unwrap(), "q").unwrap();
+    turn_over(&broker);
+    drop(broker);
+    let broker = open(&disk);
+    assert_eq!(broker.limits.exchanges.used(), 0);
+    broker.delete_vhost("x").unwrap();
+    assert_eq!(broker.limits.exchanges.used(), 0);
+}
+
+#[test]
 fn users_and_vhosts_are_what_they_were_after_any_crash() {
     for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);

@@ -172,19 +172,22 @@ impl Identify {
             Self::ListUsers => return Ok(users.all().iter().map(|user| described(user)).collect()),
             Self::SetUserLimits { user, value } => {
                 let set = value.as_object().ok_or_else(|| told("the limits should be an object"))?.clone();
-                let mut limits = found(broker, &user)?.details().limits.value();
-                limits.as_object_mut().into_iter().for_each(|limits| limits.extend(set.clone()));
-                set_limits(broker, &user, UserLimits::from_value(&limits).map_err(|error| told(&error))?)?;
+                UserLimits::from_value(&value).map_err(|error| told(&error))?;
+                // Those that are not named stay; what is named was looked at.
+                set_limits(broker, &user, |limits| {
+                    let mut all = limits.value();
+                    all.as_object_mut().into_iter().for_each(|all| all.extend(set.clone()));
+                    *limits = UserLimits::from_value(&all).unwrap_or(*limits);
+                })?;
             }
             Self::ClearUserLimits { user, limit } => {
-                let mut limits = found(broker, &user)?.details().limits;
-                match limit.as_deref() {
-                    None | Some("all") => limits = UserLimits::default(),
-                    Some("max-connections") => limits.max_connections = None,
-                    Some("max-channels") => limits.max_channels = None,
+                let clear: fn(&mut UserLimits) = match limit.as_deref() {
+                    None | Some("all") => |limits| *limits = UserLimits::default(),
+                    Some("max-connections") => |limits| limits.max_connections = None,
+                    Some("max-channels") => |limits| limits.max_channels = None,
                     Some(other) => return Err(told(&format!("there is no limit {other:?}"))),
-                }
-                set_limits(broker, &user, limits)?;
+                };
+                set_limits(broker, &user, clear)?;
             }
             Self::ListUserLimits { user } => {
                 let wanted = user.map_or_else(
@@ -238,9 +241,14 @@ fn authenticate(broker: &Broker, user: String, password: &Hidden) -> io::Result<
         .map_err(|error| told(&format!("failed to authenticate user: {error}")))
 }
 
-fn set_limits(broker: &Broker, user: &str, limits: UserLimits) -> io::Result<()> {
-    settled(broker, broker.users.set_limits(user, limits).map_err(of_user)?)?;
-    tracing::info!(?user, limits = %limits.value(), "user limits set");
+fn set_limits(broker: &Broker, user: &str, change: impl FnOnce(&mut UserLimits)) -> io::Result<()> {
+    let mut set = UserLimits::default();
+    let change = |limits: &mut UserLimits| {
+        change(limits);
+        set = *limits;
+    };
+    settled(broker, broker.users.set_limits(user, change).map_err(of_user)?)?;
+    tracing::info!(?user, limits = %set.value(), "user limits set");
     Ok(())
 }
 

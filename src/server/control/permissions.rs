@@ -85,7 +85,8 @@ impl Permit {
             Self::Set { vhost, user, configure, write, read } => {
                 let place = place(broker, &vhost, &user)?;
                 let permissions = Permissions::new(&configure, &write, &read).map_err(refused)?;
-                let gate = place.set_permissions(&user, permissions);
+                let set = || place.set_permissions(&user, permissions);
+                let gate = broker.users.with_existing(&user, set).map_err(refused)?;
                 broker.recheck_access();
                 settled(broker, gate)?;
                 tracing::info!(?vhost, ?user, ?configure, ?write, ?read, "permissions set");
@@ -110,7 +111,9 @@ impl Permit {
                 }
                 let row = TopicRow { user, exchange, write, read };
                 let TopicRow { user, exchange, write, read } = row.clone();
-                settled(broker, place.set_topic_permission(row).map_err(refused)?)?;
+                let set = || place.set_topic_permission(row);
+                let gate = broker.users.with_existing(&user, set).map_err(refused)?.map_err(refused)?;
+                settled(broker, gate)?;
                 tracing::info!(?vhost, ?user, ?exchange, ?write, ?read, "topic permissions set");
                 Ok(json!({}))
             }
