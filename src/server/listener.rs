@@ -104,7 +104,7 @@ impl Acceptor {
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
-                let peer = Peer { address: unix::shown(&stream), is_loopback: true, tls: None };
+                let peer = Peer { address: unix::shown(&stream), is_loopback: true, source: None, tls: None };
                 self.connect(self.session(peer), stream);
             }
         }
@@ -126,7 +126,7 @@ impl Acceptor {
         if let Err(error) = self.tune(&stream) {
             tracing::debug!(peer = %address, %error, "cannot set socket options");
         }
-        let session = self.session(Peer::from(address));
+        let mut session = self.session(Peer::from(address));
         if proxy.is_none() {
             session.count_among_handshakes_of(address.ip());
             if entrance.is_open() {

@@ -222,7 +222,7 @@ impl Handshake {
         let logins = &wire.broker.logins;
         match answer {
             Ok(user) => {
-                logins.note_success(wire.peer.host(), name);
+                logins.note_success(wire.peer.source, name);
                 let limits = &wire.limits;
                 let tune = connection::Tune {
                     channel_max: limits.channel_max,
@@ -234,7 +234,7 @@ impl Handshake {
             }
             Err(why) => {
                 let first = wire.limits.failed_login_delay;
-                let delay = logins.delay_after_failure(wire.peer.host(), name, first, now.moment);
+                let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
                 tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
                 self.step = Step::Refused { until: now.moment.after(delay), answer: refusal(mechanism) };
             }
@@ -362,7 +362,7 @@ mod tests {
 
     /// A client that logs in and opens a vhost; and how it is told that it may not.
     fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
-        let peer = Peer { address: "test".into(), is_loopback: true, tls: None };
+        let peer = Peer { address: "test".into(), is_loopback: true, source: None, tls: None };
         let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
         let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
         let mut bytes = PROTOCOL_HEADER.to_vec();

@@ -110,8 +110,10 @@ impl Session {
     }
 
     /// Counts the connection among the handshakes from this address, until it is open or ends.
-    pub fn count_among_handshakes_of(&self, address: IpAddr) {
-        self.wire.broker.registry.note_source(self.wire.id, address.into());
+    pub fn count_among_handshakes_of(&mut self, address: IpAddr) {
+        let source = address.into();
+        self.wire.peer.source = Some(source);
+        self.wire.broker.registry.note_source(self.wire.id, source);
     }
 
     /// The limits it was accepted with.

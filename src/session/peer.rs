@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::broker::sources::Source;
+
 /// The other end of the connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -9,22 +11,18 @@ pub struct Peer {
     pub address: String,
     /// It is on this machine.
     pub is_loopback: bool,
+    /// Where it comes from, as far as limits tell; `None` is this machine, by a socket without addresses.
+    pub source: Option<Source>,
     /// What the TLS handshake told; `None` on a connection without TLS.
     pub tls: Option<Box<TlsPeer>>,
-}
-
-impl Peer {
-    /// The machine it is on: its address without a port.
-    pub(super) fn host(&self) -> &str {
-        self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host)
-    }
 }
 
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         // An IPv4 client of an IPv6 socket has a mapped address.
         let is_loopback = address.ip().to_canonical().is_loopback();
-        Self { address: address.to_string(), is_loopback, tls: None }
+        let source = Some(address.ip().into());
+        Self { address: address.to_string(), is_loopback, source, tls: None }
     }
 }
 

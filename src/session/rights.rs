@@ -89,7 +89,8 @@ impl Open {
         exchange: &str,
         keys: &[&str],
     ) -> Result<(), AmqpError> {
-        if !self.access().minds_topics_of(exchange) || !self.vhost.is_topic(exchange) {
+        // The default exchange is none, and is asked about for each direct reply.
+        if exchange.is_empty() || !self.access().minds_topics_of(exchange) || !self.vhost.is_topic(exchange) {
             return Ok(());
         }
         let access = &self.rights.access;

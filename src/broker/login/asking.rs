@@ -17,6 +17,8 @@ pub(super) struct Asking {
     attempt: Attempt,
     threads: Weak<Workers>,
     told: Box<dyn FnOnce(Answer) + Send>,
+    /// Whether anybody waits for the answer still.
+    is_wanted: Box<dyn Fn() -> bool + Send>,
     /// The place of the backend that is to be asked.
     next: usize,
     /// It said that it did not know yet, and what it waited for has been.
@@ -32,12 +34,14 @@ impl Asking {
         attempt: Attempt,
         threads: Option<&Arc<Workers>>,
         told: impl FnOnce(Answer) + Send + 'static,
+        is_wanted: impl Fn() -> bool + Send + 'static,
     ) -> Box<Self> {
         Box::new(Self {
             backends,
             attempt,
             threads: threads.map_or_else(Weak::new, Arc::downgrade),
             told: Box::new(told),
+            is_wanted: Box::new(is_wanted),
             next: 0,
             has_waited: false,
             refused: None,
@@ -56,8 +60,12 @@ impl Asking {
     }
 
     /// Asks on, which may take its time. The first backend that accepts counts. If none does, the first refusal that says
-    /// more than that the credentials are wrong is what is told.
+    /// more than that the credentials are wrong is what is told. Nothing is done for somebody who has gone.
     pub(super) fn go_on(mut self: Box<Self>) {
+        if !(self.is_wanted)() {
+            // Its connection has ended. Others wait.
+            return;
+        }
         while let Some(backend) = self.backends.get(self.next).cloned() {
             // A backend that panics refuses; the hook has logged it.
             let verdict = catch_unwind(AssertUnwindSafe(|| backend.verify(&self.attempt)));

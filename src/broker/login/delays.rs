@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use crate::broker::sources::Source;
 use crate::lock::{Rank, RankedMutex};
 use crate::time::Moment;
 
@@ -41,8 +42,14 @@ impl Default for Delays {
 
 impl Delays {
     /// Counts a failure, and returns how long its answer is held back.
-    pub(super) fn after_failure(&self, host: &str, user: &str, first: Duration, now: Moment) -> Duration {
-        let key = self.hasher.hash_one((host, user));
+    pub(super) fn after_failure(
+        &self,
+        source: Option<Source>,
+        user: &str,
+        first: Duration,
+        now: Moment,
+    ) -> Duration {
+        let key = self.hasher.hash_one((source, user));
         let mut failures = self.failures.lock();
         if failures.len() >= MOST && !failures.contains_key(&key) {
             failures.retain(|_, known| now.since(known.last) < FORGOTTEN);
@@ -61,8 +68,8 @@ impl Delays {
     }
 
     /// Forgets the failures.
-    pub(super) fn forget(&self, host: &str, user: &str) {
-        let key = self.hasher.hash_one((host, user));
+    pub(super) fn forget(&self, source: Option<Source>, user: &str) {
+        let key = self.hasher.hash_one((source, user));
         self.failures.lock().remove(&key);
     }
 }
@@ -73,8 +80,14 @@ mod tests {
 
     const FIRST: Duration = Duration::from_secs(1);
 
-    fn fail(delays: &Delays, host: &str, user: &str, at: u64) -> u64 {
-        delays.after_failure(host, user, FIRST, Moment(at)).as_secs()
+    /// An address that is called by a letter.
+    fn from(letter: &str) -> Option<Source> {
+        let last = letter.bytes().next().unwrap();
+        Some(std::net::IpAddr::from([192, 0, 2, last]).into())
+    }
+
+    fn fail(delays: &Delays, letter: &str, user: &str, at: u64) -> u64 {
+        delays.after_failure(from(letter), user, FIRST, Moment(at)).as_secs()
     }
 
     #[test]
@@ -83,11 +96,11 @@ mod tests {
         let grown: Vec<u64> = (0..6).map(|_| fail(&delays, "a", "u", 0)).collect();
         assert_eq!(grown, [1, 2, 4, 8, 8, 8]);
         assert_eq!((fail(&delays, "b", "u", 0), fail(&delays, "a", "v", 0)), (1, 1));
-        delays.forget("a", "u");
+        delays.forget(from("a"), "u");
         assert_eq!((fail(&delays, "a", "u", 0), fail(&delays, "b", "u", 0)), (1, 2));
         assert_eq!(fail(&delays, "b", "u", 59_999), 4);
         assert_eq!(fail(&delays, "b", "u", 59_999 + 60_000), 1);
-        assert_eq!(delays.after_failure("a", "u", Duration::ZERO, Moment(0)), Duration::ZERO);
+        assert_eq!(delays.after_failure(from("a"), "u", Duration::ZERO, Moment(0)), Duration::ZERO);
     }
 
     #[test]

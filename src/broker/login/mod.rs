@@ -26,6 +26,7 @@ use crate::broker::login::internal::Internal;
 use crate::broker::login::tokens::Tokens;
 use crate::broker::options::{BackendKind, BrokerOptions};
 use crate::broker::outlet::Outlet;
+use crate::broker::sources::Source;
 use crate::broker::users::{LoginError, User, Users};
 use crate::lock::{Rank, RankedMutex};
 use crate::time::{Moment, Now};
@@ -122,13 +123,18 @@ impl Logins {
             return Ticket::new(Some(answer));
         }
         let ticket = Ticket::new(None);
-        let asking = Asking::new(backends.clone(), attempt, self.threads.as_ref(), {
-            let (place, outlet) = (ticket.0.clone(), outlet.clone());
-            move |answer| {
+        let (place, outlet) = (Arc::downgrade(&ticket.0), outlet.clone());
+        let is_wanted = {
+            let place = place.clone();
+            move || place.strong_count() > 0
+        };
+        let told = move |answer| {
+            if let Some(place) = place.upgrade() {
                 *place.lock() = Some(answer);
                 outlet.wake();
             }
-        });
+        };
+        let asking = Asking::new(backends.clone(), attempt, self.threads.as_ref(), told, is_wanted);
         match asking.begin() {
             Ok(()) => ticket,
             Err(Full) => Ticket::new(Some(Err(LoginError::Busy))),
@@ -148,7 +154,7 @@ impl Logins {
             // Nobody waits who does not exist.
             let _ = sender.send(answer);
         };
-        Asking::new(self.backends.clone(), attempt, None, told).go_on();
+        Asking::new(self.backends.clone(), attempt, None, told, || true).go_on();
         receiver.recv().unwrap_or(Err(LoginError::Credentials))
     }
 
@@ -167,16 +173,22 @@ impl Logins {
         }
     }
 
-    /// A login of `user` from `host` failed: how long the answer is to be held back. It is `first`, and twice as long
+    /// A login of `user` from `source` failed: how long the answer is to be held back. It is `first`, and twice as long
     /// each time that it happens again soon, up to eight times `first`.
     #[must_use]
-    pub fn delay_after_failure(&self, host: &str, user: &str, first: Duration, now: Moment) -> Duration {
-        self.delays.after_failure(host, user, first, now)
+    pub fn delay_after_failure(
+        &self,
+        source: Option<Source>,
+        user: &str,
+        first: Duration,
+        now: Moment,
+    ) -> Duration {
+        self.delays.after_failure(source, user, first, now)
     }
 
-    /// A login of `user` from `host` succeeded: failures before do not count any more.
-    pub fn note_success(&self, host: &str, user: &str) {
-        self.delays.forget(host, user);
+    /// A login of `user` from `source` succeeded: failures before do not count any more.
+    pub fn note_success(&self, source: Option<Source>, user: &str) {
+        self.delays.forget(source, user);
     }
 }
 

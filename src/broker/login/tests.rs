@@ -116,8 +116,16 @@ fn chain(all: &[fn() -> Verdict], ring: Option<&Arc<KeyRing>>) -> Receiver<Resul
     };
     let (sender, receiver) = sync_channel(1);
     let told = move |answer: Answer| sender.send(answer.map(|user| user.name.clone())).unwrap();
-    Asking::new(all.iter().map(backend).collect(), attempt("u", "x"), None, told).go_on();
+    Asking::new(all.iter().map(backend).collect(), attempt("u", "x"), None, told, || true).go_on();
     receiver
+}
+
+#[test]
+fn nobody_is_asked_about_who_has_gone() {
+    let backend = Fixed { verdict: || panic!("it is asked"), ring: None };
+    let told = |_| panic!("it is told");
+    Asking::new(Arc::from([Arc::new(backend) as Arc<dyn Backend>]), attempt("u", "x"), None, told, || false)
+        .go_on();
 }
 
 fn accepts() -> Verdict {
