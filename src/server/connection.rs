@@ -4,6 +4,9 @@
 //! frame is kept. The task yields after every batch that may have woken another task, so that the other is not stuck
 //! behind it in this worker's private slot.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -228,6 +231,10 @@ impl<S: ClientStream> Connection<S> {
             let has_to_wait = !self.stream.can_half_close() && self.session.awaits_close_ok();
             if has_to_wait || Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
                 self.session.handle_fin_sent();
+            } else {
+                // The stream has a goodbye of its own, and the socket no room for it yet.
+                self.unflushed = true;
+                self.session.handle_flushing(true, now);
             }
         }
         moved

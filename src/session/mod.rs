@@ -313,7 +313,7 @@ impl Session {
 
     /// Does what time asks for.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.wire.out.is_empty() && !self.flushing {
+        if self.is_flushed() {
             self.wire.pulse.last_progress = now.moment;
         }
         if let State::Handshake(handshake) = &mut self.state {
@@ -349,23 +349,27 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Moment> {
         let own = match &self.state {
             State::Handshake(handshake) => handshake.next_timeout(),
-            State::Farewell(farewell) => farewell.next_timeout(self.wire.out.is_empty()),
+            State::Farewell(farewell) => farewell.next_timeout(self.is_flushed()),
             State::Open(open) => open.timeouts.next().into_iter().chain(open.ends).min(),
         };
         let pulse = self.wire.pulse.next(self.watch());
         own.into_iter().chain(pulse).min()
     }
 
+    /// Whether the socket has taken all there was.
+    fn is_flushed(&self) -> bool {
+        self.wire.out.is_empty() && !self.flushing
+    }
+
     fn watch(&self) -> Watch {
-        let output_waits = !self.wire.out.is_empty() || self.flushing;
         let open = matches!(self.state, State::Open(_));
-        Watch { output_waits, reading: open && self.wants_input(), talking: open }
+        Watch { output_waits: !self.is_flushed(), reading: open && self.wants_input(), talking: open }
     }
 
     /// Whether our side of the socket is to be shut down now: all is said and, after a silent end, the delay over.
     #[must_use]
     pub fn is_fin_due(&self, now: Now) -> bool {
-        matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.wire.out.is_empty()))
+        matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.is_flushed()))
     }
 
     /// Whether the peer is to answer our connection.close.
@@ -384,7 +388,7 @@ impl Session {
     /// Whether the connection is over and its socket to be closed.
     #[must_use]
     pub fn is_over(&self, now: Now) -> bool {
-        matches!(&self.state, State::Farewell(farewell) if farewell.is_over(now, self.wire.out.is_empty()))
+        matches!(&self.state, State::Farewell(farewell) if farewell.is_over(now, self.is_flushed()))
     }
 
     /// Whether a connection that is over is to be reset: its peer did not take what it was sent, and what the
