@@ -446,12 +446,15 @@ impl Session {
         self.state = State::Farewell(Farewell::abrupt());
     }
 
-    /// Gives back everything the connection holds in the broker. What it wrote stays to be sent.
+    /// Gives back everything the connection holds in the broker. What it wrote stays to be sent. Who was refused keeps
+    /// their place among the handshakes for as long as they have a socket.
     fn end(&mut self, is_flushed: bool) {
         if let State::Open(open) = &mut self.state {
             open.end(&mut self.wire, is_flushed);
+            self.wire.broker.registry.close(self.wire.id);
+        } else {
+            self.wire.broker.registry.refuse(self.wire.id);
         }
-        self.wire.broker.registry.close(self.wire.id);
     }
 
     /// The connection's task panicked: says so to the peer, if its output is whole.
@@ -463,5 +466,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.end(false);
+        self.wire.broker.registry.close(self.wire.id);
     }
 }
