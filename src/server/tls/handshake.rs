@@ -1,15 +1,23 @@
 //! One connection's TLS handshake, and what the log says of one that fails.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rustls::server::Acceptor;
-use rustls::{CertificateError, Error, PeerIncompatible, ProtocolVersion};
+use rustls::{CertificateError, Error, HandshakeKind, PeerIncompatible, ProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::server::{FallibleAccept, TlsStream};
 
 use super::refusals::Kind;
 use super::{Tls, ciphers, names};
@@ -69,12 +77,16 @@ async fn shake(
     let permit = tls.signing.clone().acquire_owned().await;
     let config = tls.current();
     let signed = tokio::task::spawn_blocking(move || {
-        let accept = start.into_stream(config);
+        let mut is_retried = false;
+        let accept = start.into_stream_with(config, |session| {
+            is_retried = session.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        });
         drop(permit);
-        accept
+        (accept.into_fallible(), is_retried)
     });
-    let accept = signed.await.map_err(|error| Refused::Because(Kind::Other, error.to_string()))?;
-    match accept.into_fallible().await {
+    let (accept, is_retried) = signed.await.map_err(|error| panicked(&error))?;
+    let accepted = if is_retried { poll_aside(tls, accept).await? } else { accept.await };
+    match accepted {
         Ok(stream) => {
             let peer = peer(&stream);
             Ok((stream, peer))
@@ -84,6 +96,43 @@ async fn shake(
             Err(reason(&error))
         }
     }
+}
+
+/// Goes on with a handshake whose signature is still to be made, since the client was asked for another key: each step is
+/// done off the workers, and takes its turn with the signatures of others. Nothing is held while the client is waited for.
+async fn poll_aside(tls: &Tls, mut accept: FallibleAccept<TcpStream>) -> Result<Accepted, Refused> {
+    let woken = Arc::new(Woken::default());
+    loop {
+        let permit = tls.signing.clone().acquire_owned().await;
+        let waker = Waker::from(woken.clone());
+        let step = tokio::task::spawn_blocking(move || {
+            let poll = Pin::new(&mut accept).poll(&mut Context::from_waker(&waker));
+            drop(permit);
+            (poll, accept)
+        });
+        match step.await.map_err(|error| panicked(&error))? {
+            (Poll::Ready(accepted), _) => return Ok(accepted),
+            (Poll::Pending, rest) => accept = rest,
+        }
+        woken.0.notified().await;
+    }
+}
+
+/// What a handshake comes to.
+type Accepted = Result<TlsStream<TcpStream>, (io::Error, TcpStream)>;
+
+/// Whether a socket that was waited for is ready.
+#[derive(Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+fn panicked(error: &JoinError) -> Refused {
+    Refused::Because(Kind::Other, error.to_string())
 }
 
 /// Closes the socket so that the client can read what it was told last.
