@@ -57,6 +57,8 @@ pub(super) struct Connection<S> {
     reading: bool,
     /// The stream may hold bytes that the socket has not taken.
     unflushed: bool,
+    /// Bytes that the socket had taken when it was last looked at.
+    taken: u64,
     panicked: bool,
 }
 
@@ -71,6 +73,7 @@ impl<S: ClientStream> Connection<S> {
             armed: None,
             reading: true,
             unflushed: false,
+            taken: 0,
             panicked: false,
         }
     }
@@ -203,6 +206,16 @@ impl<S: ClientStream> Connection<S> {
 
     /// Writes as much as the socket takes. Returns whether anything moved.
     fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let moved = self.write_out(cx, now);
+        let taken = self.stream.taken();
+        if taken != self.taken {
+            self.taken = taken;
+            self.session.handle_progress(now);
+        }
+        moved
+    }
+
+    fn write_out(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let mut moved = false;
         while !self.session.output().is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];

@@ -296,6 +296,11 @@ impl Session {
         self.flushing = is_flushing;
     }
 
+    /// The socket took bytes that the stream had held back, though maybe not all of them.
+    pub fn handle_progress(&mut self, now: Now) {
+        self.wire.pulse.last_progress = now.moment;
+    }
+
     /// The peer has closed its side, or the socket failed; `why` is for the log.
     pub fn handle_closed_by_peer(&mut self, why: &str) {
         match &mut self.state {

@@ -54,3 +54,14 @@ fn one_that_is_told_goodbye_is_waited_for_without_asking_again_and_again() {
     assert_eq!(client.session.poll_timeout(), Some(Moment(101_000)));
     assert!(client.session.is_over(Now::at(101_000)));
 }
+
+#[test]
+fn a_slow_one_that_takes_some_of_it_in_time_goes_on() {
+    let mut client = held_back();
+    client.session.handle_progress(Now::at(125_000));
+    client.session.handle_flushing(true, Now::at(125_000));
+    client.session.handle_timeout(Now::at(154_999));
+    assert!(!client.session.is_over(Now::at(154_999)));
+    client.session.handle_timeout(Now::at(155_000));
+    assert!(client.session.is_over(Now::at(155_000)), "and then nothing more");
+}
