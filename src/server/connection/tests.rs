@@ -1,5 +1,6 @@
 //! The driver on streams that take bytes before the socket does.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
@@ -68,7 +69,7 @@ impl Wake for Turns {
 }
 
 fn connection(stream: Full) -> Pin<Box<Connection<Full>>> {
-    let peer = Peer { address: "test".to_owned(), is_loopback: true, tls: None };
+    let peer = Peer::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     let broker = Broker::new(BrokerOptions::default());
     let limits = SessionLimits { handshake_timeout: Duration::from_secs(100), ..SessionLimits::default() };
     let session = Session::new(broker, Arc::new(limits), peer, Duration::from_secs(30), clock::now());

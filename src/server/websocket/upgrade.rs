@@ -226,6 +226,8 @@ fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::session::peer::{ClientCertificate, TlsPeer};
 
@@ -264,19 +266,20 @@ mod tests {
     fn who_comes_through_a_proxy_or_for_a_foreign_page_is_nobody_here() {
         let certificate = Some(ClientCertificate { subject: "CN=ada".to_owned(), ..Default::default() });
         let shown = TlsPeer { certificate, ..TlsPeer::default() };
+        let at = |address: [u8; 4]| Peer::from(SocketAddr::from((address, 1)));
         for (is_foreign_page, is_proxied, is_loopback, has_certificate) in [
             (false, false, true, true),
             (false, true, false, true),
             (true, false, false, false),
             (true, true, false, false),
         ] {
-            let tls = Some(Box::new(shown.clone()));
-            let mut peer = Peer { address: "127.0.0.1:1".to_owned(), is_loopback: true, tls };
+            let mut peer = at([127, 0, 0, 1]);
+            peer.tls = Some(Box::new(shown.clone()));
             Visit { is_foreign_page, is_proxied }.reveal(&mut peer);
             assert_eq!(peer.is_loopback, is_loopback);
             assert_eq!(peer.tls.unwrap().certificate.is_some(), has_certificate);
         }
-        let mut afar = Peer { address: "192.0.2.1:1".to_owned(), is_loopback: false, tls: None };
+        let mut afar = at([192, 0, 2, 1]);
         Visit::default().reveal(&mut afar);
         assert!(!afar.is_loopback);
     }
