@@ -168,6 +168,15 @@ impl Registry {
         outlets.iter().for_each(|outlet| outlet.request_close(reason.clone()));
     }
 
+    /// A connection will not open its vhost, or not stay in it. It counts among the handshakes until it is closed.
+    pub fn refuse(&self, id: ConnectionId) {
+        let mut connections = self.connections.lock();
+        if connections.open.remove(&id).is_some() {
+            // There is less room than before, so nobody waits for this.
+            self.handshakes.store(connections.outlets.len() - connections.open.len(), Ordering::Release);
+        }
+    }
+
     /// Forgets a connection that ended.
     pub fn close(&self, id: ConnectionId) {
         let listeners = {
@@ -274,6 +283,18 @@ mod tests {
         assert!(!registry.has_room_for(one));
         registry.set_source_limit(0);
         assert!(registry.has_room_for(one));
+    }
+
+    #[test]
+    fn who_is_refused_after_all_counts_as_a_handshake_until_closed() {
+        let registry = Registry::new(1, 512, 64);
+        let id = registry.accept(Outlet::new());
+        registry.open(id).unwrap();
+        registry.refuse(id);
+        assert_eq!((registry.handshakes(), registry.len()), (1, 0));
+        registry.close(id);
+        registry.refuse(id);
+        assert_eq!((registry.handshakes(), registry.len()), (0, 0));
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
     }
     let limits = &options.limits;
     let default_limits = &options.default_vhost_limits;
+    let places = places(options, machine);
     BrokerOptions {
         cluster_name: options.cluster.name.clone(),
         vhosts,
@@ -92,8 +93,8 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         backends: auth.backends.clone(),
         tokens: options.token_options(),
         login_threads: LOGIN_THREADS,
-        max_connections: max_connections(options, machine),
-        max_handshakes: limits.handshakes.0,
+        max_connections: places.connections,
+        max_handshakes: places.handshakes,
         max_handshakes_per_source: limits.handshakes_per_address.0,
         node: NodeOptions {
             channels: limits.channels.0,
@@ -114,17 +115,44 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
 /// Files that the process opens beside connections: the data, the log, listeners.
 const OTHER_FILES: u64 = 256;
 
-/// Most open connections. Each takes a file, and one for which none is left could be the journal's.
-fn max_connections(options: &Options, machine: &Machine) -> u32 {
-    let limits = &options.limits;
-    match (limits.connections.0, machine.open_files) {
-        (0, Some(files)) => {
-            let others = OTHER_FILES + u64::from(limits.handshakes.0);
-            let connections = files.saturating_sub(others).max(files / 2);
-            u32::try_from(connections).unwrap_or(u32::MAX)
+/// How many connections there may be. Each takes a file, and one for which none is left could be the journal's.
+struct Places {
+    /// Past their handshake; 0 is any number.
+    connections: u32,
+    /// In it; 0 is any number.
+    handshakes: u32,
+}
+
+fn places(options: &Options, machine: &Machine) -> Places {
+    let (connections, handshakes) = (options.limits.connections.0, options.limits.handshakes.0);
+    match machine.open_files {
+        Some(files) if connections == 0 => {
+            let files = u32::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX).max(2);
+            let half = files / 2;
+            let handshakes = if handshakes == 0 { half } else { handshakes.min(half) };
+            Places { connections: files - handshakes, handshakes }
         }
-        (connections, _) => connections,
+        _ => Places { connections, handshakes },
     }
+}
+
+/// What is to be said if the process may not have as many files open as its connections would need.
+pub(super) fn note_on_files(options: &Options, machine: &Machine) -> Option<String> {
+    let files = machine.open_files?;
+    let set = &options.limits;
+    let (connections, handshakes) = (u64::from(set.connections.0), u64::from(set.handshakes.0));
+    if connections == 0 {
+        let may = u64::from(places(options, machine).handshakes);
+        return (may < handshakes).then(|| {
+            format!("limits.handshakes is {may} instead of {handshakes}: only {files} files may be open")
+        });
+    }
+    let all = connections + handshakes + OTHER_FILES;
+    (all > files).then(|| {
+        format!(
+            "limits.connections and limits.handshakes may need {all} open files, and only {files} may be open"
+        )
+    })
 }
 
 fn user_options(name: &str, entry: &UserEntry, vhosts: Vec<String>) -> UserOptions {

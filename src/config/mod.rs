@@ -144,7 +144,8 @@ impl Sources {
         loading.check_operators()?;
         certificates::check(&loading.options, &loading.origins)?;
         loading.options.check_oauth(&loading.origins)?;
-        let Loading { options, origins, notes } = loading;
+        let Loading { options, origins, mut notes } = loading;
+        notes.extend(meaning::note_on_files(&options, &machine));
         Ok(Loaded { options, origins, file, notes, machine })
     }
 }

@@ -99,17 +99,36 @@ fn flags_beat_environment_beats_file_beats_defaults() {
 }
 
 #[test]
-fn without_a_limit_there_are_as_many_connections_as_files() {
-    let connections = |open_files: Option<u64>, setting: &str| {
-        let mut loaded = Run::default().set("limits.connections", setting).loaded();
+fn connections_and_handshakes_fit_into_the_limit_of_open_files() {
+    let places = |open_files: Option<u64>, connections: &str, handshakes: &str| {
+        let run = Run::default().set("limits.connections", connections).set("limits.handshakes", handshakes);
+        let mut loaded = run.loaded();
         loaded.machine.open_files = open_files;
-        loaded.config().broker.max_connections
+        let broker = loaded.config().broker;
+        (broker.max_connections, broker.max_handshakes)
     };
-    assert_eq!(connections(None, "0"), 0);
-    assert_eq!(connections(Some(20_000), "0"), 20_000 - 256 - 512);
-    assert_eq!(connections(Some(1024), "0"), 512);
-    assert_eq!(connections(Some(u64::MAX), "0"), u32::MAX);
-    assert_eq!(connections(Some(1024), "5000"), 5000);
+    assert_eq!(places(None, "0", "512"), (0, 512));
+    assert_eq!(places(Some(20_000), "0", "512"), (20_000 - 256 - 512, 512));
+    assert_eq!(places(Some(1024), "0", "512"), (384, 384));
+    assert_eq!(places(Some(1024), "0", "100"), (668, 100));
+    assert_eq!(places(Some(1024), "0", "0"), (384, 384));
+    assert_eq!(places(Some(10), "0", "512"), (1, 1));
+    assert_eq!(places(Some(u64::MAX), "0", "512"), (u32::MAX - 512, 512));
+    assert_eq!(places(Some(1024), "5000", "0"), (5000, 0));
+}
+
+#[test]
+fn it_is_said_what_does_not_fit_into_the_limit_of_open_files() {
+    let note = |open_files: Option<u64>, connections: &str| {
+        let mut loaded = Run::default().set("limits.connections", connections).loaded();
+        loaded.machine.open_files = open_files;
+        meaning::note_on_files(&loaded.options, &loaded.machine).unwrap_or_default()
+    };
+    assert_eq!(note(Some(1024), "0"), "limits.handshakes is 384 instead of 512: only 1024 files may be open");
+    assert!(note(Some(1024), "300").contains("may need 1068 open files"));
+    for (open_files, connections) in [(None, "5000"), (Some(1280), "0"), (Some(1068), "300")] {
+        assert_eq!(note(open_files, connections), "");
+    }
 }
 
 #[test]

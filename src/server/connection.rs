@@ -4,6 +4,9 @@
 //! frame is kept. The task yields after every batch that may have woken another task, so that the other is not stuck
 //! behind it in this worker's private slot.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -54,6 +57,8 @@ pub(super) struct Connection<S> {
     reading: bool,
     /// The stream may hold bytes that the socket has not taken.
     unflushed: bool,
+    /// Bytes that the socket had taken when it was last looked at.
+    taken: u64,
     panicked: bool,
 }
 
@@ -68,6 +73,7 @@ impl<S: ClientStream> Connection<S> {
             armed: None,
             reading: true,
             unflushed: false,
+            taken: 0,
             panicked: false,
         }
     }
@@ -200,6 +206,16 @@ impl<S: ClientStream> Connection<S> {
 
     /// Writes as much as the socket takes. Returns whether anything moved.
     fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let moved = self.write_out(cx, now);
+        let taken = self.stream.taken();
+        if taken != self.taken {
+            self.taken = taken;
+            self.session.handle_progress(now);
+        }
+        moved
+    }
+
+    fn write_out(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let mut moved = false;
         while !self.session.output().is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
@@ -228,6 +244,10 @@ impl<S: ClientStream> Connection<S> {
             let has_to_wait = !self.stream.can_half_close() && self.session.awaits_close_ok();
             if has_to_wait || Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
                 self.session.handle_fin_sent();
+            } else {
+                // The stream has a goodbye of its own, and the socket no room for it yet.
+                self.unflushed = true;
+                self.session.handle_flushing(true, now);
             }
         }
         moved

@@ -136,8 +136,7 @@ impl Acceptor {
         let accepted = timeout_at(deadline, upgrade::accept(stream, &self.options.origins)).await;
         match accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(upgraded) => {
-                // Whoever reads the page is here; whoever wrote it is not.
-                session.peer_mut().is_loopback &= !upgraded.is_foreign_page;
+                upgraded.visit.reveal(session.peer_mut());
                 self.connect(session, upgraded.stream);
             }
             // A health check.

@@ -1,9 +1,12 @@
 //! What a connection runs on.
 
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -15,6 +18,11 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// Whether the peer can still be heard after we have said our last.
     fn can_half_close(&self) -> bool {
         true
+    }
+
+    /// How many bytes the socket has taken so far, if the stream takes them before it does.
+    fn taken(&self) -> u64 {
+        0
     }
 }
 
@@ -34,5 +42,129 @@ impl ClientStream for UnixStream {
 impl<S: ClientStream> ClientStream for TlsStream<S> {
     fn reset_on_close(&self) {
         self.get_ref().0.reset_on_close();
+    }
+
+    fn taken(&self) -> u64 {
+        self.get_ref().0.taken()
+    }
+}
+
+/// A stream that counts the bytes it takes, for one above it that holds some back.
+#[derive(Debug)]
+pub(super) struct Counted<S> {
+    stream: S,
+    taken: u64,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, taken: 0 }
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(n)) = written {
+            self.taken += n as u64;
+        }
+        written
+    }
+}
+
+impl<S: ClientStream> ClientStream for Counted<S> {
+    fn reset_on_close(&self) {
+        self.stream.reset_on_close();
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, target)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A socket that takes so many bytes and then no more.
+    struct Narrow(usize);
+
+    impl AsyncRead for Narrow {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let taken = self.0.min(bytes.len());
+            self.0 -= taken;
+            if taken == 0 { Poll::Pending } else { Poll::Ready(Ok(taken)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl ClientStream for Narrow {
+        fn reset_on_close(&self) {}
+    }
+
+    #[test]
+    fn what_a_socket_takes_is_counted() {
+        let mut counted = Counted::new(Narrow(5));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut counted).poll_write(&mut cx, b"har").is_ready());
+        assert_eq!(counted.taken(), 3);
+        let both = [IoSlice::new(b"es"), IoSlice::new(b"leverets")];
+        assert!(Pin::new(&mut counted).poll_write_vectored(&mut cx, &both).is_ready());
+        assert!(Pin::new(&mut counted).poll_write_vectored(&mut cx, &both).is_pending());
+        assert_eq!(counted.taken(), 5);
     }
 }

@@ -149,4 +149,8 @@ impl<S: ClientStream> ClientStream for WebSocket<S> {
     fn can_half_close(&self) -> bool {
         false
     }
+
+    fn taken(&self) -> u64 {
+        self.stream.taken()
+    }
 }

@@ -298,6 +298,11 @@ impl Session {
         self.flushing = is_flushing;
     }
 
+    /// The socket took bytes that the stream had held back, though maybe not all of them.
+    pub fn handle_progress(&mut self, now: Now) {
+        self.wire.pulse.last_progress = now.moment;
+    }
+
     /// The peer has closed its side, or the socket failed; `why` is for the log.
     pub fn handle_closed_by_peer(&mut self, why: &str) {
         match &mut self.state {
@@ -315,7 +320,7 @@ impl Session {
 
     /// Does what time asks for.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.wire.out.is_empty() && !self.flushing {
+        if self.is_flushed() {
             self.wire.pulse.last_progress = now.moment;
         }
         if let State::Handshake(handshake) = &mut self.state {
@@ -351,23 +356,27 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Moment> {
         let own = match &self.state {
             State::Handshake(handshake) => handshake.next_timeout(),
-            State::Farewell(farewell) => farewell.next_timeout(self.wire.out.is_empty()),
+            State::Farewell(farewell) => farewell.next_timeout(self.is_flushed()),
             State::Open(open) => open.timeouts.next().into_iter().chain(open.ends).min(),
         };
         let pulse = self.wire.pulse.next(self.watch());
         own.into_iter().chain(pulse).min()
     }
 
+    /// Whether the socket has taken all there was.
+    fn is_flushed(&self) -> bool {
+        self.wire.out.is_empty() && !self.flushing
+    }
+
     fn watch(&self) -> Watch {
-        let output_waits = !self.wire.out.is_empty() || self.flushing;
         let open = matches!(self.state, State::Open(_));
-        Watch { output_waits, reading: open && self.wants_input(), talking: open }
+        Watch { output_waits: !self.is_flushed(), reading: open && self.wants_input(), talking: open }
     }
 
     /// Whether our side of the socket is to be shut down now: all is said and, after a silent end, the delay over.
     #[must_use]
     pub fn is_fin_due(&self, now: Now) -> bool {
-        matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.wire.out.is_empty()))
+        matches!(&self.state, State::Farewell(farewell) if farewell.is_fin_due(now, self.is_flushed()))
     }
 
     /// Whether the peer is to answer our connection.close.
@@ -386,7 +395,7 @@ impl Session {
     /// Whether the connection is over and its socket to be closed.
     #[must_use]
     pub fn is_over(&self, now: Now) -> bool {
-        matches!(&self.state, State::Farewell(farewell) if farewell.is_over(now, self.wire.out.is_empty()))
+        matches!(&self.state, State::Farewell(farewell) if farewell.is_over(now, self.is_flushed()))
     }
 
     /// Whether a connection that is over is to be reset: its peer did not take what it was sent, and what the
@@ -444,12 +453,15 @@ impl Session {
         self.state = State::Farewell(Farewell::abrupt());
     }
 
-    /// Gives back everything the connection holds in the broker. What it wrote stays to be sent.
+    /// Gives back everything the connection holds in the broker. What it wrote stays to be sent. Who was refused keeps
+    /// their place among the handshakes for as long as they have a socket.
     fn end(&mut self, is_flushed: bool) {
         if let State::Open(open) = &mut self.state {
             open.end(&mut self.wire, is_flushed);
+            self.wire.broker.registry.close(self.wire.id);
+        } else {
+            self.wire.broker.registry.refuse(self.wire.id);
         }
-        self.wire.broker.registry.close(self.wire.id);
     }
 
     /// The connection's task panicked: says so to the peer, if its output is whole.
@@ -461,5 +473,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.end(false);
+        self.wire.broker.registry.close(self.wire.id);
     }
 }

@@ -130,6 +130,40 @@ fn advance(broker: &Broker, written: bool, durable: bool) {
 }
 
 #[test]
+fn who_is_refused_keeps_a_place_among_the_handshakes_while_the_socket_is_open() {
+    let broker = broker(Journal::in_memory());
+    let nowhere = connection::Open { virtual_host: "nowhere", ..Default::default() };
+    for is_known in [false, true] {
+        let mut session = connect(&broker);
+        let source = std::net::IpAddr::from([192, 0, 2, 1]);
+        session.count_among_handshakes_of(source);
+        broker.registry.set_source_limit(1);
+        let mut bytes = if is_known { handshake(0) } else { PROTOCOL_HEADER.to_vec() };
+        if is_known {
+            // All but the opening of a vhost and a channel.
+            let mut rest = Vec::new();
+            write_method(&mut rest, 0, &connection::Open { virtual_host: "/", ..Default::default() });
+            write_method(&mut rest, 1, &channel::Open::default());
+            bytes.truncate(bytes.len() - rest.len());
+        }
+        write_method(&mut bytes, 0, &nowhere);
+        session.handle_input(&bytes, Now::at(1000));
+        assert!(matches!(session.state, State::Farewell(_)));
+        assert_eq!((broker.registry.handshakes(), broker.registry.len()), (1, 0), "{is_known}");
+        // Who has logged in and found a place is no stranger.
+        assert_eq!(broker.registry.has_room_for(source.into()), is_known);
+        drop(session);
+        assert_eq!((broker.registry.handshakes(), broker.registry.len()), (0, 0));
+        assert!(broker.registry.has_room_for(source.into()));
+    }
+    let client = Client::new(&broker);
+    assert_eq!((broker.registry.handshakes(), broker.registry.len()), (0, 1));
+    let mut session = client.session;
+    session.fail(AmqpError::new(ReplyCode::InternalError, "over"), Now::at(1000));
+    assert_eq!((broker.registry.handshakes(), broker.registry.len()), (0, 0), "it was no stranger");
+}
+
+#[test]
 fn a_durable_declare_is_answered_when_it_is_durable_and_later_replies_wait_behind_it() {
     let broker = broker(Journal::stepped());
     let mut client = Client::new(&broker);

@@ -62,15 +62,55 @@ impl Backend for Tokens {
     }
 
     fn verify(&self, attempt: &Attempt) -> Verdict {
+        // Looked at before, so that keys which come meanwhile are not missed.
+        let has_keys = !self.ring.configured().is_empty() || !self.ring.fetched().is_empty();
         match self.user(&attempt.password, attempt.now) {
             Ok(user) => Verdict::Accept(user),
             Err(Refusal::NoToken) => Verdict::NotMine,
             Err(unknown @ Refusal::UnknownKey(_)) => Verdict::NotYet(LoginError::Token(unknown)),
+            // It may be signed with the only key there will be.
+            Err(unknown @ Refusal::NoKey) if !has_keys => Verdict::NotYet(LoginError::Token(unknown)),
             Err(refusal) => Verdict::Refuse(LoginError::Token(refusal)),
         }
     }
 
     fn when_known(&self, job: Job) -> Result<(), Job> {
         self.ring.after_fetch(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::identity::oauth::keys::ConfiguredKey;
+
+    #[test]
+    fn a_token_that_names_no_key_waits_for_the_first_ones() {
+        // {"alg":"HS256"}, {} and a signature of nobody's.
+        let token = "eyJhbGciOiJIUzI1NiJ9.e30.AAAA";
+        let attempt = Attempt {
+            user: String::new(),
+            password: Zeroizing::new(token.as_bytes().to_vec()),
+            from_loopback: true,
+            now: Now::at(0),
+        };
+        let key = |fill| ConfiguredKey::secret(&String::from_utf8(vec![fill; 32]).unwrap());
+        let named = |id: &str, fill| (id.to_owned(), key(fill));
+        let no_key = LoginError::Token(Refusal::NoKey);
+        for (keys, waits) in [(vec![], true), (vec![named("a", b'a'), named("b", b'b')], false)] {
+            let options = TokenOptions {
+                rules: TokenRules::new("rabbitmq"),
+                keys: keys.into_iter().collect(),
+                are_fetched: true,
+                clock: Clock::Read(|| 0),
+            };
+            match Tokens::new(&options).verify(&attempt) {
+                Verdict::NotYet(why) => assert!(waits && why == no_key, "{why}"),
+                Verdict::Refuse(why) => assert!(!waits && why == no_key, "{why}"),
+                _ => panic!("it is good for nothing"),
+            }
+        }
     }
 }

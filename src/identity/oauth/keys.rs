@@ -147,7 +147,11 @@ impl fmt::Debug for ConfiguredKey {
 
 /// Keys by id.
 #[derive(Clone, Debug, Default)]
-pub struct KeySet(BTreeMap<String, SigningKey>);
+pub struct KeySet {
+    named: BTreeMap<String, SigningKey>,
+    /// Those without an id (RFC 7517, 4.5). One of them can be used if it is the only key.
+    unnamed: Vec<SigningKey>,
+}
 
 impl KeySet {
     /// The keys of a JSON Web Key Set that can be used.
@@ -157,44 +161,49 @@ impl KeySet {
     pub fn from_jwks(text: &[u8]) -> Result<Self, KeyError> {
         let set: Value = serde_json::from_slice(text).map_err(|_| KeyError::Set)?;
         let keys = set.get("keys").and_then(Value::as_array).ok_or(KeyError::Set)?;
-        let id = |jwk: &Value| jwk.get("kid").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let keys: BTreeMap<_, _> =
-            keys.iter().filter_map(|jwk| Some((id(jwk), SigningKey::from_jwk(jwk)?))).collect();
-        if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
+        let mut set = Self::default();
+        for jwk in keys {
+            let Some(key) = SigningKey::from_jwk(jwk) else { continue };
+            match jwk.get("kid").and_then(Value::as_str) {
+                Some(id) => set.insert(id.to_owned(), key),
+                None => set.unnamed.push(key),
+            }
+        }
+        if set.is_empty() { Err(KeyError::Empty) } else { Ok(set) }
     }
 
     /// Adds a key, in the place of one with the same id.
     pub fn insert(&mut self, id: String, key: SigningKey) {
-        self.0.insert(id, key);
+        self.named.insert(id, key);
     }
 
     /// The key of this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&SigningKey> {
-        self.0.get(id)
+        self.named.get(id)
     }
 
-    /// The ids of all keys.
+    /// The ids of all keys that have one.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.named.keys().map(String::as_str)
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.named.len() + self.unnamed.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// The key, if there is exactly one.
     #[must_use]
     pub fn only(&self) -> Option<&SigningKey> {
-        self.0.values().next().filter(|_| self.0.len() == 1)
+        self.named.values().chain(&self.unnamed).next().filter(|_| self.len() == 1)
     }
 }
 

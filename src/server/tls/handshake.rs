@@ -1,18 +1,27 @@
 //! One connection's TLS handshake, and what the log says of one that fails.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rustls::server::Acceptor;
-use rustls::{CertificateError, Error, PeerIncompatible, ProtocolVersion};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::{CertificateError, Error, HandshakeKind, PeerIncompatible, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::server::{FallibleAccept, TlsStream};
 
 use super::refusals::Kind;
 use super::{Tls, ciphers, names};
+use crate::server::stream::Counted;
 use crate::session::peer::TlsPeer;
 
 /// The first byte of every TLS handshake.
@@ -21,6 +30,9 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// How long a client that was refused may go on sending before its socket is closed. Closing while something is unread
 /// would take from it what it was told.
 const LAST_BYTES: Duration = Duration::from_millis(500);
+
+/// What TLS is spoken on.
+pub(super) type Socket = Counted<TcpStream>;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -36,7 +48,7 @@ pub(super) async fn accept(
     tls: &Tls,
     stream: TcpStream,
     deadline: Instant,
-) -> Result<(TlsStream<TcpStream>, TlsPeer), Refused> {
+) -> Result<(TlsStream<Socket>, TlsPeer), Refused> {
     let mut begun = false;
     let outcome = timeout_at(deadline, shake(tls, stream, &mut begun)).await;
     outcome.unwrap_or_else(|_| {
@@ -52,7 +64,7 @@ async fn shake(
     tls: &Tls,
     mut stream: TcpStream,
     begun: &mut bool,
-) -> Result<(TlsStream<TcpStream>, TlsPeer), Refused> {
+) -> Result<(TlsStream<Socket>, TlsPeer), Refused> {
     let mut first = [0; 8];
     let seen = match stream.peek(&mut first).await {
         Ok(0) | Err(_) => return Err(Refused::Silence),
@@ -64,17 +76,23 @@ async fn shake(
         close(&mut stream).await;
         return Err(Refused::Because(Kind::NotTls, why));
     }
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(|error| reason(&error))?;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), Counted::new(stream))
+        .await
+        .map_err(|error| reason(&error))?;
     // What costs is the signature, and it is made here. However many clients wait for theirs, the workers stay free.
     let permit = tls.signing.clone().acquire_owned().await;
     let config = tls.current();
     let signed = tokio::task::spawn_blocking(move || {
-        let accept = start.into_stream(config);
+        let mut is_retried = false;
+        let accept = start.into_stream_with(config, |session| {
+            is_retried = session.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        });
         drop(permit);
-        accept
+        (accept.into_fallible(), is_retried)
     });
-    let accept = signed.await.map_err(|error| Refused::Because(Kind::Other, error.to_string()))?;
-    match accept.into_fallible().await {
+    let (accept, is_retried) = signed.await.map_err(|error| panicked(&error))?;
+    let accepted = if is_retried { poll_aside(tls, accept).await? } else { accept.await };
+    match accepted {
         Ok(stream) => {
             let peer = peer(&stream);
             Ok((stream, peer))
@@ -86,8 +104,45 @@ async fn shake(
     }
 }
 
+/// Goes on with a handshake whose signature is still to be made, since the client was asked for another key: each step is
+/// done off the workers, and takes its turn with the signatures of others. Nothing is held while the client is waited for.
+async fn poll_aside(tls: &Tls, mut accept: FallibleAccept<Socket>) -> Result<Accepted, Refused> {
+    let woken = Arc::new(Woken::default());
+    loop {
+        let permit = tls.signing.clone().acquire_owned().await;
+        let waker = Waker::from(woken.clone());
+        let step = tokio::task::spawn_blocking(move || {
+            let poll = Pin::new(&mut accept).poll(&mut Context::from_waker(&waker));
+            drop(permit);
+            (poll, accept)
+        });
+        match step.await.map_err(|error| panicked(&error))? {
+            (Poll::Ready(accepted), _) => return Ok(accepted),
+            (Poll::Pending, rest) => accept = rest,
+        }
+        woken.0.notified().await;
+    }
+}
+
+/// What a handshake comes to.
+type Accepted = Result<TlsStream<Socket>, (io::Error, Socket)>;
+
+/// Whether a socket that was waited for is ready.
+#[derive(Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+fn panicked(error: &JoinError) -> Refused {
+    Refused::Because(Kind::Other, error.to_string())
+}
+
 /// Closes the socket so that the client can read what it was told last.
-async fn close(stream: &mut TcpStream) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let drain = async {
         stream.shutdown().await?;
         let mut thrown_away = [0; 1024];
@@ -98,7 +153,7 @@ async fn close(stream: &mut TcpStream) {
     let _ = timeout(LAST_BYTES, drain).await;
 }
 
-fn peer(stream: &TlsStream<TcpStream>) -> TlsPeer {
+fn peer(stream: &TlsStream<Socket>) -> TlsPeer {
     let (_, session) = stream.get_ref();
     let version = match session.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",

@@ -28,7 +28,7 @@ pub use ciphers::Cipher;
 pub use options::{ClientCertificates, Identity, TlsOptions, TlsVersion};
 
 use crate::server::tls::files::Stamps;
-use crate::server::tls::handshake::Refused;
+use crate::server::tls::handshake::{Refused, Socket};
 use crate::server::tls::refusals::Refusals;
 use crate::session::peer::TlsPeer;
 
@@ -119,7 +119,7 @@ impl Tls {
         stream: TcpStream,
         peer: &str,
         deadline: Instant,
-    ) -> Option<(TlsStream<TcpStream>, TlsPeer)> {
+    ) -> Option<(TlsStream<Socket>, TlsPeer)> {
         match handshake::accept(self, stream, deadline).await {
             Ok(accepted) => Some(accepted),
             Err(Refused::Silence) => {

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Error, Message};
 
 use super::incoming::Refusal;
-use super::upgrade::{Origins, Upgraded, accept};
+use super::upgrade::{Origins, Upgraded, Visit, accept};
 use super::*;
 
 /// A frame as a client sends it.
@@ -176,8 +176,8 @@ fn bytes_go_both_ways_and_pings_are_answered() {
         (received == pattern().collect::<Vec<_>>(), pongs)
     };
     let server = async |stream| {
-        let Upgraded { stream, is_foreign_page } = accept(stream, &Origins::default()).await.unwrap();
-        assert!(!is_foreign_page);
+        let Upgraded { stream, visit } = accept(stream, &Origins::default()).await.unwrap();
+        assert_eq!(visit, Visit::default());
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut buffer = vec![0; 10_007];
         let mut echoed = 0;
@@ -229,7 +229,7 @@ fn a_text_message_is_told_1003_and_goodbye_is_answered() {
 }
 
 /// What is answered to a request, and what became of it.
-fn answer(request: &[u8], origins: Origins) -> (String, Result<bool, String>) {
+fn answer(request: &[u8], origins: Origins) -> (String, Result<Visit, String>) {
     let request = request.to_vec();
     let (sender, result) = std::sync::mpsc::channel();
     let client = move |mut stream: std::net::TcpStream| {
@@ -244,7 +244,7 @@ fn answer(request: &[u8], origins: Origins) -> (String, Result<bool, String>) {
     };
     let server = async |stream| {
         let accepted = accept(stream, &origins).await;
-        let told = accepted.map(|accepted| accepted.is_foreign_page).map_err(|error| error.to_string());
+        let told = accepted.map(|accepted| accepted.visit).map_err(|error| error.to_string());
         sender.send(told).unwrap();
     };
     (meet(client, server), result.recv().unwrap())
@@ -261,12 +261,16 @@ fn an_upgrade_is_answered_with_the_subprotocol_and_others_with_a_reason() {
     let (told, result) = answer(&request("Sec-WebSocket-Protocol: mqtt, amqp\r\n"), Origins::default());
     assert!(told.starts_with("HTTP/1.1 101 "), "{told}");
     assert!(told.to_lowercase().contains("sec-websocket-protocol: amqp\r\n"), "{told}");
-    assert_eq!(result, Ok(false));
+    assert_eq!(result, Ok(Visit::default()));
 
     let page = request("Origin: https://example.org\r\n");
     let (told, result) = answer(&page, Origins::default());
     assert!(told.starts_with("HTTP/1.1 101 ") && !told.to_lowercase().contains("protocol:"), "{told}");
-    assert_eq!(result, Ok(true));
+    assert_eq!(result, Ok(Visit { is_foreign_page: true, is_proxied: false }));
+    for header in ["forwarded: for=192.0.2.1", "X-Forwarded-For: 127.0.0.1", "X-Real-IP: ::1", "Via: 1.1 p"] {
+        let (_, result) = answer(&request(&format!("{header}\r\n")), Origins::default());
+        assert_eq!(result, Ok(Visit { is_foreign_page: false, is_proxied: true }), "{header}");
+    }
     let (told, _) = answer(&page, Origins(vec!["https://other.example".to_owned()]));
     assert!(told.starts_with("HTTP/1.1 403 "), "{told}");
 

@@ -7,11 +7,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
-use tokio_tungstenite::tungstenite::http::header::{HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::header::{
+    FORWARDED, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA,
+};
 use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
 
 use super::WebSocket;
 use crate::server::stream::ClientStream;
+use crate::session::Peer;
 
 /// The longest request. Browsers send along every cookie they have.
 const LONGEST_REQUEST: usize = 16 * 1024;
@@ -21,6 +24,10 @@ const USUAL_REQUEST: usize = 1024;
 
 /// The names that clients have for AMQP 0-9-1 as a subprotocol. Most offer none.
 const SUBPROTOCOLS: [&str; 2] = ["amqp", "amqp-0-9-1"];
+
+/// What proxies add to a request. That they are there says enough; what they say is not believed.
+const OF_PROXIES: [HeaderName; 4] =
+    [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
 /// From which pages a browser may connect: their origins, such as `https://example.org`. Empty is from any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +40,31 @@ pub struct Origins(
 pub(in crate::server) struct Upgraded<S> {
     /// The bytes of AMQP.
     pub(in crate::server) stream: WebSocket<S>,
-    /// It is a browser's, for a page that neither this machine nor the configuration vouches for.
-    pub(in crate::server) is_foreign_page: bool,
+    /// Whose they are.
+    pub(in crate::server) visit: Visit,
+}
+
+/// What a request tells of who is behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::server) struct Visit {
+    /// A browser, for a page that neither this machine nor the configuration vouches for.
+    pub(super) is_foreign_page: bool,
+    /// It came through a proxy of HTTP, so from anywhere.
+    pub(super) is_proxied: bool,
+}
+
+impl Visit {
+    /// The client as this makes it look.
+    pub(in crate::server) fn reveal(self, peer: &mut Peer) {
+        // Whoever reads the page is here; whoever wrote it is not.
+        peer.is_loopback &= !self.is_foreign_page && !self.is_proxied;
+        // A browser shows the certificate of whoever reads it, on behalf of any page.
+        if self.is_foreign_page
+            && let Some(tls) = &mut peer.tls
+        {
+            tls.certificate = None;
+        }
+    }
 }
 
 /// Reads a client's request and answers it.
@@ -48,20 +78,23 @@ pub(in crate::server) async fn accept<S: ClientStream>(
 ) -> io::Result<Upgraded<S>> {
     let (answer, early) = read_request(&mut stream).await?;
     let accepted = answer.and_then(|request| {
-        let page = origins.judge(request.headers())?;
+        let visit = Visit {
+            is_foreign_page: origins.judge(request.headers())? == Page::Foreign,
+            is_proxied: OF_PROXIES.iter().any(|name| request.headers().contains_key(name)),
+        };
         let mut response = create_response(&request).map_err(|error| Refusal::of(&error))?;
         if let Some(protocol) = subprotocol(request.headers()) {
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
         }
         let mut bytes = Vec::new();
         write_response(&mut bytes, &response).map_err(|error| Refusal::of(&error))?;
-        Ok((bytes, page == Page::Foreign))
+        Ok((bytes, visit))
     });
     match accepted {
-        Ok((bytes, is_foreign_page)) => {
+        Ok((bytes, visit)) => {
             stream.write_all(&bytes).await?;
             stream.flush().await?;
-            Ok(Upgraded { stream: WebSocket::new(stream, early), is_foreign_page })
+            Ok(Upgraded { stream: WebSocket::new(stream, early), visit })
         }
         Err(refusal) => {
             stream.write_all(refusal.response().as_bytes()).await?;
@@ -193,7 +226,10 @@ fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::session::peer::{ClientCertificate, TlsPeer};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -224,6 +260,28 @@ mod tests {
         for refused in ["http://example.org", "http://other.example", "http://localhost", "null"] {
             assert_eq!(judge(&listed, refused), Err(Refusal::Origin), "{refused}");
         }
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_or_for_a_foreign_page_is_nobody_here() {
+        let certificate = Some(ClientCertificate { subject: "CN=ada".to_owned(), ..Default::default() });
+        let shown = TlsPeer { certificate, ..TlsPeer::default() };
+        let at = |address: [u8; 4]| Peer::from(SocketAddr::from((address, 1)));
+        for (is_foreign_page, is_proxied, is_loopback, has_certificate) in [
+            (false, false, true, true),
+            (false, true, false, true),
+            (true, false, false, false),
+            (true, true, false, false),
+        ] {
+            let mut peer = at([127, 0, 0, 1]);
+            peer.tls = Some(Box::new(shown.clone()));
+            Visit { is_foreign_page, is_proxied }.reveal(&mut peer);
+            assert_eq!(peer.is_loopback, is_loopback);
+            assert_eq!(peer.tls.unwrap().certificate.is_some(), has_certificate);
+        }
+        let mut afar = at([192, 0, 2, 1]);
+        Visit::default().reveal(&mut afar);
+        assert!(!afar.is_loopback);
     }
 
     #[test]

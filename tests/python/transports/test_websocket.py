@@ -123,6 +123,15 @@ def test_only_pages_of_listed_origins_may_connect(leveret):
         Stream(broker.address("ws"), origin="https://example.com")
 
 
+@pytest.mark.parametrize(
+    "request_has", [{"origin": "https://example.org"}, {"additional_headers": {"X-Forwarded-For": "127.0.0.1"}}]
+)
+def test_guest_is_not_let_in_for_a_foreign_page_or_through_a_proxy(broker, request_has):
+    capabilities = {"authentication_failure_close": True}
+    with pytest.raises(AssertionError, match="ACCESS_REFUSED"):
+        SilentClient(broker, capabilities=capabilities, connection=Stream(broker.address("ws"), **request_has))
+
+
 def test_shutdown_says_goodbye_in_both_protocols(broker):
     stream = Stream(broker.address("ws"))
     client = SilentClient(broker, connection=stream)

@@ -104,6 +104,28 @@ fn a_key_of_a_set_is_for_its_own_algorithm_only() {
 }
 
 #[test]
+fn a_key_without_an_id_is_used_if_it_is_the_only_one() {
+    let signers = signers();
+    let jwk = |at: usize| {
+        let algorithm = signers[at].algorithms[0];
+        serde_json::to_value(Jwk::from_encoding_key(&signers[at].private, algorithm).unwrap()).unwrap()
+    };
+    let set = |keys: Value| KeySet::from_jwks(json!({"keys": keys}).to_string().as_bytes()).unwrap();
+    let token = |kid| signed(A::ES256, &signers[1].private, kid, &claims(json!({})));
+    let one = set(json!([jwk(1)]));
+    assert!(check(&token(None), &rules(), &one).is_ok());
+    assert_eq!(check(&token(Some("x")), &rules(), &one), Err(Refusal::UnknownKey("x".to_owned())));
+    for last in [1, 2] {
+        let two = set(json!([jwk(3 - last), jwk(last)]));
+        assert_eq!((two.len(), two.ids().count()), (2, 0));
+        assert_eq!(check(&token(None), &rules(), &two), Err(Refusal::NoKey), "which of them?");
+    }
+    let mut named = jwk(2);
+    named["kid"] = json!("k");
+    assert_eq!(check(&token(None), &rules(), &set(json!([jwk(1), named]))), Err(Refusal::NoKey));
+}
+
+#[test]
 fn a_token_without_a_signature_is_refused() {
     for name in ["none", "None", "NONE", "", "HS257"] {
         let header = json!({"alg": name, "kid": "k"}).to_string();
