@@ -53,12 +53,12 @@ impl Call {
     /// If it is not; the text says where.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            let kind = if error.is_data() { "bad_request" } else { "not_json" };
-            ApiError::Named(kind, error.to_string())
+            let why = if error.is_data() { error.to_string() } else { format!("not_json: {error}") };
+            ApiError::Bad(why)
         })
     }
 
-    /// The body, as an object; an empty body is an empty object.
+    /// The body, as an object; an empty body and `null` are an empty object.
     ///
     /// # Errors
     /// If it is something else.
@@ -68,7 +68,11 @@ impl Call {
         }
         match self.json()? {
             Value::Object(object) => Ok(object),
-            _ => Err(ApiError::bad("the body should be an object")),
+            Value::Null => Ok(Map::new()),
+            Value::String(_) => {
+                Err(ApiError::bad("the body is JSON within a string of JSON; it should be an object itself"))
+            }
+            _ => Err(ApiError::Named("bad_request", "not_json".to_owned())),
         }
     }
 
