@@ -7,11 +7,14 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod connections;
+pub mod counter;
 pub mod globals;
 pub mod key_ring;
 pub mod limits;
 pub mod login;
 pub mod names;
+pub mod node;
 pub mod options;
 pub mod outlet;
 pub mod permissions;
@@ -25,6 +28,7 @@ pub mod transaction;
 pub mod users;
 pub mod vhost;
 pub mod vhosts;
+pub mod views;
 
 use std::io;
 use std::sync::Arc;
@@ -37,6 +41,7 @@ use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
 use crate::broker::names::Names;
+use crate::broker::node::Node;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
@@ -68,6 +73,8 @@ struct Kept {
 pub struct Broker {
     /// `cluster_name` of the server properties.
     pub cluster_name: String,
+    /// The facts of this node.
+    pub node: Node,
     /// Who there is.
     pub users: Arc<Users>,
     /// Who checks credentials.
@@ -156,6 +163,7 @@ impl Broker {
             redefinitions: Arc::default(),
         };
         let node = shared.node.clone();
+        let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let broker = Arc::new(Self {
             logins,
@@ -171,6 +179,7 @@ impl Broker {
             globals,
             vhosts,
             limits: node,
+            node: facts,
             last_queue,
             cluster_name: options.cluster_name,
             journal: bodies.journal.clone(),

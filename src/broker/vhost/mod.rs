@@ -6,6 +6,7 @@
 mod deletion;
 mod exchanges;
 mod letters;
+mod listing;
 mod parameters;
 mod permissions;
 mod queues;
