@@ -14,6 +14,9 @@ pub(crate) enum ApiError {
     /// The visitor is known and may not do this. RabbitMQ answers 401, never 403.
     #[error("{0}")]
     Refused(String),
+    /// There is no such path.
+    #[error("Not Found")]
+    NoPath,
     /// There is no such thing; the text is its kind, such as `queue_not_found`.
     #[error("{0}")]
     NotFound(&'static str),
@@ -52,7 +55,7 @@ impl ApiError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unknown | Self::Refused(_) => StatusCode::UNAUTHORIZED,
-            Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::NoPath | Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Bad(_) | Self::Named(..) => StatusCode::BAD_REQUEST,
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -66,6 +69,7 @@ impl ApiError {
             // RabbitMQ spells the two differently, and there are clients that look.
             Self::Unknown => "not_authorized",
             Self::Refused(_) => "not_authorised",
+            Self::NoPath => "Object Not Found",
             Self::NotFound(_) | Self::Missing(_) => "not_found",
             Self::Bad(_) => "bad_request",
             Self::Named(name, _) => name,
