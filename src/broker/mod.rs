@@ -7,6 +7,7 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod definitions;
 pub mod globals;
 pub mod key_ring;
 pub mod limits;
@@ -14,6 +15,7 @@ pub mod login;
 pub mod names;
 pub mod options;
 pub mod outlet;
+pub mod parameters;
 pub mod permissions;
 pub mod policies;
 pub mod queue_cell;
@@ -38,6 +40,7 @@ use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits
 use crate::broker::login::Logins;
 use crate::broker::names::Names;
 use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
 use crate::broker::users::{Start, User, UserError, Users};
@@ -66,8 +69,9 @@ struct Kept {
 /// A broker.
 #[derive(Debug)]
 pub struct Broker {
-    /// `cluster_name` of the server properties.
-    pub cluster_name: String,
+    /// The name in the configuration, which messages and traces have. See [`cluster_name`](Self::cluster_name) for that
+    /// of the cluster.
+    pub node_name: String,
     /// Who there is.
     pub users: Arc<Users>,
     /// Who checks credentials.
@@ -86,6 +90,7 @@ pub struct Broker {
     pub journal: Arc<Journal>,
     bodies: Arc<Bodies>,
     globals: Arc<Globals>,
+    global_parameters: GlobalParameters,
     vhosts: VHosts,
     /// The last number given to a queue.
     last_queue: Arc<AtomicU64>,
@@ -157,6 +162,7 @@ impl Broker {
         };
         let node = shared.node.clone();
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
+        let names = Names::new(kept.seed);
         let broker = Arc::new(Self {
             logins,
             users,
@@ -167,12 +173,13 @@ impl Broker {
             ),
             strangers: Throttle::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
-            names: Names::new(kept.seed),
+            global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
+            names,
             globals,
             vhosts,
             limits: node,
             last_queue,
-            cluster_name: options.cluster_name,
+            node_name: options.cluster_name,
             journal: bodies.journal.clone(),
             bodies,
             storage: kept.storage,
