@@ -8,11 +8,14 @@ pub mod alarms;
 mod backup;
 pub mod checkpoint;
 pub mod definitions;
+pub mod connections;
+pub mod counter;
 pub mod globals;
 pub mod key_ring;
 pub mod limits;
 pub mod login;
 pub mod names;
+pub mod node;
 pub mod options;
 pub mod outlet;
 pub mod parameters;
@@ -27,6 +30,7 @@ pub mod transaction;
 pub mod users;
 pub mod vhost;
 pub mod vhosts;
+pub mod views;
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +43,7 @@ use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
 use crate::broker::names::Names;
+use crate::broker::node::Node;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
@@ -72,6 +77,8 @@ pub struct Broker {
     /// The name in the configuration, which messages and traces have. See [`cluster_name`](Self::cluster_name) for that
     /// of the cluster.
     pub node_name: String,
+    /// The facts of this node.
+    pub node: Node,
     /// Who there is.
     pub users: Arc<Users>,
     /// Who checks credentials.
@@ -161,6 +168,7 @@ impl Broker {
             redefinitions: Arc::default(),
         };
         let node = shared.node.clone();
+        let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let names = Names::new(kept.seed);
         let broker = Arc::new(Self {
@@ -178,6 +186,7 @@ impl Broker {
             globals,
             vhosts,
             limits: node,
+            node: facts,
             last_queue,
             node_name: options.cluster_name,
             journal: bodies.journal.clone(),

@@ -84,6 +84,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
     let places = places(options, machine);
     BrokerOptions {
         cluster_name: options.cluster.name.clone(),
+        node_name: format!("leveret@{}", machine.host_name),
         vhosts,
         users,
         default_permissions: auth.default_permissions.clone(),

@@ -9,6 +9,7 @@ mod deletion;
 mod exchanges;
 mod importing;
 mod letters;
+mod listing;
 mod parameters;
 mod permissions;
 mod queues;
