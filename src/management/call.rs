@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::channel::gates::Gate;
 use crate::identity::operation::Operation;
 use crate::management::Api;
+use crate::management::body::Object;
 use crate::management::error::ApiError;
 use crate::management::query::Query;
 use crate::management::visitor::Visitor;
@@ -47,33 +46,12 @@ impl Call {
         self.broker().vhost(self.name("vhost")).ok_or(ApiError::NotFound("vhost_not_found"))
     }
 
-    /// The body, as JSON of this shape.
-    ///
-    /// # Errors
-    /// If it is not; the text says where.
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let why = if error.is_data() { error.to_string() } else { format!("not_json: {error}") };
-            ApiError::Bad(why)
-        })
-    }
-
-    /// The body, as an object; an empty body and `null` are an empty object.
+    /// The body, as an object. None at all, and null, are an empty one, as in RabbitMQ.
     ///
     /// # Errors
     /// If it is something else.
-    pub(crate) fn object(&self) -> Result<Map<String, Value>, ApiError> {
-        if self.body.is_empty() {
-            return Ok(Map::new());
-        }
-        match self.json()? {
-            Value::Object(object) => Ok(object),
-            Value::Null => Ok(Map::new()),
-            Value::String(_) => {
-                Err(ApiError::bad("the body is JSON within a string of JSON; it should be an object itself"))
-            }
-            _ => Err(ApiError::Named("bad_request", "not_json".to_owned())),
-        }
+    pub(crate) fn object(&self) -> Result<Object, ApiError> {
+        Object::of_body(&self.body)
     }
 
     /// Whether the visitor's permissions in a vhost allow an operation, as they would on an AMQP connection.

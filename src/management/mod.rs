@@ -8,6 +8,7 @@
 #![expect(dead_code, reason = "the resources that use all of it are still to come")]
 
 mod answer;
+mod body;
 mod call;
 mod connection;
 mod cors;

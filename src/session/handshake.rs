@@ -323,7 +323,7 @@ fn server_properties(wire: &Wire) -> Table {
     let capabilities = capabilities.finish();
     TableBuilder::new()
         .table("capabilities", capabilities.as_ref())
-        .long_str("cluster_name", &wire.broker.cluster_name)
+        .long_str("cluster_name", &*wire.broker.cluster_name())
         .long_str("copyright", "The Leveret authors")
         .long_str("information", "Licensed under the Apache License 2.0")
         .long_str("platform", "Rust")

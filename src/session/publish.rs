@@ -199,7 +199,7 @@ impl Open {
             reply_to: self.reply_queue(number, properties)?,
             limits: &wire.limits,
             unix_ms: self.unix_ms,
-            node: &wire.broker.cluster_name,
+            node: &wire.broker.node_name,
         };
         let changed = rewrite.apply(properties);
         check_expiration(properties)?;

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 
 use crate::ids::{Lsn, Progress};
 use crate::lock::{Rank, RankedMutex};
-pub use crate::storage::append::Append;
 use crate::storage::append::Buffer;
+pub use crate::storage::append::{Append, Encoded};
 pub use crate::storage::base::Base;
 use crate::storage::disk::Disk;
 use crate::storage::files::{Begun, FileState};

@@ -41,9 +41,7 @@ impl Users {
     /// # Errors
     /// If there is one of this name, or it cannot be one.
     pub fn add(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
-        if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-            return Err(UserError::BadName);
-        }
+        check_name(name)?;
         let _changing = self.changing.lock();
         if self.find(name).is_some() {
             return Err(UserError::Exists(name.to_owned()));
@@ -138,16 +136,32 @@ impl Users {
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
         let mut details = Details::clone(&user.details());
         change(&mut details);
-        if let Secret::Clear(clear) = &details.secret {
-            details.secret = Secret::Hash(self.hash(clear)?);
-        }
+        let details = self.hashed(&details)?;
         let gate = self.store(name, &details);
         user.set_details(details);
         Ok(gate)
+    }
+
+    /// The same with a hash of the password, if that is in clear. Takes tens of milliseconds then.
+    pub(in crate::broker) fn hashed(&self, details: &Details) -> Result<Details, HashError> {
+        let mut details = details.clone();
+        if let Secret::Clear(clear) = &details.secret {
+            details.secret = Secret::Hash(self.hash(clear)?);
+        }
+        Ok(details)
     }
 
     /// Stores a user whose hash is made.
     pub(super) fn store(&self, name: &str, details: &Details) -> Gate {
         details.value().map_or(Gate::OPEN, |value| self.globals.set(COMPONENT, name, value.to_string()))
     }
+}
+
+/// Checks that a user may have this name.
+///
+/// # Errors
+/// [`UserError::BadName`].
+pub(in crate::broker) fn check_name(name: &str) -> Result<(), UserError> {
+    let is_one = !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+    if is_one { Ok(()) } else { Err(UserError::BadName) }
 }
