@@ -15,11 +15,14 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
+mod parts;
+mod past;
 pub mod options;
 mod query;
 mod resources;
 mod router;
 mod routes;
+mod statistics;
 mod visitor;
 
 use std::io;
