@@ -55,6 +55,29 @@ impl Users {
         Ok(gate)
     }
 
+    /// Adds a user, or changes one who is there, in one step: all of `change` is kept, or nothing. Returns whether the user is
+    /// new, and when it is durable.
+    ///
+    /// # Errors
+    /// If there is none of this name, and there cannot be one.
+    pub fn put(&self, name: &str, change: impl FnOnce(&mut Details)) -> Result<(bool, Gate), UserError> {
+        let _changing = self.changing.lock();
+        let user = self.find(name);
+        if user.is_none() {
+            check_name(name)?;
+        }
+        let mut details = user.as_ref().map(|user| Details::clone(&user.details())).unwrap_or_default();
+        change(&mut details);
+        let details = self.hashed(&details)?;
+        let gate = self.store(name, &details);
+        let is_new = user.is_none();
+        match user {
+            Some(user) => user.set_details(details),
+            None => self.publish(vec![(name.to_owned(), details)]),
+        }
+        Ok((is_new, gate))
+    }
+
     /// Hashes a password that somebody wants to have. Takes tens of milliseconds.
     ///
     /// # Errors

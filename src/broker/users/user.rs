@@ -140,7 +140,8 @@ impl UserLimits {
 
 impl Details {
     /// The hash of the password. `None` while it is not made.
-    pub(in crate::broker) fn hash(&self) -> Option<&PasswordHash> {
+    #[must_use]
+    pub fn hash(&self) -> Option<&PasswordHash> {
         match &self.secret {
             Secret::Hash(hash) => Some(hash),
             Secret::Clear(_) => None,
@@ -148,7 +149,7 @@ impl Details {
     }
 
     /// Gives the user another password, or none.
-    pub(in crate::broker) fn set_hash(&mut self, hash: PasswordHash) {
+    pub fn set_hash(&mut self, hash: PasswordHash) {
         self.secret = Secret::Hash(hash);
     }
 

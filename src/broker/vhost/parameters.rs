@@ -154,7 +154,14 @@ impl VHost {
 
     /// Sets the limits of the vhost, in the place of those there were. The gate opens when it is durable.
     pub fn set_limits(&self, limits: VHostLimits) -> Gate {
+        self.change_limits(|known| *known = limits)
+    }
+
+    /// Changes the limits that were set. The gate opens when it is durable.
+    pub fn change_limits(&self, change: impl FnOnce(&mut VHostLimits)) -> Gate {
         let mut topology = self.topology.write();
+        let mut limits = topology.parameters.limits;
+        change(&mut limits);
         let gate = if limits.is_empty() {
             self.clear(VHOST_LIMITS.0, VHOST_LIMITS.1)
         } else {
