@@ -16,9 +16,9 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
+pub mod options;
 mod parts;
 mod past;
-pub mod options;
 mod properties;
 mod query;
 mod resources;
@@ -82,6 +82,7 @@ impl Management {
         for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
             listeners.push(Listener { socket: bind(address)?, tls: tls.cloned() });
         }
+        listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
         let api = Arc::new(Api {
             broker,
             options,

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::broker::connections::{OpenChannel, OpenConnection};
-use crate::broker::views::ConsumerView;
 use crate::broker::definitions::value_of;
+use crate::broker::views::ConsumerView;
 
 /// What RabbitMQ tells of Erlang's collection of garbage. There is none here; clients find the object that they look into.
 pub(crate) fn garbage_collection() -> Value {
@@ -48,7 +48,8 @@ pub(crate) fn channel_details(node: &str, connection: &OpenConnection, number: u
 
 /// A consumer. Its channel has gone if it is in none.
 pub(crate) fn consumer(node: &str, view: &ConsumerView) -> Value {
-    let channel = view.open_connection.as_ref().map(|connection| channel_details(node, connection, view.channel));
+    let channel =
+        view.open_connection.as_ref().map(|connection| channel_details(node, connection, view.channel));
     json!({
         "ack_required": view.ack_required,
         "active": view.active,

@@ -1,5 +1,7 @@
 //! Where the past of an object's numbers is found.
 
+use std::sync::Arc;
+
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, QueueId};
@@ -8,12 +10,16 @@ use crate::management::statistics::{NoPast, Past};
 /// An object whose numbers are followed.
 #[derive(Clone, Copy)]
 pub(crate) enum Of<'a> {
-    /// Everything.
+    /// The node itself.
     Node,
+    /// Messages of all vhosts together.
+    Everything,
+    /// Messages of these vhosts together.
+    VHosts(&'a [Arc<VHost>]),
     /// A vhost.
     VHost(&'a VHost),
-    /// A queue.
-    Queue(QueueId),
+    /// A queue of a vhost.
+    Queue(&'a VHost, QueueId),
     /// An exchange of a vhost.
     Exchange(&'a VHost, &'a str),
     /// A connection.

@@ -206,7 +206,11 @@ mod tests {
         }
 
         fn samples(&self, key: &str, range: Range) -> Vec<(u64, u64)> {
-            if key == "messages" { vec![(range.age * 1000 + 2000, 7), (range.age * 1000, 3)] } else { Vec::new() }
+            if key == "messages" {
+                vec![(range.age * 1000 + 2000, 7), (range.age * 1000, 3)]
+            } else {
+                Vec::new()
+            }
         }
     }
 
@@ -239,7 +243,11 @@ mod tests {
 
     #[test]
     fn ranges_have_bounds() {
-        for wrong in ["lengths_age=x&lengths_incr=1", "lengths_age=1&lengths_incr=0", "lengths_age=9999&lengths_incr=1"] {
+        for wrong in [
+            "lengths_age=x&lengths_incr=1",
+            "lengths_age=1&lengths_incr=0",
+            "lengths_age=9999&lengths_incr=1",
+        ] {
             assert!(Ranges::of(&Query::from(wrong)).is_err(), "{wrong}");
         }
     }
@@ -253,6 +261,9 @@ mod tests {
         counts.get_no_ack = 2;
         counts.deliver = 1;
         let told = Value::from(numbers.events(&of_queue(&counts)).unwrap());
-        assert_eq!((&told["deliver_get"], &told["ack"], &told["ack_details"]["rate"]), (&json!(3), &json!(0), &json!(0.0)));
+        assert_eq!(
+            (&told["deliver_get"], &told["ack"], &told["ack_details"]["rate"]),
+            (&json!(3), &json!(0), &json!(0.0))
+        );
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new("/channels", [get(any, all)]),
         Resource::new("/channels/{channel}", [get(any, one)]),
         Resource::new("/vhosts/{vhost}/channels", [get(any, of_vhost).in_vhost(InVHost::Sees)]),
-        Resource::new("/connections/{connection}/channels", [get(any, of_connection)]),
+        Resource::new("/connections/{name}/channels", [get(any, of_connection)]),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Connections.
+//! Connections, as they are shown.
 
 use std::sync::Arc;
 
@@ -13,18 +13,9 @@ use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, list, single};
 use crate::management::parts::{garbage_collection, put_reductions};
 use crate::management::past::{Of, past_of};
-use crate::management::routes::{InVHost, Resource, delete, get};
+use crate::management::routes::{InVHost, Resource, get};
 use crate::management::statistics::{Family, Numbers, Ranges};
 use crate::management::visitor::Level;
-
-/// What a client is told whose connection is closed here, unless the request says why.
-const REASON: &str = "Closed via management plugin";
-
-/// The header that says why.
-const REASON_HEADER: &str = "x-reason";
-
-/// The longest reason, in bytes: what a reply text holds, with room for the words before it.
-const LONGEST_REASON: usize = 200;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -32,9 +23,9 @@ pub(crate) fn routes() -> Vec<Resource> {
     vec![
         Resource::new("/connections", [get(any, all)]),
         Resource::new("/vhosts/{vhost}/connections", [get(any, of_vhost).in_vhost(InVHost::Sees)]),
-        Resource::new("/connections/{connection}", [get(any, one), delete(any, close)]),
-        Resource::new("/connections/username/{user}", [get(any, of_user), delete(any, close_of_user)]),
-        Resource::new("/connections/{connection}/sessions", [get(any, sessions)]),
+        Resource::new("/connections/{name}", [get(any, one)]),
+        Resource::new("/connections/username/{user}", [get(any, of_user)]),
+        Resource::new("/connections/{name}/sessions", [get(any, sessions)]),
     ]
 }
 
@@ -55,7 +46,7 @@ pub(super) fn shown(call: &Call) -> Vec<Arc<OpenConnection>> {
 /// # Errors
 /// If there is none of this name, or the visitor may not see it.
 pub(super) fn found(call: &Call) -> Result<Arc<OpenConnection>, ApiError> {
-    let connection = call.broker().registry.connection_named(call.name("connection"));
+    let connection = call.broker().registry.connection_named(call.name("name"));
     let connection = connection.ok_or(ApiError::NotFound("connection_not_found"))?;
     if is_shown(call, &connection) {
         Ok(connection)
@@ -101,32 +92,6 @@ fn of_user(call: &Call) -> Result<Answer, ApiError> {
         json!({ "name": facts.name, "node": node, "user": facts.user.name, "vhost": facts.vhost.name })
     };
     Ok(array(call, Rows::new(connections, |connection| &connection.facts.name, row)))
-}
-
-fn close(call: &Call) -> Result<Answer, ApiError> {
-    let connection = found(call)?;
-    // Who may only see it may not end it.
-    if connection.facts.user.name != call.visitor.name() {
-        call.visitor.require(Level::Administrator)?;
-    }
-    connection.close(&reason(call));
-    Ok(Answer::NoContent)
-}
-
-fn close_of_user(call: &Call) -> Result<Answer, ApiError> {
-    let user = call.name("user");
-    if user != call.visitor.name() {
-        call.visitor.require(Level::Administrator)?;
-    }
-    call.broker().registry.close_connections_of(user, &reason(call));
-    Ok(Answer::NoContent)
-}
-
-/// What the client is told.
-fn reason(call: &Call) -> String {
-    let said = call.headers.get(REASON_HEADER).and_then(|value| value.to_str().ok());
-    let said = said.filter(|said| !said.is_empty() && said.len() <= LONGEST_REASON);
-    said.unwrap_or(REASON).to_owned()
 }
 
 /// A connection as it is told.
