@@ -19,8 +19,10 @@ use super::signals::{Signals, Wish};
 use super::{process, supervisor};
 use crate::broker::Broker;
 use crate::config::{Config, Loaded, Sources};
-use crate::server::Server;
+use crate::management::Management;
+use crate::management::options::TlsSource;
 use crate::server::tls::Tls;
+use crate::server::{Server, clock};
 use crate::storage::disk::RealDisk;
 
 /// How long tasks that outlived the server may hold up the exit.
@@ -97,10 +99,13 @@ async fn run(
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
+    let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });
+    let management = Management::bind(config.management, Arc::clone(&broker), for_https.as_ref(), clock::now)
+        .map_err(Failure::Listen)?;
     if directory.lock().is_none() {
         server.listen_for_commands(&config.data_dir);
     }
-    for (protocol, address) in server.addresses() {
+    for (protocol, address) in server.addresses().into_iter().chain(management.addresses()) {
         info!(protocol, address, "listening");
     }
     let limits = server.limits();
@@ -109,7 +114,10 @@ async fn run(
     tokio::spawn(supervisor::prove_life(Arc::clone(&broker)));
     info!(milliseconds = millis(started.elapsed()), "ready");
     supervisor::ready();
+    let managing = tokio::spawn(management.run(stop.clone()));
     server.run(stop).await;
+    // It only ends early by a panic, which the hook has logged.
+    let _ = managing.await;
     broker.close();
     if let Some(error) = storage_failure.lock().take() {
         return Err(Failure::StorageFailed(error));

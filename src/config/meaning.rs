@@ -6,6 +6,7 @@ use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
 use crate::identity::tags::{Tag, Tags};
+use crate::management::options::ManagementOptions;
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
@@ -25,6 +26,7 @@ impl Loaded {
         Config {
             broker: broker_options(&options, &self.machine),
             server: server_options(&options, &self.machine),
+            management: management_options(&options),
             session: session_limits(&options),
             log: LogOptions {
                 level: options.log.level,
@@ -199,6 +201,21 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
         keys: options.key_source(),
+    }
+}
+
+fn management_options(options: &Options) -> ManagementOptions {
+    let http = &options.http;
+    ManagementOptions {
+        listen: http.listen.0.clone(),
+        listen_tls: http.listen_tls.0.clone(),
+        path_prefix: http.path_prefix.0.clone(),
+        max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
+        max_connections: http.max_connections.0,
+        allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
+        cors_max_age: options.http_cors.max_age.0,
+        failed_login_delay: options.auth.failed_login_delay.0,
+        rabbitmq_version: options.compat.rabbitmq_version.0.clone(),
     }
 }
 

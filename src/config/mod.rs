@@ -46,6 +46,7 @@ use self::setting::{Name, Secret, Setting};
 use self::table::nearest;
 use crate::broker::options::BrokerOptions;
 use crate::identity::tags::Tags;
+use crate::management::options::ManagementOptions;
 use crate::server::options::ServerOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
@@ -57,6 +58,8 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// Sockets, timeouts and threads.
     pub server: ServerOptions,
+    /// The management API.
+    pub management: ManagementOptions,
     /// Limits and offers of one connection's protocol.
     pub session: SessionLimits,
     /// The log.

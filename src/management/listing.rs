@@ -1,0 +1,321 @@
+//! Lists: which of the rows, in which order, with which columns. Rows are made one at a time, when they are sent.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value, json};
+
+use crate::management::answer::{Answer, Sink};
+use crate::management::call::Call;
+use crate::management::error::ApiError;
+use crate::management::query::Query;
+use crate::pattern::Pattern;
+
+/// Rows of a page if the request does not say.
+const PAGE_SIZE: usize = 100;
+
+/// Most rows of a page.
+const MOST_OF_PAGE: usize = 500;
+
+/// The longest pattern of names, in bytes.
+const LONGEST_PATTERN: usize = 1024;
+
+/// What a list is made of: things that are cheap to have all of, and the row of each.
+pub(crate) struct Rows<T> {
+    items: Vec<T>,
+    name: fn(&T) -> &str,
+    row: Box<dyn Fn(&T) -> Value + Send>,
+}
+
+impl<T> Rows<T> {
+    /// Rows in the order in which they are listed unless something else is asked for.
+    pub(crate) fn new(
+        items: Vec<T>,
+        name: fn(&T) -> &str,
+        row: impl Fn(&T) -> Value + Send + 'static,
+    ) -> Self {
+        Self { items, name, row: Box::new(row) }
+    }
+}
+
+/// A list, as the query wants it: a plain array, or a page of it.
+///
+/// # Errors
+/// If the query asks for what there is not.
+pub(crate) fn list<T: Send + 'static>(call: &Call, rows: Rows<T>) -> Result<Answer, ApiError> {
+    let columns = Columns::of(&call.query);
+    let order = Order::of(&call.query);
+    let Some(page) = Page::of(&call.query)? else {
+        return Ok(Answer::stream(move |sink| {
+            let Rows { items, row, .. } = order.applied(rows);
+            write_array(sink, items.iter().map(|item| columns.of_row(row(item))));
+        }));
+    };
+    let total = rows.items.len();
+    let mut rows = rows;
+    if let Some(filter) = &page.filter {
+        rows.items.retain(|item| filter.lets((rows.name)(item)));
+    }
+    let filtered = rows.items.len();
+    let (begin, end) = page.range(filtered)?;
+    let Rows { items, row, .. } = order.applied(rows);
+    let items: Vec<Value> =
+        items.get(begin..end).into_iter().flatten().map(|item| columns.of_row(row(item))).collect();
+    Ok(Answer::Json(json!({
+        "filtered_count": filtered,
+        "item_count": items.len(),
+        "items": items,
+        "page": page.number,
+        "page_count": filtered.div_ceil(page.size).max(1),
+        "page_size": page.size,
+        "total_count": total,
+    })))
+}
+
+/// One object, with the columns that the query wants.
+pub(crate) fn single(call: &Call, object: Value) -> Answer {
+    Answer::Json(Columns::of(&call.query).of_row(object))
+}
+
+fn write_array(sink: &mut Sink, rows: impl Iterator<Item = Value>) {
+    sink.text("[");
+    for (index, row) in rows.enumerate() {
+        if !sink.is_open() {
+            return;
+        }
+        if index > 0 {
+            sink.text(",");
+        }
+        sink.value(&row);
+    }
+    sink.text("]");
+}
+
+/// The parts of rows that are wanted, as paths of keys; all of them if there are none.
+#[derive(Debug, Default)]
+struct Columns(Vec<Vec<String>>);
+
+impl Columns {
+    fn of(query: &Query) -> Self {
+        let words = query.all("columns").flat_map(|text| text.split(',')).filter(|word| !word.is_empty());
+        Self(words.map(path).collect())
+    }
+
+    fn of_row(&self, row: Value) -> Value {
+        if self.0.is_empty() {
+            return row;
+        }
+        let mut kept = Map::new();
+        for path in &self.0 {
+            if let Some(value) = found(&row, path) {
+                insert(&mut kept, path, value.clone());
+            }
+        }
+        Value::Object(kept)
+    }
+}
+
+fn path(text: &str) -> Vec<String> {
+    text.split('.').map(str::to_owned).collect()
+}
+
+fn found<'a>(row: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(row, |value, key| value.get(key))
+}
+
+fn insert(into: &mut Map<String, Value>, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [key] => {
+            into.insert(key.clone(), value);
+        }
+        [key, rest @ ..] => {
+            let inner = into.entry(key.clone()).or_insert_with(|| json!({}));
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// What rows are sorted by.
+#[derive(Debug, Default)]
+struct Order {
+    by: Vec<Vec<String>>,
+    is_reverse: bool,
+}
+
+impl Order {
+    fn of(query: &Query) -> Self {
+        let by = query.all("sort").filter(|word| !word.is_empty()).map(path).collect();
+        Self { by, is_reverse: query.is_true("sort_reverse") }
+    }
+
+    /// The rows in this order. Unless it is by name each row is made for it once, of which only the keys are kept.
+    fn applied<T>(&self, mut rows: Rows<T>) -> Rows<T> {
+        let by_name = self.by.len() == 1 && self.by.iter().flatten().eq(["name"]);
+        if by_name {
+            let name = rows.name;
+            rows.items.sort_by(|a, b| name(a).cmp(name(b)));
+        } else if !self.by.is_empty() {
+            let row = &rows.row;
+            let keys = |item: &T| -> Vec<Value> {
+                let row = row(item);
+                self.by.iter().map(|path| found(&row, path).cloned().unwrap_or_default()).collect()
+            };
+            let mut keyed: Vec<_> = rows.items.into_iter().map(|item| (keys(&item), item)).collect();
+            keyed.sort_by(|(a, _), (b, _)| compare_all(a, b));
+            rows.items = keyed.into_iter().map(|(_, item)| item).collect();
+        }
+        if self.is_reverse {
+            rows.items.reverse();
+        }
+        rows
+    }
+}
+
+fn compare_all(a: &[Value], b: &[Value]) -> Ordering {
+    let each = a.iter().zip(b).map(|(a, b)| compare(a, b));
+    each.fold(Ordering::Equal, Ordering::then)
+}
+
+/// What is missing comes first, then numbers, words, and everything else as it is written.
+fn compare(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => {
+            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+        }
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        _ => rank(a).cmp(&rank(b)).then_with(|| a.to_string().cmp(&b.to_string())),
+    }
+}
+
+fn rank(value: &Value) -> u8 {
+    match value {
+        Value::Null => 0,
+        Value::Number(_) => 1,
+        Value::Bool(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) | Value::Object(_) => 4,
+    }
+}
+
+/// A page of a list.
+#[derive(Debug)]
+struct Page {
+    number: usize,
+    size: usize,
+    filter: Option<Filter>,
+}
+
+impl Page {
+    /// The page that is asked for, if one is.
+    fn of(query: &Query) -> Result<Option<Self>, ApiError> {
+        let Some(number) = query.get("page") else { return Ok(None) };
+        let invalid = || ApiError::bad("Pagination parameters are invalid");
+        let number: usize = number.parse().ok().filter(|number| *number > 0).ok_or_else(invalid)?;
+        let size =
+            query.get("page_size").map_or(Ok(PAGE_SIZE), |size| size.parse().map_err(|_| invalid()))?;
+        if !(1..=MOST_OF_PAGE).contains(&size) {
+            let why = format!("Page size should be 1 to {MOST_OF_PAGE}");
+            return Err(ApiError::bad(why));
+        }
+        let filter = query.get("name").filter(|name| !name.is_empty());
+        let is_pattern = query.is_true("use_regex");
+        let filter = filter.map(|name| Filter::new(name, is_pattern)).transpose()?;
+        Ok(Some(Self { number, size, filter }))
+    }
+
+    /// Which rows of so many are on it. The first page of nothing is empty.
+    fn range(&self, rows: usize) -> Result<(usize, usize), ApiError> {
+        let begin = (self.number - 1).saturating_mul(self.size);
+        if begin >= rows && self.number > 1 {
+            let why =
+                format!("Page out of range, page: {} page size: {}, len: {rows}", self.number, self.size);
+            return Err(ApiError::Named("page_out_of_range", why));
+        }
+        Ok((begin, rows.min(begin.saturating_add(self.size))))
+    }
+}
+
+/// Which names are wanted, whatever the case of their letters.
+#[derive(Debug)]
+enum Filter {
+    Holding(String),
+    Matching(Pattern),
+}
+
+impl Filter {
+    fn new(text: &str, is_pattern: bool) -> Result<Self, ApiError> {
+        if text.len() > LONGEST_PATTERN {
+            return Err(ApiError::bad(format!("the name should have at most {LONGEST_PATTERN} bytes")));
+        }
+        if !is_pattern {
+            return Ok(Self::Holding(text.to_lowercase()));
+        }
+        let pattern = Pattern::new(&format!("(?i){text}"));
+        pattern.map(Self::Matching).map_err(|error| ApiError::bad(format!("no regular expression: {error}")))
+    }
+
+    fn lets(&self, name: &str) -> bool {
+        match self {
+            Self::Holding(part) => name.to_lowercase().contains(part),
+            Self::Matching(pattern) => pattern.is_in(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Rows<(String, u64)> {
+        let items = [("b", 2), ("a", 10), ("C", 2)].map(|(name, size)| (name.to_owned(), size)).to_vec();
+        Rows::new(items, |(name, _)| name, |(name, size)| json!({ "name": name, "stats": { "size": size } }))
+    }
+
+    fn names(query: &str) -> Vec<String> {
+        let rows = Order::of(&Query::from(query)).applied(rows());
+        rows.items.into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn rows_are_sorted_by_what_is_in_them() {
+        assert_eq!(names(""), ["b", "a", "C"]);
+        assert_eq!(names("sort=name"), ["C", "a", "b"]);
+        assert_eq!(names("sort=stats.size&sort=name"), ["C", "b", "a"]);
+        assert_eq!(names("sort=stats.size&sort=name&sort_reverse=true"), ["a", "b", "C"]);
+        assert_eq!(names("sort=nothing"), ["b", "a", "C"]);
+    }
+
+    #[test]
+    fn columns_are_paths() {
+        let row = json!({ "name": "a", "stats": { "size": 1, "rate": 2 }, "x": [1] });
+        let of = |query: &str| Columns::of(&Query::from(query)).of_row(row.clone());
+        assert_eq!(of("columns="), row);
+        assert_eq!(of("columns=name,stats.rate,none"), json!({ "name": "a", "stats": { "rate": 2 } }));
+        assert_eq!(of("columns=x.y,stats"), json!({ "stats": { "size": 1, "rate": 2 } }));
+    }
+
+    #[test]
+    fn pages_have_bounds() {
+        let page = |query: &str| Page::of(&Query::from(query));
+        assert!(page("").unwrap().is_none());
+        let of = |query: &str, rows| page(query).unwrap().unwrap().range(rows);
+        assert_eq!(of("page=1", 0), Ok((0, 0)));
+        assert_eq!(of("page=2&page_size=5", 7), Ok((5, 7)));
+        let Err(ApiError::Named("page_out_of_range", why)) = of("page=9", 12) else { panic!() };
+        assert_eq!(why, "Page out of range, page: 9 page size: 100, len: 12");
+        for wrong in ["page=0", "page=x", "page=1&page_size=0", "page=1&page_size=501", "page=-1"] {
+            assert!(page(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_are_filtered() {
+        let lets = |text, is_pattern, name| Filter::new(text, is_pattern).unwrap().lets(name);
+        assert!(lets("AB", false, "xaby") && !lets("a.b", false, "axb"));
+        assert!(lets("^a.b$", true, "AXB") && !lets("^b", true, "ab"));
+        assert!(Filter::new("(", true).is_err() && Filter::new(&"a".repeat(1025), false).is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! What there is, a file for each kind of thing.
+
+pub(super) mod vhosts;
+pub(super) mod whoami;
