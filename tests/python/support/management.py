@@ -21,6 +21,12 @@ def running_api():
     return Api(parts.hostname, parts.port or 15672, parts.username or "guest", parts.password or "guest")
 
 
+def api_of(broker):
+    """The API of a Leveret of our own."""
+    host, _, port = broker.address("http").rpartition(":")
+    return Api(host, int(port))
+
+
 def quoted(segments):
     """A path below /api from its segments, each percent-encoded as a whole."""
     return "/".join(urllib.parse.quote(str(segment), safe="") for segment in segments)
