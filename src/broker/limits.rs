@@ -43,6 +43,20 @@ impl Quota {
         taken.map(|_| ()).map_err(|_| limit.unsigned_abs())
     }
 
+    /// Counts so many more, unless there may not be as many: then the limit is the error.
+    ///
+    /// # Errors
+    /// The limit.
+    pub fn take_many(&self, count: u64) -> Result<(), u64> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let more = |used: u64| match u64::try_from(limit) {
+            Ok(limit) if count > 0 && used.saturating_add(count) > limit => None,
+            _ => Some(used.saturating_add(count)),
+        };
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.map(|_| ()).map_err(|_| limit.unsigned_abs())
+    }
+
     /// Counts things that are there whatever the limit.
     pub fn add(&self, count: u64) {
         self.used.fetch_add(count, Ordering::Relaxed);
@@ -249,6 +263,10 @@ mod tests {
         assert_eq!(quota.take(), Err(0));
         quota.set_limit(None);
         assert_eq!(quota.take(), Ok(()));
+        let several = Quota::new(Some(3));
+        assert_eq!((several.take_many(2), several.take_many(2), several.used()), (Ok(()), Err(3), 2));
+        several.add(5);
+        assert_eq!((several.take_many(0), several.take_many(1)), (Ok(()), Err(3)));
         let all = Quota::new(None);
         all.add(5);
         assert_eq!((all.take(), all.used()), (Ok(()), 6));

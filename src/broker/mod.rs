@@ -7,15 +7,21 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod connections;
+pub mod counter;
+pub mod definitions;
 pub mod globals;
 pub mod key_ring;
 pub mod limits;
 pub mod login;
 pub mod names;
+pub mod node;
 pub mod options;
 pub mod outlet;
+pub mod parameters;
 pub mod permissions;
 pub mod policies;
+pub mod publishing;
 pub mod queue_cell;
 pub mod registry;
 pub mod sources;
@@ -25,6 +31,7 @@ pub mod transaction;
 pub mod users;
 pub mod vhost;
 pub mod vhosts;
+pub mod views;
 
 use std::io;
 use std::sync::Arc;
@@ -37,7 +44,9 @@ use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
 use crate::broker::names::Names;
+use crate::broker::node::Node;
 use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
 use crate::broker::users::{Start, User, UserError, Users};
@@ -66,8 +75,11 @@ struct Kept {
 /// A broker.
 #[derive(Debug)]
 pub struct Broker {
-    /// `cluster_name` of the server properties.
-    pub cluster_name: String,
+    /// The name in the configuration, which messages and traces have. See [`cluster_name`](Self::cluster_name) for that
+    /// of the cluster.
+    pub node_name: String,
+    /// The facts of this node.
+    pub node: Node,
     /// Who there is.
     pub users: Arc<Users>,
     /// Who checks credentials.
@@ -86,6 +98,7 @@ pub struct Broker {
     pub journal: Arc<Journal>,
     bodies: Arc<Bodies>,
     globals: Arc<Globals>,
+    global_parameters: GlobalParameters,
     vhosts: VHosts,
     /// The last number given to a queue.
     last_queue: Arc<AtomicU64>,
@@ -156,7 +169,9 @@ impl Broker {
             redefinitions: Arc::default(),
         };
         let node = shared.node.clone();
+        let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
+        let names = Names::new(kept.seed);
         let broker = Arc::new(Self {
             logins,
             users,
@@ -167,12 +182,14 @@ impl Broker {
             ),
             strangers: Throttle::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
-            names: Names::new(kept.seed),
+            global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
+            names,
             globals,
             vhosts,
             limits: node,
+            node: facts,
             last_queue,
-            cluster_name: options.cluster_name,
+            node_name: options.cluster_name,
             journal: bodies.journal.clone(),
             bodies,
             storage: kept.storage,

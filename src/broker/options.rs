@@ -16,6 +16,8 @@ use crate::time::Clock;
 pub struct BrokerOptions {
     /// `cluster_name` of the server properties.
     pub cluster_name: String,
+    /// The name of this node, "leveret@host".
+    pub node_name: String,
     /// Vhosts that exist from the start. Never empty.
     pub vhosts: Vec<String>,
     /// Users that are set at the start.
@@ -132,6 +134,7 @@ impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
             cluster_name: "leveret".to_owned(),
+            node_name: "leveret@localhost".to_owned(),
             vhosts: vec!["/".to_owned()],
             users: vec![UserOptions {
                 name: "guest".to_owned(),

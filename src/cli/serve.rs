@@ -18,6 +18,7 @@ use super::reload::Reloader;
 use super::signals::{Signals, Wish};
 use super::{process, supervisor};
 use crate::broker::Broker;
+use crate::broker::node::ProcessFacts;
 use crate::config::{Config, Loaded, Sources};
 use crate::management::Management;
 use crate::management::options::TlsSource;
@@ -97,6 +98,7 @@ async fn run(
     let stop = CancellationToken::new();
     let storage_failure = Arc::new(Mutex::new(None));
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
+    broker.node.set_process(process_facts(&loaded, &config, directory.lock().is_some()));
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
     let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });
@@ -124,6 +126,22 @@ async fn run(
     }
     info!("stopped");
     Ok(())
+}
+
+/// What is shown of the process.
+fn process_facts(loaded: &Loaded, config: &Config, ephemeral: bool) -> ProcessFacts {
+    ProcessFacts {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: env!("BUILD_COMMIT").to_owned(),
+        compiler: env!("BUILD_RUSTC").to_owned(),
+        data_dir: (!ephemeral).then(|| config.data_dir.clone()),
+        config_file: loaded.file.clone(),
+        log_file: config.log.file.clone(),
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+        open_files_limit: getrlimit(Resource::Nofile).current,
+        memory_limit: config.server.memory_watermark,
+    }
 }
 
 /// The broker on its data directory; on a temporary one it keeps everything in memory.

@@ -84,6 +84,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
     let places = places(options, machine);
     BrokerOptions {
         cluster_name: options.cluster.name.clone(),
+        node_name: format!("leveret@{}", machine.host_name),
         vhosts,
         users,
         default_permissions: auth.default_permissions.clone(),
@@ -211,6 +212,7 @@ fn management_options(options: &Options) -> ManagementOptions {
         listen_tls: http.listen_tls.0.clone(),
         path_prefix: http.path_prefix.0.clone(),
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
+        max_message_size: options.amqp.max_message_size.0,
         max_connections: http.max_connections.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,

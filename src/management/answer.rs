@@ -39,6 +39,8 @@ pub(crate) enum Answer {
     CreatedAt(String),
     /// 204.
     NoContent,
+    /// Another answer, with words about it in a header of this name.
+    Noted(Box<Answer>, &'static str, String),
 }
 
 impl Answer {
@@ -72,6 +74,13 @@ impl Answer {
                 (response, None)
             }
             Self::NoContent => (empty(StatusCode::NO_CONTENT), None),
+            Self::Noted(answer, name, words) => {
+                let (mut response, job) = answer.into_response();
+                if let Ok(words) = HeaderValue::try_from(words) {
+                    response.headers_mut().insert(name, words);
+                }
+                (response, job)
+            }
         }
     }
 }

@@ -1,20 +1,25 @@
 //! One request, as a resource sees it: who asks, for what, and with which body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::channel::gates::Gate;
+use crate::identity::access::Right;
 use crate::identity::operation::Operation;
 use crate::management::Api;
+use crate::management::body::Object;
 use crate::management::error::ApiError;
 use crate::management::query::Query;
 use crate::management::visitor::Visitor;
+use crate::protocol::reply::{AmqpError, ReplyCode};
+
+/// How long a change may take until it is durable.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// See the module.
 pub(crate) struct Call {
@@ -47,29 +52,23 @@ impl Call {
         self.broker().vhost(self.name("vhost")).ok_or(ApiError::NotFound("vhost_not_found"))
     }
 
-    /// The body, as JSON of this shape.
+    /// Looks whether the node in the path is this one.
     ///
     /// # Errors
-    /// If it is not; the text says where.
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let kind = if error.is_data() { "bad_request" } else { "not_json" };
-            ApiError::Named(kind, error.to_string())
-        })
+    /// If not.
+    pub(crate) fn check_node(&self) -> Result<(), ApiError> {
+        if self.name("node") == self.broker().node.name {
+            return Ok(());
+        }
+        Err(ApiError::NotFound("node_not_found"))
     }
 
-    /// The body, as an object; an empty body is an empty object.
+    /// The body, as an object. None at all, and null, are an empty one, as in RabbitMQ.
     ///
     /// # Errors
     /// If it is something else.
-    pub(crate) fn object(&self) -> Result<Map<String, Value>, ApiError> {
-        if self.body.is_empty() {
-            return Ok(Map::new());
-        }
-        match self.json()? {
-            Value::Object(object) => Ok(object),
-            _ => Err(ApiError::bad("the body should be an object")),
-        }
+    pub(crate) fn object(&self) -> Result<Object, ApiError> {
+        Object::of_body(&self.body)
     }
 
     /// Whether the visitor's permissions in a vhost allow an operation, as they would on an AMQP connection.
@@ -81,15 +80,45 @@ impl Call {
         operation.check(&access).map_err(|_| ApiError::refused("Access refused."))
     }
 
-    /// Waits until a change is durable.
+    /// Whether the visitor may use these routing keys of an exchange, which matters if it is a topic exchange.
     ///
     /// # Errors
-    /// If storage fails first.
-    pub(crate) fn settle(&self, gate: Gate) -> Result<(), ApiError> {
-        if self.broker().journal.wait_durable(gate.durable) {
+    /// If not.
+    pub(crate) fn check_keys(
+        &self,
+        vhost: &VHost,
+        right: Right,
+        exchange: &str,
+        keys: &[&str],
+    ) -> Result<(), ApiError> {
+        let access = self.visitor.access(vhost);
+        if exchange.is_empty() || !access.minds_topics_of(exchange) || !vhost.is_topic(exchange) {
             return Ok(());
         }
-        let why = "storage has failed; whether the change is kept is not known";
-        Err(ApiError::Unavailable(why.to_owned()))
+        if keys.iter().all(|key| access.allows_topic(right, exchange, key)) {
+            return Ok(());
+        }
+        Err(ApiError::refused("Access refused."))
+    }
+
+    /// What is answered if something does not exist yet, and the visitor may not make it.
+    pub(crate) fn objection(&self, vhost: &VHost, operation: Operation<'_>) -> Option<AmqpError> {
+        let refused = self.check(vhost, operation).err()?;
+        Some(AmqpError::new(ReplyCode::AccessRefused, refused.to_string()))
+    }
+
+    /// Waits until a change is durable, but not for ever: on a full disk it may take long.
+    ///
+    /// # Errors
+    /// If storage fails first, or does not take it in time.
+    pub(crate) fn settle(&self, gate: Gate) -> Result<(), ApiError> {
+        let journal = &self.broker().journal;
+        let now = || (self.api.clock)().moment;
+        let deadline = now().after(PATIENCE);
+        if journal.wait_durable_unless(gate.durable, || now() >= deadline) {
+            return Ok(());
+        }
+        let why = if journal.has_failed() { "storage has failed" } else { "storage takes nothing now" };
+        Err(ApiError::Unavailable(format!("{why}; whether the change is kept is not known")))
     }
 }

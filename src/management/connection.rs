@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
+use tower_http::normalize_path::NormalizePath;
 
 use crate::management::gate::Origin;
 use crate::management::options::TlsSource;
@@ -95,6 +96,8 @@ pub(super) async fn speak(
     origin: Origin,
     stop: &CancellationToken,
 ) -> io::Result<()> {
+    // RabbitMQ takes a slash at the end of a path for nothing.
+    let router = NormalizePath::trim_trailing_slash(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(origin);
         router.clone().oneshot(request)

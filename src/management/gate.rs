@@ -28,16 +28,21 @@ pub(crate) enum Origin {
     Local,
 }
 
-/// What somebody presents.
+/// What somebody presents in the head of a request.
 struct Credentials {
     user: String,
     password: Zeroizing<Vec<u8>>,
 }
 
 impl Credentials {
-    /// From a head; `None` if there are none that can be read.
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get(AUTHORIZATION)?.to_str().ok().filter(|text| text.len() <= LONGEST)?;
+    /// Those of a head.
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let head = headers.get(AUTHORIZATION).ok_or(ApiError::Unknown)?;
+        let text = head.to_str().ok().filter(|text| text.len() <= LONGEST);
+        text.and_then(Self::parse).ok_or_else(|| ApiError::bad("the Authorization header cannot be read"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once(' ')?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
@@ -67,7 +72,7 @@ impl Api {
             Origin::Local => return Ok(Visitor::Local),
             Origin::Address(address) => address,
         };
-        let Credentials { user, password } = Credentials::of(headers).ok_or(ApiError::Unknown)?;
+        let Credentials { user, password } = Credentials::of(headers)?;
         let (source, name) = (Source::from(address), user.clone());
         let from_loopback = address.to_canonical().is_loopback();
         let attempt = Attempt { user, password, from_loopback, now: (self.clock)() };

@@ -37,19 +37,22 @@ impl<T> Rows<T> {
     }
 }
 
+/// A list of which there are no pages, as in RabbitMQ: always a plain array.
+pub(crate) fn array<T: Send + 'static>(call: &Call, rows: Rows<T>) -> Answer {
+    let (columns, order) = (Columns::of(&call.query), Order::of(&call.query));
+    Answer::stream(move |sink| {
+        let Rows { items, row, .. } = order.applied(rows);
+        write_array(sink, items.iter().map(|item| columns.of_row(row(item))));
+    })
+}
+
 /// A list, as the query wants it: a plain array, or a page of it.
 ///
 /// # Errors
 /// If the query asks for what there is not.
 pub(crate) fn list<T: Send + 'static>(call: &Call, rows: Rows<T>) -> Result<Answer, ApiError> {
-    let columns = Columns::of(&call.query);
-    let order = Order::of(&call.query);
-    let Some(page) = Page::of(&call.query)? else {
-        return Ok(Answer::stream(move |sink| {
-            let Rows { items, row, .. } = order.applied(rows);
-            write_array(sink, items.iter().map(|item| columns.of_row(row(item))));
-        }));
-    };
+    let Some(page) = Page::of(&call.query)? else { return Ok(array(call, rows)) };
+    let (columns, order) = (Columns::of(&call.query), Order::of(&call.query));
     let total = rows.items.len();
     let mut rows = rows;
     if let Some(filter) = &page.filter {
@@ -65,7 +68,7 @@ pub(crate) fn list<T: Send + 'static>(call: &Call, rows: Rows<T>) -> Result<Answ
         "item_count": items.len(),
         "items": items,
         "page": page.number,
-        "page_count": filtered.div_ceil(page.size).max(1),
+        "page_count": filtered.div_ceil(page.size),
         "page_size": page.size,
         "total_count": total,
     })))
@@ -106,9 +109,7 @@ impl Columns {
         }
         let mut kept = Map::new();
         for path in &self.0 {
-            if let Some(value) = found(&row, path) {
-                insert(&mut kept, path, value.clone());
-            }
+            keep(&mut kept, &row, path);
         }
         Value::Object(kept)
     }
@@ -122,16 +123,26 @@ fn found<'a>(row: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(row, |value, key| value.get(key))
 }
 
-fn insert(into: &mut Map<String, Value>, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [key] => {
-            into.insert(key.clone(), value);
+/// Takes over what lies at a path; of a list on the way that part of each of its objects.
+fn keep(kept: &mut Map<String, Value>, row: &Value, path: &[String]) {
+    let [key, rest @ ..] = path else { return };
+    match row.get(key) {
+        None => {}
+        Some(value) if rest.is_empty() => {
+            kept.insert(key.clone(), value.clone());
         }
-        [key, rest @ ..] => {
-            let inner = into.entry(key.clone()).or_insert_with(|| json!({}));
+        Some(Value::Array(rows)) => {
+            let part = |row: &Value| {
+                let mut kept = Map::new();
+                keep(&mut kept, row, rest);
+                Value::Object(kept)
+            };
+            kept.insert(key.clone(), rows.iter().map(part).collect());
+        }
+        Some(value) => {
+            let inner = kept.entry(key.clone()).or_insert_with(|| json!({}));
             if let Value::Object(inner) = inner {
-                insert(inner, rest, value);
+                keep(inner, value, rest);
             }
         }
     }
@@ -213,13 +224,15 @@ impl Page {
     fn of(query: &Query) -> Result<Option<Self>, ApiError> {
         let Some(number) = query.get("page") else { return Ok(None) };
         let invalid = || ApiError::bad("Pagination parameters are invalid");
-        let number: usize = number.parse().ok().filter(|number| *number > 0).ok_or_else(invalid)?;
-        let size =
-            query.get("page_size").map_or(Ok(PAGE_SIZE), |size| size.parse().map_err(|_| invalid()))?;
-        if !(1..=MOST_OF_PAGE).contains(&size) {
-            let why = format!("Page size should be 1 to {MOST_OF_PAGE}");
-            return Err(ApiError::bad(why));
-        }
+        let number: i64 = number.parse().map_err(|_| invalid())?;
+        let said: Option<i64> = query.get("page_size").map(str::parse).transpose().map_err(|_| invalid())?;
+        let size = said.map_or(Some(PAGE_SIZE), |size| usize::try_from(size).ok());
+        let from_one = usize::try_from(number).ok().filter(|number| *number > 0);
+        let (Some(number), Some(size @ 1..=MOST_OF_PAGE)) = (from_one, size) else {
+            let said = said.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
+            let why = format!("Invalid pagination parameters: page number {number}, page size {said}");
+            return Err(ApiError::Named("invalid_pagination_parameters", why));
+        };
         let filter = query.get("name").filter(|name| !name.is_empty());
         let is_pattern = query.is_true("use_regex");
         let filter = filter.map(|name| Filter::new(name, is_pattern)).transpose()?;
@@ -254,7 +267,8 @@ impl Filter {
             return Ok(Self::Holding(text.to_lowercase()));
         }
         let pattern = Pattern::new(&format!("(?i){text}"));
-        pattern.map(Self::Matching).map_err(|error| ApiError::bad(format!("no regular expression: {error}")))
+        let invalid = |error| ApiError::bad(format!("Pagination parameters are invalid: {error}"));
+        pattern.map(Self::Matching).map_err(invalid)
     }
 
     fn lets(&self, name: &str) -> bool {
@@ -290,11 +304,11 @@ mod tests {
 
     #[test]
     fn columns_are_paths() {
-        let row = json!({ "name": "a", "stats": { "size": 1, "rate": 2 }, "x": [1] });
+        let row = json!({ "name": "a", "stats": { "size": 1, "rate": 2 }, "x": [{ "y": 1, "z": 2 }, 3] });
         let of = |query: &str| Columns::of(&Query::from(query)).of_row(row.clone());
         assert_eq!(of("columns="), row);
         assert_eq!(of("columns=name,stats.rate,none"), json!({ "name": "a", "stats": { "rate": 2 } }));
-        assert_eq!(of("columns=x.y,stats"), json!({ "stats": { "size": 1, "rate": 2 } }));
+        assert_eq!(of("columns=x.y,stats.none"), json!({ "x": [{ "y": 1 }, {}], "stats": {} }));
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! thread that may block, so that the tasks of AMQP connections never wait for it; how many run at a time is bounded.
 //! `connection` has the sockets, `gate` finds out who asks.
 
-#![expect(dead_code, reason = "the resources that use all of it are still to come")]
+#![expect(dead_code, reason = "health checks, metrics and the control socket are still to come")]
 
 mod answer;
+mod binding_key;
+mod body;
 mod call;
 mod connection;
 mod cors;
@@ -15,6 +17,7 @@ mod error;
 mod gate;
 mod listing;
 pub mod options;
+mod properties;
 mod query;
 mod resources;
 mod router;

@@ -20,6 +20,8 @@ pub struct ManagementOptions {
     pub path_prefix: String,
     /// The largest body of a request that carries definitions or a message, in bytes.
     pub max_body: usize,
+    /// The largest body of a message, in bytes.
+    pub max_message_size: u64,
     /// Most connections of each listener at a time.
     pub max_connections: u32,
     /// Origins of web pages whose scripts may use the API; none is only its own.

@@ -53,7 +53,7 @@ pub(super) fn router(api: &Arc<Api>, resources: Vec<Resource>) -> Router {
         router = router.route(&format!("{}{BASE}{path}", api.options.path_prefix), methods);
     }
     router
-        .fallback(async || failed(&ApiError::NotFound("Not Found")))
+        .fallback(async || failed(&ApiError::NoPath))
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(api.clone(), dress))
         .layer(CompressionLayer::new())

@@ -88,5 +88,22 @@ impl Resource {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Resource> {
-    [resources::whoami::routes(), resources::vhosts::routes()].into_iter().flatten().collect()
+    let kinds = [
+        resources::bindings::routes(),
+        resources::closing::routes(),
+        resources::exchanges::routes(),
+        resources::features::routes(),
+        resources::get::routes(),
+        resources::limits::routes(),
+        resources::parameters::routes(),
+        resources::permissions::routes(),
+        resources::policies::routes(),
+        resources::publish::routes(),
+        resources::queues::routes(),
+        resources::upkeep::routes(),
+        resources::users::routes(),
+        resources::vhosts::routes(),
+        resources::whoami::routes(),
+    ];
+    kinds.into_iter().flatten().collect()
 }

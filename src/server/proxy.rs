@@ -35,9 +35,11 @@ pub(super) fn reveal(peer: &mut Peer, client: Client) {
         Client::At(address) => {
             let is_loopback = peer.is_loopback && address.ip().to_canonical().is_loopback();
             (peer.address, peer.is_loopback) = (address.to_string(), is_loopback);
+            peer.remote = Some(address);
         }
         Client::Unknown => {
             (peer.address, peer.is_loopback) = (format!("unknown, by {}", peer.address), false);
+            peer.remote = None;
         }
     }
 }

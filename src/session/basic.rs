@@ -83,9 +83,11 @@ impl Open {
         let limit = if qos.global { u32::from(qos.prefetch_count) } else { 0 };
         if !qos.global {
             channel.prefetch = qos.prefetch_count;
+            channel.shown.counters.prefetch.set(u64::from(qos.prefetch_count));
         }
         if limit > 0 || channel.has_window {
             channel.has_window = limit > 0;
+            channel.shown.counters.global_prefetch.set(u64::from(limit));
             // What is in the outlet counts as well: it is sent now.
             self.sweep_outlet(wire);
             let channel = self.channel(number)?;

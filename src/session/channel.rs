@@ -1,7 +1,9 @@
 //! One channel of a connection, and the methods of class channel.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::broker::connections::OpenChannel;
 use crate::broker::limits::ChannelSeat;
 use crate::channel::ages::Ages;
 use crate::channel::confirms::Confirms;
@@ -47,6 +49,8 @@ pub(super) struct Channel {
     pub(super) acked_at: Lsn,
     /// channel.flow: deliveries are wanted.
     pub(super) flow: bool,
+    /// What others see of it.
+    pub(super) shown: Arc<OpenChannel>,
     /// Its place among all channels.
     _seat: ChannelSeat,
 }
@@ -87,7 +91,8 @@ pub(super) struct Closed {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, prefetch: u16, seat: ChannelSeat) -> Self {
+    pub(super) fn new(number: u16, prefetch: u16, shown: Arc<OpenChannel>, seat: ChannelSeat) -> Self {
+        shown.counters.prefetch.set(u64::from(prefetch));
         Self {
             number,
             closing: false,
@@ -105,6 +110,7 @@ impl Channel {
             gated_bytes: 0,
             acked_at: Lsn::ZERO,
             flow: true,
+            shown,
             _seat: seat,
         }
     }
@@ -137,6 +143,11 @@ impl Channel {
         false
     }
 
+    /// Says how many consumers it has.
+    pub(super) fn count_consumers(&self) {
+        self.shown.counters.consumers.set(self.tags.len() as u64);
+    }
+
     /// Notes how far tags are given, so that their age is known later.
     pub(super) fn mark_ages(&mut self, now: Moment) {
         self.ages.mark(now, self.unacked.next_tag(), self.unacked.oldest());
@@ -167,7 +178,9 @@ impl Open {
         let seat = ChannelSeat::take(&wire.broker.limits, &self.user)?;
         let written = wire.out.written();
         self.closed.retain(|closed| closed.number != number && (closed.until > written || closed.crossed));
-        self.channels.insert(number, Box::new(Channel::new(number, wire.limits.default_prefetch, seat)));
+        let shown = self.shown.add_channel(number);
+        self.channels
+            .insert(number, Box::new(Channel::new(number, wire.limits.default_prefetch, shown, seat)));
         wire.send(number, &channel::OpenOk { channel_id: b"" });
         Ok(())
     }
@@ -229,8 +242,13 @@ impl Open {
 
     /// Forgets a channel whose close-ok was sent. What the client sent before it can have seen that is thrown away.
     pub(super) fn remove_channel(&mut self, wire: &Wire, number: u16) {
-        self.channels.remove(&number);
+        self.drop_channel(number);
         self.closed.push(Closed { number, until: wire.out.queued(), crossed: false });
+    }
+
+    fn drop_channel(&mut self, number: u16) {
+        self.channels.remove(&number);
+        self.shown.remove_channel(number);
     }
 
     /// Whether a method or frame on a channel that does not exist is a left-over of one that was closed.
@@ -274,12 +292,12 @@ impl Open {
         use channel::Method as M;
         match method {
             M::CloseOk(_) => {
-                self.channels.remove(&number);
+                self.drop_channel(number);
                 Ok(())
             }
             M::Close(_) => {
                 // Both sides closed at once: the client's answer to ours may still come.
-                self.channels.remove(&number);
+                self.drop_channel(number);
                 wire.send(number, &channel::CloseOk {});
                 self.closed.retain(|closed| closed.number != number);
                 self.closed.push(Closed { number, until: wire.out.queued(), crossed: true });

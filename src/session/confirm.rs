@@ -21,7 +21,10 @@ impl Open {
         };
         let channel = self.channel(number)?;
         match channel.mode {
-            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Plain => {
+                channel.mode = Mode::Confirm(Confirms::default());
+                channel.shown.set_mode(true, false);
+            }
             Mode::Confirm(_) => {}
             Mode::Tx(_) => {
                 let text = "cannot switch from tx to confirm mode";

@@ -146,6 +146,7 @@ impl Open {
         self.consumers.retire(key);
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.tags.remove(&tag);
+        channel.count_consumers();
         if wire.capabilities.consumer_cancel_notify {
             wire.send(number, &basic::Cancel { consumer_tag: &tag, no_wait: true });
         }

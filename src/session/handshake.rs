@@ -18,6 +18,7 @@ use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
 use crate::session::open::Open;
+use crate::session::shown::shown;
 use crate::session::wire::{Capabilities, Wire};
 use crate::time::{Moment, Now};
 
@@ -167,7 +168,9 @@ impl Handshake {
                 let opened = counted.and_then(|()| {
                     let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
-                    Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat))))
+                    let connection = shown(wire, &user, &vhost, now);
+                    wire.broker.registry.show(connection.clone());
+                    Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat, connection))))
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }
@@ -178,6 +181,7 @@ impl Handshake {
 
     fn on_start_ok(&mut self, wire: &mut Wire, start_ok: connection::StartOk<'_>, now: Now) -> Outcome {
         wire.capabilities = Capabilities::of(start_ok.client_properties);
+        wire.client_properties = start_ok.client_properties.to_table();
         wire.name = start_ok
             .client_properties
             .get("connection_name")
@@ -187,6 +191,7 @@ impl Handshake {
         let Some(mechanism) = mechanism else {
             return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
         };
+        wire.mechanism = mechanism.name();
         if mechanism == Mechanism::External {
             let user = external::user_name(wire);
             let found = wire.broker.users.by_certificate(&user, wire.peer.is_loopback);
@@ -318,7 +323,7 @@ fn server_properties(wire: &Wire) -> Table {
     let capabilities = capabilities.finish();
     TableBuilder::new()
         .table("capabilities", capabilities.as_ref())
-        .long_str("cluster_name", &wire.broker.cluster_name)
+        .long_str("cluster_name", &*wire.broker.cluster_name())
         .long_str("copyright", "The Leveret authors")
         .long_str("information", "Licensed under the Apache License 2.0")
         .long_str("platform", "Rust")
@@ -362,7 +367,7 @@ mod tests {
 
     /// A client that logs in and opens a vhost; and how it is told that it may not.
     fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
-        let peer = Peer { address: "test".into(), is_loopback: true, source: None, tls: None };
+        let peer = Peer { address: "test".into(), is_loopback: true, ..Peer::default() };
         let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
         let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
         let mut bytes = PROTOCOL_HEADER.to_vec();

@@ -28,6 +28,7 @@ mod rights;
 mod routes;
 mod secret;
 mod settle;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -94,6 +95,8 @@ impl Session {
             out: Output::new(),
             capabilities: Default::default(),
             name: None,
+            client_properties: Default::default(),
+            mechanism: "",
             frame_max: limits.initial_frame_max,
             channel_max: 0,
             pulse: Pulse::new(now.moment, write_timeout),

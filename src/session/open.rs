@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::broker::connections::OpenConnection;
 use crate::broker::limits::ConnectionSeat;
 use crate::broker::login::Ticket;
 use crate::broker::outlet::Taken;
@@ -55,6 +56,8 @@ pub(super) struct Open {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<VHost>,
     pub(super) rights: Rights,
+    /// What others see of it.
+    pub(super) shown: Arc<OpenConnection>,
     /// The place among the connections of user and vhost, while it is open.
     seat: Option<ConnectionSeat>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
@@ -101,7 +104,13 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>, seat: ConnectionSeat) -> Self {
+    pub(super) fn new(
+        wire: &Wire,
+        user: Arc<User>,
+        vhost: Arc<VHost>,
+        seat: ConnectionSeat,
+        shown: Arc<OpenConnection>,
+    ) -> Self {
         let name = wire.name.as_deref().unwrap_or_default();
         let ends = user.token().and_then(|vouched| vouched.ends);
         let tls = wire.peer.tls.as_deref();
@@ -112,6 +121,7 @@ impl Open {
             rights: Rights::of(&user, &vhost),
             user,
             vhost,
+            shown,
             seat: Some(seat),
             channels: BTreeMap::new(),
             closed: Vec::new(),

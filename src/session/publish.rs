@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::broker::publishing::{check_expiration, sender_selected};
 use crate::broker::vhost::{REPLY_TO, Route};
 use crate::identity::access::Right;
 use crate::message::{Body, Marks, Returns};
 use crate::protocol::content::{Content, ContentHeader};
-use crate::protocol::field::{TableRef, Value};
+use crate::protocol::field::TableRef;
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
 use crate::protocol::method::{Args, basic};
 use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_REPLY_TO, FLAG_USER_ID, Properties};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
-use crate::queue::arguments::MAX_MILLISECONDS;
 use crate::session::channel::Mode;
 use crate::session::open::{Open, Stop};
 use crate::session::rewrite::Rewrite;
@@ -199,7 +199,7 @@ impl Open {
             reply_to: self.reply_queue(number, properties)?,
             limits: &wire.limits,
             unix_ms: self.unix_ms,
-            node: &wire.broker.cluster_name,
+            node: &wire.broker.node_name,
         };
         let changed = rewrite.apply(properties);
         check_expiration(properties)?;
@@ -320,48 +320,4 @@ pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::mess
     wire.send(number, &method);
     let frame_max = wire.frame_max;
     message.write_content(&mut wire.out, number, frame_max);
-}
-
-/// The expiration property is a whole number of milliseconds in decimal; RabbitMQ takes a plus sign. The words of the
-/// refusal are RabbitMQ's.
-fn check_expiration(properties: Properties<'_>) -> Result<(), AmqpError> {
-    let Some(text) = properties.expiration() else { return Ok(()) };
-    let digits = text.strip_prefix(b"+").or_else(|| text.strip_prefix(b"-")).unwrap_or(text);
-    let end = digits.iter().position(|digit| !digit.is_ascii_digit()).unwrap_or(digits.len());
-    let (digits, rest) = digits.split_at(end);
-    let is_negative = text.first() == Some(&b'-');
-    let number = String::from_utf8_lossy(digits);
-    let why = if digits.is_empty() {
-        "no_integer".to_owned()
-    } else if !rest.is_empty() {
-        format!("{{leftover_string,{:?}}}", String::from_utf8_lossy(rest))
-    } else if is_negative {
-        format!("{{value_negative,-{}}}", number.trim_start_matches('0'))
-    } else if number.parse::<i64>().is_ok_and(|ms| ms <= MAX_MILLISECONDS) {
-        return Ok(());
-    } else {
-        // Too many digits for a number are too large a number.
-        format!("{{value_too_large,{}}}", number.trim_start_matches('0'))
-    };
-    let text = format!("invalid expiration '{}': {why}", String::from_utf8_lossy(text));
-    Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
-}
-
-/// The further routing keys that the headers CC and BCC ask for. Members that are not strings are passed over.
-fn sender_selected(headers: Option<TableRef<'_>>) -> Result<Vec<&str>, AmqpError> {
-    let mut keys = Vec::new();
-    let Some(headers) = headers else { return Ok(keys) };
-    for name in ["CC", "BCC"] {
-        match headers.get(name) {
-            None => {}
-            Some(Value::Array(array)) => keys.extend(array.iter().filter_map(Value::as_str)),
-            Some(other) => {
-                let kind = other.type_name();
-                let text = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
-                return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
-            }
-        }
-    }
-    keys.retain(|key| key.len() <= usize::from(u8::MAX));
-    Ok(keys)
 }

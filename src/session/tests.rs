@@ -31,7 +31,7 @@ fn broker(journal: Journal) -> Arc<Broker> {
 }
 
 fn connect(broker: &Arc<Broker>) -> Session {
-    let peer = Peer { address: "test".into(), is_loopback: true, source: None, tls: None };
+    let peer = Peer { address: "test".into(), is_loopback: true, ..Peer::default() };
     Session::new(
         broker.clone(),
         Arc::new(SessionLimits::default()),

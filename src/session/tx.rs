@@ -81,7 +81,10 @@ impl Open {
             M::Select(_) => {
                 let channel = self.channel(number)?;
                 match channel.mode {
-                    Mode::Plain => channel.mode = Mode::Tx(Box::default()),
+                    Mode::Plain => {
+                        channel.mode = Mode::Tx(Box::default());
+                        channel.shown.set_mode(false, true);
+                    }
                     Mode::Tx(_) => {}
                     Mode::Confirm(_) => {
                         let text = "cannot switch from confirm to tx mode";

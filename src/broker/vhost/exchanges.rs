@@ -127,7 +127,7 @@ impl VHost {
         Ok(gate)
     }
 
-    fn alternate(&self, name: &str, arguments: TableRef<'_>) -> Result<Option<String>, AmqpError> {
+    pub(super) fn alternate(&self, name: &str, arguments: TableRef<'_>) -> Result<Option<String>, AmqpError> {
         match arguments.get(ALTERNATE) {
             None => Ok(None),
             Some(value) => match value.as_str() {
@@ -144,7 +144,7 @@ impl VHost {
         }
     }
 
-    fn check_equivalent(
+    pub(super) fn check_equivalent(
         &self,
         current: &ExchangeSpec,
         kind: ExchangeKind,
@@ -310,7 +310,7 @@ impl VHost {
     }
 
     /// A binding is durable if both its ends are.
-    fn is_durable(&self, topology: &Topology, binding: &BindingSpec<QueueId>) -> bool {
+    pub(super) fn is_durable(&self, topology: &Topology, binding: &BindingSpec<QueueId>) -> bool {
         let source = topology.router.exchange(&binding.source);
         source.is_some_and(|source| source.durable) && topology.is_durable(&binding.destination)
     }

@@ -3,9 +3,13 @@
 //! Check and change are one step under that lock. Every change raises the epoch, by which channels know that their
 //! cached routes are stale.
 
+mod components;
+mod contents;
 mod deletion;
 mod exchanges;
+mod importing;
 mod letters;
+mod listing;
 mod parameters;
 mod permissions;
 mod queues;
@@ -15,7 +19,9 @@ mod routes;
 mod tests;
 mod trace;
 
+pub(in crate::broker) use components::check_limits_name;
 pub use exchanges::{ALTERNATE, BindRequest, BindTarget, ExchangeDeclare, check_not_default, exchange_kind};
+pub(in crate::broker) use importing::{Importing, NewBinding, VHostPlan};
 pub use queues::{Declared, QueueDeclare};
 pub use replies::{REPLY_TO, is_reply_name};
 pub use routes::{Route, RouteScratch, Routed};

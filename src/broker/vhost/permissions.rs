@@ -155,7 +155,7 @@ impl VHost {
     }
 
     /// Call it before the topology lock is let go.
-    fn access_changed(&self) {
+    pub(super) fn access_changed(&self) {
         self.access_epoch.fetch_add(1, Ordering::AcqRel);
         // What is cached of routes was allowed.
         self.changed();

@@ -102,7 +102,7 @@ impl VHost {
 
     /// The arguments with the vhost's default type, if that is to be added: as in RabbitMQ only to queues that can be of
     /// every type.
-    fn with_default_type(&self, request: QueueDeclare<'_>) -> Option<Table> {
+    pub(super) fn with_default_type(&self, request: QueueDeclare<'_>) -> Option<Table> {
         let can_be = request.durable && !request.exclusive && !request.auto_delete;
         let applies = self.prefers_quorum.load(Ordering::Relaxed) && can_be;
         if !applies || request.arguments.get(QUEUE_TYPE).is_some() {
@@ -151,7 +151,7 @@ impl VHost {
         Declared { cell, created: true, gate }
     }
 
-    fn check_same(
+    pub(super) fn check_same(
         &self,
         cell: &QueueCell,
         request: QueueDeclare<'_>,
