@@ -61,7 +61,7 @@ fn described(call: &Call) -> Result<Value, ApiError> {
     let files = process.open_files_limit;
     put("fd_total", files.into());
     put("sockets_total", files.into());
-    put("db_dir", process.data_dir.map(|path| path.display().to_string()).into());
+    put("db_dir", process.data_dir.map(|path| path.display().to_string()).unwrap_or_default().into());
     let paths = |path: Option<std::path::PathBuf>| -> Vec<String> {
         path.iter().map(|path| path.display().to_string()).collect()
     };
@@ -100,7 +100,7 @@ fn put_figures(broker: &Broker, ranges: &Ranges, told: &mut Map<String, Value>) 
     for (key, number) in figures {
         numbers.put(told, Family::Node, key, number);
     }
-    told.extend(churn(&numbers, &broker.churn()));
+    told.extend(churn(&numbers, Family::Node, &broker.churn()));
 }
 
 /// Adds what RabbitMQ tells of Erlang's virtual machine and of its own ways to store, with the zero that clients expect

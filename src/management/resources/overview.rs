@@ -55,7 +55,7 @@ fn overview(call: &Call) -> Result<Answer, ApiError> {
     put("statistics_db_event_queue", 0.into());
     put_totals(call, &ranges, &mut told);
     let past = past_of(broker, Of::Node);
-    let churn = churn(&Numbers { past: &*past, ranges: &ranges }, &broker.churn());
+    let churn = churn(&Numbers { past: &*past, ranges: &ranges }, Family::Messages, &broker.churn());
     told.insert("churn_rates".to_owned(), churn.into());
     if call.visitor.is(Level::Monitoring) {
         let node = &broker.node.name;
@@ -109,7 +109,7 @@ fn put_totals(call: &Call, ranges: &Ranges, told: &mut Map<String, Value>) {
 }
 
 /// How often things came and went.
-pub(super) fn churn(numbers: &Numbers<'_>, churn: &Churn) -> Map<String, Value> {
+pub(super) fn churn(numbers: &Numbers<'_>, family: Family, churn: &Churn) -> Map<String, Value> {
     let counts = [
         ("connection_created", churn.connections_opened),
         ("connection_closed", churn.connections_closed),
@@ -121,7 +121,7 @@ pub(super) fn churn(numbers: &Numbers<'_>, churn: &Churn) -> Map<String, Value> 
     ];
     let mut told = Map::new();
     for (key, number) in counts {
-        numbers.put(&mut told, Family::Node, key, number);
+        numbers.put(&mut told, family, key, number);
     }
     told
 }
@@ -153,7 +153,8 @@ fn listeners(call: &Call) -> Value {
             "protocol": listener.protocol,
             "ip_address": address.ip().to_string(),
             "port": address.port(),
-            "socket_opts": {},
+            // What RabbitMQ writes where there are none.
+            "socket_opts": if listener.protocol.starts_with("http") { json!([]) } else { json!({}) },
         }))
     };
     node.listeners().iter().filter_map(told).collect()

@@ -57,7 +57,7 @@ NULLABLE = [
 ]
 
 # Objects whose keys are names: those of nodes.
-FREE = [r"\.cluster_state$"]
+FREE = [r"\.(cluster_state|open_files)$"]
 
 
 @pytest.fixture(scope="module")
