@@ -18,6 +18,7 @@ use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
 use crate::session::open::Open;
+use crate::session::strangers::{self, NAME, printable};
 use crate::session::wire::{Capabilities, Wire};
 use crate::time::{Moment, Now};
 
@@ -92,6 +93,11 @@ impl Handshake {
         !matches!(self.step, Step::Verifying(_) | Step::Refused { .. })
     }
 
+    /// Whether the login failed.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.step, Step::Refused { .. })
+    }
+
     /// Whether the client is far enough to be told what it did wrong.
     pub(super) fn tells_errors(&self) -> bool {
         matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open(_))
@@ -116,13 +122,7 @@ impl Handshake {
         if PROTOCOL_HEADER.starts_with(seen) || HEADER_0_9.starts_with(seen) {
             return None;
         }
-        match wire.broker.strangers.admit(now.moment) {
-            None => {}
-            Some(0) => tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen)),
-            Some(unsaid) => {
-                tracing::warn!(peer = %wire.peer.address, unsaid, "not an AMQP 0-9-1 client: {}", guess(seen));
-            }
-        }
+        strangers::log_other_protocol(wire, seen, now.moment);
         wire.out.append(|out| out.extend_from_slice(&PROTOCOL_HEADER));
         Some(false)
     }
@@ -185,7 +185,7 @@ impl Handshake {
             .map(str::to_owned);
         let mechanism = external::offered(wire).find(|known| known.name() == start_ok.mechanism);
         let Some(mechanism) = mechanism else {
-            return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
+            return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism, NAME)));
         };
         if mechanism == Mechanism::External {
             let user = external::user_name(wire);
@@ -235,7 +235,7 @@ impl Handshake {
             Err(why) => {
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
-                tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
+                strangers::log_refused_login(wire, name, &why, now.moment);
                 self.step = Step::Refused { until: now.moment.after(delay), answer: refusal(mechanism) };
             }
         }
@@ -262,26 +262,6 @@ fn refusal(mechanism: Mechanism) -> String {
     format!(
         "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
     )
-}
-
-/// What a peer that sent these bytes probably is, for the operator.
-fn guess(seen: &[u8]) -> String {
-    match seen {
-        [0x16, 0x03, ..] => "a TLS client on a plain port".to_owned(),
-        [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] | [b'H', b'E', b'A', b'D', ..] => {
-            "HTTP on the AMQP port".to_owned()
-        }
-        [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => {
-            "a PROXY protocol header, and not from a proxy in listen.proxy_protocol".to_owned()
-        }
-        [b'A', b'M', b'Q', b'P', version @ ..] => format!("AMQP protocol {version:?}"),
-        _ => format!("it begins with {}", seen.escape_ascii()),
-    }
-}
-
-/// A name from a client as a log line may hold it.
-fn printable(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_default).collect()
 }
 
 fn send_start(wire: &mut Wire) {

@@ -530,7 +530,7 @@ fn what_a_dead_connection_had_comes_back_in_its_place() {
     assert_eq!(consumer.received()[2..], ["basic.deliver"; 3]);
     consumer.send(&basic::Ack { delivery_tag: 1, multiple: false });
     // The fourth is in the outlet, not sent, when the connection goes.
-    consumer.session.handle_closed_by_peer("test");
+    consumer.session.handle_closed_by_peer("test", Now::at(consumer.now));
     drop(consumer);
     assert_eq!(ready(&broker, "q"), [(1, true), (2, true), (3, false)]);
     assert_eq!(broker.registry.len(), 1);
