@@ -286,9 +286,7 @@ impl Options {
         if self.hosts != other.hosts {
             changes.push(("tls.sni", Effect::Reload));
         }
-        if self.oauth2_names != other.oauth2_names {
-            changes.push(("auth.oauth2", Effect::Restart));
-        }
+        changes.extend(self.token_changes(other).map(|name| (name, Effect::Restart)));
         if self.operators != other.operators {
             changes.push(("policies.operator", Effect::Restart));
         }
