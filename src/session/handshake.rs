@@ -48,7 +48,11 @@ enum Step {
         answer: String,
     },
     TuneOk(Arc<User>),
-    Open(Arc<User>),
+    Open {
+        user: Arc<User>,
+        /// Frames are as large as this once the connection is open: until then it may still be refused.
+        frame_max: u32,
+    },
 }
 
 /// A login whose answer is not there yet.
@@ -100,7 +104,7 @@ impl Handshake {
 
     /// Whether the client is far enough to be told what it did wrong.
     pub(super) fn tells_errors(&self) -> bool {
-        matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open(_))
+        matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open { .. })
     }
 
     pub(super) fn next_timeout(&self) -> Option<Moment> {
@@ -152,26 +156,26 @@ impl Handshake {
             (Step::TuneOk(user), M::TuneOk(tune_ok)) => match check_tune(&wire.limits, tune_ok) {
                 Ok(()) => {
                     wire.channel_max = tune_ok.channel_max;
-                    wire.frame_max = tune_ok.frame_max;
                     wire.pulse.interval = std::time::Duration::from_secs(u64::from(tune_ok.heartbeat));
-                    self.step = Step::Open(user.clone());
+                    self.step = Step::Open { user: user.clone(), frame_max: tune_ok.frame_max };
                     Outcome::GoOn
                 }
                 Err(error) => Outcome::Fail(error),
             },
-            (Step::Open(user), M::Open(open)) => {
-                let user = user.clone();
+            (Step::Open { user, frame_max }, M::Open(open)) => {
+                let (user, frame_max) = (user.clone(), *frame_max);
                 let id = <connection::Open<'_> as Args>::ID;
                 // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
                 let counted = wire.broker.registry.open(wire.id);
                 let opened = counted.and_then(|()| {
                     let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
+                    wire.frame_max = frame_max;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
                     Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat))))
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }
-            (Step::TuneOk(_) | Step::Open(_), M::Close(_)) => Outcome::ClientClosed,
+            (Step::TuneOk(_) | Step::Open { .. }, M::Close(_)) => Outcome::ClientClosed,
             (_, method) => silent(format!("{} out of order", Method::Connection(method).name())),
         }
     }

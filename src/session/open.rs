@@ -103,7 +103,7 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>, seat: ConnectionSeat) -> Self {
-        let name = wire.name.as_deref().unwrap_or_default();
+        let name = printable(wire.name.as_deref().unwrap_or_default(), TEXT);
         let ends = user.token().and_then(|vouched| vouched.ends);
         let tls = wire.peer.tls.as_deref();
         let (tls, cipher) = (tls.map(|tls| tls.version), tls.map(|tls| tls.cipher));

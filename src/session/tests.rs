@@ -16,7 +16,7 @@ use crate::broker::options::BrokerOptions;
 use crate::ids::Progress;
 use crate::protocol::content::{write_body, write_header};
 use crate::protocol::field::TableRef;
-use crate::protocol::frame::FrameKind;
+use crate::protocol::frame::{FRAME_OVERHEAD, FrameKind};
 use crate::protocol::method::{Args, Method, basic, channel, confirm, connection, queue, tx, write_method};
 use crate::storage::journal::Journal;
 
@@ -342,6 +342,28 @@ fn any_split_of_the_input_gives_the_same_answers() {
     assert_eq!(whole.len(), 4 + 6);
     for step in [1, 2, 3, 7, 100, 4095, 4096, 4097] {
         assert_eq!(answers(step), whole, "in steps of {step}");
+    }
+}
+
+#[test]
+fn frames_are_small_until_the_connection_is_open() {
+    let broker = broker(Journal::in_memory());
+    let mut open = Vec::new();
+    write_method(&mut open, 0, &connection::Open { virtual_host: "/", ..Default::default() });
+    write_method(&mut open, 1, &channel::Open::default());
+    let mut whole = handshake(0);
+    // What the client chooses is as large as what it is offered.
+    whole.truncate(whole.len() - open.len() - FRAME_OVERHEAD - 12);
+    write_method(&mut whole, 0, &connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 0 });
+    let large = [&[1, 0, 1][..], &9000_u32.to_be_bytes()].concat();
+    for (is_open, last) in [(true, "channel.open-ok"), (false, "connection.close")] {
+        let mut client = Client { session: connect(&broker), now: 1000 };
+        client.session.handle_input(&whole, Now::at(1000));
+        if is_open {
+            client.session.handle_input(&open, Now::at(1000));
+        }
+        client.session.handle_input(&large, Now::at(1000));
+        assert_eq!(client.received().last(), Some(&last));
     }
 }
 
