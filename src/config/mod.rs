@@ -26,7 +26,7 @@ mod value;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::level_filters::LevelFilter;
 
@@ -272,6 +272,23 @@ fn nearest_key(name: &str) -> String {
         of_users.into_iter().chain(of_tokens).chain(of_operators).chain(of_hosts).collect();
     let known = TABLE.iter().map(|row| row.name).chain(named.iter().map(String::as_str));
     nearest(name, known).unwrap_or_default().to_owned()
+}
+
+impl Loaded {
+    /// The file that was read, if a password or another secret comes from it.
+    #[must_use]
+    pub fn file_with_secrets(&self) -> Option<&Path> {
+        let is_secret = |name: &str| {
+            let user = name.strip_prefix("auth.users.").and_then(|user| self.options.users.get(user));
+            name == "auth.default_pass"
+                || name.starts_with("auth.oauth2.hmac_secrets.")
+                || user.is_some_and(|user| user.password.is_some())
+        };
+        self.origins.iter().find_map(|(name, origin)| match origin {
+            Origin::File { path, .. } if is_secret(name) => Some(path.as_path()),
+            _ => None,
+        })
+    }
 }
 
 impl Options {
