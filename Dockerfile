@@ -30,5 +30,5 @@ USER leveret
 VOLUME /var/lib/leveret
 EXPOSE 5672 5671 15670 15671
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["leveret", "ctl", "ping"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD leveret ctl ping || exit 1
 ENTRYPOINT ["leveret"]
