@@ -158,7 +158,8 @@ def test_keys_come_within_tls_from_an_authority_of_ones_own(leveret, tmp_path, p
 def test_a_key_server_within_tls_has_to_prove_itself(leveret, tmp_path, case, reason):
     authority = Authority(tmp_path)
     other = Authority(tmp_path, "Another authority")
-    certificate = authority.server(host="elsewhere.example" if case == "another host" else "localhost", expired=case == "expired")
+    host = "elsewhere.example" if case == "another host" else "localhost"
+    certificate = authority.server(host=host, expired=case == "expired")
     if case == "a client's certificate":
         certificate = authority.client(alternative=[x509.DNSName("localhost")])
     believed = {"no authority": {}, "another authority": {"https_ca_file": other.path}}
