@@ -13,6 +13,8 @@ mod item;
 mod plan;
 mod reading;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
