@@ -105,3 +105,27 @@ fn what_is_transient_goes_with_the_process() {
     assert_eq!(export(&broker), expected);
     assert_eq!(&*broker.cluster_name(), "orders-cluster");
 }
+
+/// `cargo test --release --lib definitions -- --ignored --nocapture` tells how long it takes.
+#[test]
+#[ignore = "it measures"]
+fn a_hundred_thousand_queues() {
+    let queues: Vec<Value> = (0..100_000)
+        .map(|number| json!({ "name": format!("queue-{number}"), "vhost": "/", "arguments": { "x-max-length": 9 } }))
+        .collect();
+    let policy = json!({ "vhost": "/", "name": "p", "pattern": "9$", "definition": { "message-ttl": 3 } });
+    let text = json!({ "queues": queues, "policies": [policy] }).to_string();
+    let disk = SimulatedDisk::new(4);
+    let broker = open(&disk).unwrap();
+    let begun = std::time::Instant::now();
+    let document = parse(text.as_bytes(), Scope::Whole).unwrap();
+    println!("read: {:?}", begun.elapsed());
+    let (_, gate) = broker.import(&document, &ImportOptions::default()).unwrap();
+    println!("imported: {:?}", begun.elapsed());
+    assert!(broker.journal.wait_durable(gate.durable));
+    println!("durable: {:?}", begun.elapsed());
+    drop(broker);
+    let broker = open(&disk.after_crash(Crash::DropUnsynced)).unwrap();
+    println!("open again: {:?}", begun.elapsed());
+    assert_eq!(broker.vhost("/").unwrap().queues().len(), 100_000);
+}

@@ -109,6 +109,13 @@ fn hashes_without_an_algorithm_are_md5_in_documents_before_3_6() {
 }
 
 #[test]
+fn names_cannot_write_into_the_log() {
+    let queue = json!({ "name": "q\u{1b}[31m", "vhost": "/", "arguments": { "x-max-length": "many" } });
+    let problems = told(import(&blank(), &json!({ "queues": [queue] })).unwrap_err());
+    assert!(problems[0].contains("\\u{1b}") && !problems[0].contains('\u{1b}'), "{problems:?}");
+}
+
+#[test]
 fn limits_count() {
     let node = NodeOptions { queues: 3, exchanges: 1, channels: 0 };
     let broker = Broker::new(BrokerOptions { node, users: Vec::new(), ..BrokerOptions::default() });
