@@ -12,6 +12,7 @@ use super::report::{Change, Report};
 use super::{Problem, Scope};
 use crate::broker::globals::Changing;
 use crate::broker::parameters::GLOBAL_PARAMETER;
+use crate::broker::policies::policy::Policy;
 use crate::broker::users::{COMPONENT, Details, User};
 use crate::broker::vhost::{Importing, NewBinding, VHostPlan};
 use crate::broker::vhosts::{Metadata, QueueType};
@@ -247,7 +248,7 @@ impl<'a> Checker<'a> {
             let label = quoted_in(&item.name, &item.vhost);
             let Some(target) = self.target(&item.at, &label, &item.vhost) else { continue };
             let change = match &item.what {
-                Said::Policy(kind, policy) => Change::of(target.policy(*kind, &item.name), policy),
+                Said::Policy(kind, policy) => Change::of(target.policy(*kind, &item.name), &**policy),
                 Said::Limits(limits) => {
                     let current = target.limits();
                     Change::of(Some(&current).filter(|current| !current.is_empty()), limits)
@@ -258,7 +259,7 @@ impl<'a> Checker<'a> {
             let plan = self.plan.vhosts.entry(item.vhost.clone()).or_default();
             let value = match &item.what {
                 Said::Policy(kind, policy) => {
-                    plan.policies.push((*kind, policy.clone()));
+                    plan.policies.push((*kind, Policy::clone(policy)));
                     policy.value()
                 }
                 Said::Limits(limits) => {

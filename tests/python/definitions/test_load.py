@@ -10,7 +10,7 @@ import pytest
 from support.broker import ROOT
 from support.control import ctl
 from support.deadline import eventually
-from support.messages import publish
+from support.messages import PERSISTENT, publish
 
 pytestmark = pytest.mark.own_broker
 
@@ -58,7 +58,7 @@ def test_an_export_of_rabbitmq_works_from_the_first_moment(on):
     with connected(broker, "orders-service", "guest", "orders") as connection:
         channel = connection.channel()
         channel.confirm_delivery()
-        publish(channel, "orders.events", "orders-service.failed", "two")
+        publish(channel, "orders.events", "orders-service.failed", "two", properties=PERSISTENT)
         with pytest.raises(pika.exceptions.ChannelClosedByBroker) as closed:
             channel.queue_declare("mine")
         assert closed.value.reply_code == 403

@@ -109,6 +109,7 @@ fn what_is_transient_goes_with_the_process() {
 /// `cargo test --release --lib definitions -- --ignored --nocapture` tells how long it takes.
 #[test]
 #[ignore = "it measures"]
+#[allow(clippy::disallowed_methods, reason = "the clock is what this is about")]
 fn a_hundred_thousand_queues() {
     let queues: Vec<Value> = (0..100_000)
         .map(|number| json!({ "name": format!("queue-{number}"), "vhost": "/", "arguments": { "x-max-length": 9 } }))

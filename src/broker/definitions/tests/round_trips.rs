@@ -37,7 +37,6 @@ fn items(document: &Value, list: &str, defaults: &Value) -> BTreeSet<String> {
 /// What a document means.
 fn meaning(document: &Value) -> Vec<(&'static str, BTreeSet<String>)> {
     let algorithm = "rabbit_password_hashing_sha256";
-    let permissions = json!({ "user": "", "vhost": "", "configure": "", "write": "", "read": "" });
     let lists = [
         (
             "users",
@@ -50,7 +49,7 @@ fn meaning(document: &Value) -> Vec<(&'static str, BTreeSet<String>)> {
                 "default_queue_type": "classic", "protected_from_deletion": false,
             }),
         ),
-        ("permissions", permissions.clone()),
+        ("permissions", json!({ "user": "", "vhost": "", "configure": "", "write": "", "read": "" })),
         ("topic_permissions", json!({ "user": "", "vhost": "", "exchange": "", "write": "", "read": "" })),
         ("parameters", json!({ "component": "", "vhost": "", "name": "", "value": "" })),
         ("global_parameters", json!({ "name": "", "value": "" })),
