@@ -106,6 +106,10 @@ async fn run(
     if let Some(found) = definitions {
         found.import(&broker, config.definitions.skip_if_unchanged)?;
     }
+    broker.node.set_configuration(loaded.values());
+    if let Some(tls) = tls.clone() {
+        broker.node.set_certificates(move || tls.certificates());
+    }
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
     let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });
