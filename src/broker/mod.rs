@@ -194,7 +194,6 @@ impl Broker {
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
             names,
-            names: Names::new(kept.seed),
             login_attempts: LoginAttempts::default(),
             totals,
             globals,
