@@ -45,7 +45,7 @@ def server():
         return
     with Leveret({"storage.sync": "never", "auth.failed_login_delay": "1ms"}) as leveret:
         with api_of(leveret) as api:
-            if False and api.get("overview").status == 404:
+            if api.get("overview").status == 404:
                 pytest.skip("the management API has no resources yet")
             yield Server(leveret, api, False)
 
