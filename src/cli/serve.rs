@@ -99,6 +99,10 @@ async fn run(
     let storage_failure = Arc::new(Mutex::new(None));
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
     broker.node.set_process(process_facts(&loaded, &config, directory.lock().is_some()));
+    broker.node.set_configuration(loaded.values());
+    if let Some(tls) = tls.clone() {
+        broker.node.set_certificates(move || tls.certificates());
+    }
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
     let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });

@@ -217,6 +217,9 @@ fn management_options(options: &Options) -> ManagementOptions {
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,
         failed_login_delay: options.auth.failed_login_delay.0,
+        product_name: options.product.name.0.clone(),
+        product_version: options.product.version.clone(),
+        mechanisms: options.amqp.mechanisms.iter().map(|mechanism| mechanism.name()).collect(),
         rabbitmq_version: options.compat.rabbitmq_version.0.clone(),
     }
 }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower_http::normalize_path::NormalizePath;
 
+use crate::broker::node::{self, ListenerAddress};
 use crate::management::gate::Origin;
 use crate::management::options::TlsSource;
 
@@ -48,6 +49,12 @@ impl Listener {
     /// What is spoken there.
     pub(super) fn protocol(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// How it is shown in lists of listeners.
+    pub(super) fn shown(&self) -> Option<node::Listener> {
+        let at = ListenerAddress::Tcp(self.socket.local_addr().ok()?);
+        Some(node::Listener { protocol: self.protocol(), at })
     }
 }
 

@@ -17,11 +17,14 @@ mod error;
 mod gate;
 mod listing;
 pub mod options;
+mod parts;
+mod past;
 mod properties;
 mod query;
 mod resources;
 mod router;
 mod routes;
+mod statistics;
 mod visitor;
 
 use std::io;
@@ -79,6 +82,7 @@ impl Management {
         for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
             listeners.push(Listener { socket: bind(address)?, tls: tls.cloned() });
         }
+        listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
         let api = Arc::new(Api {
             broker,
             options,

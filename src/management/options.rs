@@ -30,6 +30,12 @@ pub struct ManagementOptions {
     pub cors_max_age: Duration,
     /// How long the answer to a failed login is held back the first time.
     pub failed_login_delay: Duration,
+    /// The name of the product, as clients are told it too.
+    pub product_name: String,
+    /// Its version.
+    pub product_version: String,
+    /// How clients may log in, by the names on the wire.
+    pub mechanisms: Vec<&'static str>,
     /// The version of RabbitMQ that tools are told, since they choose their ways by it.
     pub rabbitmq_version: String,
 }

@@ -43,9 +43,10 @@ def server():
         with api:
             yield Server(running, api, True)
         return
-    with Leveret({"storage.sync": "never", "auth.failed_login_delay": "1ms"}) as leveret:
+    settings = {"storage.sync": "never", "auth.failed_login_delay": "1ms", "auth.password_hash": "rabbit_sha256"}
+    with Leveret(settings) as leveret:
         with api_of(leveret) as api:
-            if api.get("overview").status == 404:
+            if False and api.get("overview").status == 404:
                 pytest.skip("the management API has no resources yet")
             yield Server(leveret, api, False)
 
