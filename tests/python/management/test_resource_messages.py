@@ -3,11 +3,16 @@
 import pika
 import pytest
 
+from durability.backlog import wait_for_segments
 from support.broker import Leveret
 from support.deadline import eventually
 from support.management import api_of
+from support.messages import expect_ready
+from support.messages import publish as publish_by
 
 GET = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
+COUNT = 600
+"""Messages that are together more than what is kept of a queue in memory."""
 
 
 def message(key, payload="x", **properties):
@@ -54,17 +59,23 @@ def test_an_internal_exchange_is_no_one_s_to_publish_to(api, vhost, name):
     assert api.post("exchanges", vhost, inner, "publish", body=message("k")).status == 401
 
 
-def test_a_message_that_waits_on_the_disk_is_read(api, vhost, queue):
-    paged = queue(x_queue_mode="lazy")
-    for number in range(3):
-        body = message(paged, str(number) * 5000, delivery_mode=2)
-        assert api.post("exchanges", vhost, "amq.default", "publish", body=body).json == {"routed": True}
-    body = GET | {"count": 5, "ackmode": "ack_requeue_true"}
-    for redelivered in (False, True):
-        found = api.post("queues", vhost, paged, "get", body=body).json
-        assert [each["payload"][:1] for each in found] == ["0", "1", "2"]
-        assert [each["redelivered"] for each in found] == [redelivered] * 3
-        assert [each["message_count"] for each in found] == [2, 1, 0]
+def test_messages_that_wait_on_the_disk_are_read(on):
+    leveret = on({"storage.journal_file": "256KiB", "storage.journal_budget": "512KiB", "memory.messages": "4MiB"})
+    channel = pika.BlockingConnection(leveret.parameters()).channel()
+    channel.queue_declare("q", durable=True)
+    for number in range(COUNT):
+        payload = f"{number:06}" + "x" * (16 * 1024 - 6)
+        publish_by(channel, "", "q", payload, properties=pika.BasicProperties(delivery_mode=2))
+    wait_for_segments(leveret.data_dir)
+    expect_ready(channel, "q", COUNT)
+    with api_of(leveret) as api:
+        body = GET | {"count": -1, "ackmode": "ack_requeue_true", "truncate": 6}
+        for redelivered in (False, True):
+            found = api.post("queues", "/", "q", "get", body=body).json
+            assert [int(each["payload"]) for each in found] == list(range(COUNT))
+            assert {each["redelivered"] for each in found} == {redelivered}
+            assert (found[0]["message_count"], found[-1]["message_count"]) == (COUNT - 1, 0)
+            assert {each["payload_bytes"] for each in found} == {16 * 1024}
 
 
 def test_large_messages_have_a_bound():
