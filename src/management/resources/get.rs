@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::broker::outlet::Outlet;
 use crate::broker::queue_cell::{GetResult, QueueCell};
+use crate::broker::totals::{Event, Tally};
 use crate::broker::vhost::VHost;
 use crate::identity::operation::Operation;
 use crate::management::answer::Answer;
@@ -97,21 +98,33 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
         let text = "basic.get operations are not supported by quorum queues with single active consumer";
         return Err(ApiError::bad(format!("cannot obtain access to locked queue '{name}': {text}")));
     }
-    let taken = take(call, &vhost, &cell, wanted);
-    let (got, failed) = match taken {
-        Taken { got, error: None } => (got, None),
-        Taken { got, error } => (got, error),
-    };
+    let Taken { got, error } = take(call, &vhost, &cell, wanted);
     let rows: Vec<Value> = got.iter().map(|got| described(got, wanted)).collect();
     // Together, and last: who takes them one by one and puts them back gets the same one each time. What is put back because
     // of an error is as if nobody had seen it.
-    let how = if failed.is_some() { Settle::Requeue } else { wanted.settle };
+    count(&vhost, &got, wanted);
+    let how = if error.is_some() { Settle::Requeue } else { wanted.settle };
     cell.settle(None, got.iter().map(|got| got.position), how);
     vhost.move_letters();
-    match failed {
+    match error {
         None => Ok(Answer::Json(rows.into())),
         Some(error) => Err(error),
     }
+}
+
+/// Counts messages for the vhost.
+fn count(vhost: &VHost, got: &[Got], wanted: Wanted) {
+    let mut tally = Tally::default();
+    let number = got.len() as u64;
+    tally.count(Event::GotManualAck, number);
+    tally.count(Event::Redelivered, got.iter().filter(|got| got.redelivered).count() as u64);
+    if wanted.settle == Settle::Ack {
+        tally.count(Event::Acknowledged, number);
+    }
+    if got.is_empty() && wanted.count != Some(0) {
+        tally.count(Event::GetEmpty, 1);
+    }
+    vhost.totals.take(&mut tally, NOBODY);
 }
 
 /// Messages that were taken, and what went wrong then.
