@@ -43,7 +43,12 @@ def server(tmp_path_factory):
         with api:
             yield Server(running, api, True)
         return
-    settings = {"storage.sync": "never", "auth.failed_login_delay": "1ms", "auth.password_hash": "rabbit_sha256"}
+    settings = {
+        "storage.sync": "never",
+        "auth.failed_login_delay": "1ms",
+        "auth.password_hash": "rabbit_sha256",
+        "stats.interval": "200ms",
+    }
     with Leveret(settings, data_dir=tmp_path_factory.mktemp("management") / "data") as leveret:
         with api_of(leveret) as api:
             yield Server(leveret, api, False)
