@@ -12,17 +12,19 @@ use serde_json::{Value, json};
 use crate::broker::outlet::Outlet;
 use crate::broker::queue_cell::{GetResult, QueueCell};
 use crate::broker::totals::{Event, Tally};
-use crate::broker::vhost::VHost;
+use crate::broker::vhost::{RouteScratch, VHost};
 use crate::identity::operation::Operation;
 use crate::management::answer::Answer;
 use crate::management::body::{Object, missing};
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::properties;
+use crate::management::resources::publish::origin;
 use crate::management::resources::queues;
 use crate::management::resources::queues::NOBODY;
 use crate::management::routes::{InVHost, Resource, post};
 use crate::management::visitor::Level;
+use crate::message::MessageBuilder;
 use crate::protocol::properties::Properties;
 use crate::queue::arguments::QueueKind;
 use crate::queue::rules::Traits;
@@ -103,6 +105,13 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
     // Together, and last: who takes them one by one and puts them back gets the same one each time. What is put back because
     // of an error is as if nobody had seen it.
     count(&vhost, &got, wanted);
+    if vhost.is_traced() {
+        let (mut builder, mut scratch) = (MessageBuilder::default(), RouteScratch::new());
+        builder.set_time((call.api.clock)().unix_ms);
+        for Got { message, redelivered, .. } in &got {
+            vhost.trace_delivery(origin(call), name, (message, *redelivered), &mut builder, &mut scratch);
+        }
+    }
     let how = if error.is_some() { Settle::Requeue } else { wanted.settle };
     cell.settle(None, got.iter().map(|got| got.position), how);
     vhost.move_letters();
