@@ -50,6 +50,8 @@ pub struct BrokerOptions {
     pub traced: Vec<String>,
     /// Where deadlines are compared with.
     pub clock: Clock,
+    /// Definitions with users are imported next, so that users for the first start are not made.
+    pub brings_users: bool,
 }
 
 /// How passwords are kept.
@@ -160,6 +162,7 @@ impl Default for BrokerOptions {
             operators: Vec::new(),
             traced: Vec::new(),
             clock: Clock::default(),
+            brings_users: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::options::{Options, UserEntry};
 use super::setting::{Name, Verify, Watermark};
-use super::{Config, Loaded, LogOptions, Machine};
+use super::{Config, DefinitionsOptions, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
 use crate::broker::stamps::Stamps;
@@ -38,6 +38,10 @@ impl Loaded {
                 sync: options.storage.sync,
                 file_size: options.storage.journal_file.0,
                 budget: options.storage.journal_budget.0,
+            },
+            definitions: DefinitionsOptions {
+                load: options.definitions.load.clone(),
+                skip_if_unchanged: options.definitions.skip_if_unchanged,
             },
             data_dir: options.storage.data_dir,
         }
@@ -113,6 +117,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
         clock: Clock::Read(unix_ms),
+        brings_users: false,
     }
 }
 

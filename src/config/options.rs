@@ -295,6 +295,14 @@ options! {
         /// Vhosts in which each publish and each delivery is copied to the exchange amq.rabbitmq.trace.
         traced: Vec<Name> [Reload] = vec![];
     }
+    /// Users, vhosts and what is declared in them, from files.
+    definitions: Definitions {
+        /// A file with definitions (JSON), or a directory of which all files that end in ".json" are taken, in the order of
+        /// their names. They are imported at each start. Empty is none.
+        load: Option<PathBuf> [Restart] = None;
+        /// Whether definitions are left alone that are the same as at the last start.
+        skip_if_unchanged: bool [Restart] = false;
+    }
     /// What is added to messages that are published.
     interceptors: Interceptors {
         /// The time as header timestamp_in_ms and as property timestamp: "off", "keep" what the publisher says, or

@@ -11,6 +11,9 @@ from management.roles import CASES, POLICY_BODY, VISITORS, expected
 from management.test_topology import missing, refusal
 from support.deadline import eventually
 
+# They share users.
+pytestmark = pytest.mark.xdist_group("roles")
+
 
 @pytest.fixture(scope="module")
 def visitors(api, vhost):
