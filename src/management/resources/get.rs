@@ -34,7 +34,10 @@ use crate::queue::{Got, Settle};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of messages after which no more are taken, so that an answer does not take all memory there is.
-const MOST_BYTES: u64 = 64 << 20;
+const MOST_BYTES: usize = 32 << 20;
+
+/// What an answer has about each of them beside its content, in bytes.
+const ROW: usize = 256;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -153,7 +156,7 @@ fn take(call: &Call, vhost: &VHost, cell: &QueueCell, wanted: Wanted) -> Taken {
     while wanted.count.is_none_or(|count| (taken.got.len() as u64) < count) && bytes < MOST_BYTES {
         match cell.get(false, &outlet) {
             GetResult::Got(got) => {
-                bytes += got.message.body_len();
+                bytes += got.message.wire_size() + ROW;
                 taken.got.push(got);
                 deadline = now().after(PATIENCE);
             }
