@@ -28,6 +28,7 @@ pub mod queue_cell;
 pub mod registry;
 pub mod sources;
 mod spill;
+pub mod stamps;
 pub mod statistics;
 mod storage;
 pub mod strangers;

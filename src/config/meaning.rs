@@ -5,6 +5,7 @@ use super::setting::{Name, Verify, Watermark};
 use super::{Config, DefinitionsOptions, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
+use crate::broker::stamps::Stamps;
 use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
 use crate::management::options::ManagementOptions;
@@ -220,6 +221,7 @@ fn management_options(options: &Options) -> ManagementOptions {
         path_prefix: http.path_prefix.0.clone(),
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         max_message_size: options.amqp.max_message_size.0,
+        stamps: Stamps { time: options.interceptors.timestamp, node: options.interceptors.routing_node },
         max_connections: http.max_connections.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,

@@ -150,3 +150,25 @@ def test_what_the_api_publishes_reaches_consumers(opened, api, vhost, queue):
     assert (payload, properties.headers, properties.timestamp) == (b"hello", {"n": 5}, 1700000000)
     channel.cancel()
     assert isinstance(properties, pika.BasicProperties)
+
+
+def test_what_is_done_with_every_message_is_done_here_too():
+    settings = {"interceptors.timestamp": "overwrite", "interceptors.routing_node": "overwrite", "storage.sync": "never"}
+    with Leveret(settings) as leveret, api_of(leveret) as api:
+        api.done("PUT", "vhosts", "/", body={"tracing": True})
+        for made in ("q", "traces"):
+            api.done("PUT", "queues", "/", made, body={})
+        bind = ("bindings", "/", "e", "amq.rabbitmq.trace", "q", "traces")
+        assert api.post(*bind, body={"routing_key": "#"}).status == 201
+        body = message("q", "hello", headers={"n": 1})
+        assert api.post("exchanges", "/", "amq.default", "publish", body=body).json == {"routed": True}
+        [found] = api.post("queues", "/", "q", "get", body=GET).json
+        headers = found["properties"]["headers"]
+        assert (headers["n"], set(headers)) == (1, {"n", "timestamp_in_ms", "x-routed-by"})
+        assert found["properties"]["timestamp"] == headers["timestamp_in_ms"] // 1000
+        traces = api.post("queues", "/", "traces", "get", body=GET | {"count": 9}).json
+        assert [trace["routing_key"] for trace in traces] == ["publish.", "deliver.q"]
+        told = [trace["properties"]["headers"] for trace in traces]
+        assert [each["user"] for each in told] == ["guest", "guest"]
+        assert (told[0]["routed_queues"], told[1]["redelivered"]) == (["q"], 0)
+        assert all(trace["payload"] == "hello" for trace in traces)
