@@ -64,7 +64,8 @@ impl Server {
         broker: Arc<Broker>,
         tls: Option<Arc<Tls>>,
     ) -> io::Result<Self> {
-        let mut disk = DiskWatch::new(broker.clone(), options.free_limit);
+        broker.thresholds.begin(options.memory_watermark, options.machine_memory, options.free_limit);
+        let mut disk = DiskWatch::new(broker.clone());
         if let Some(disk) = &mut disk {
             disk.look();
         }
@@ -131,8 +132,7 @@ impl Server {
             accepting.spawn(tls.watch(stop.clone()));
         }
         let options = &acceptor.options;
-        let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
-        accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
+        accepting.spawn(memory::watch(acceptor.broker.clone(), options.memory_check_interval, stop.clone()));
         if let Some(disk) = disk {
             accepting.spawn(disk.run(stop.clone()));
         }
