@@ -95,6 +95,7 @@ pub(crate) fn all() -> Vec<Resource> {
         resources::closing::routes(),
         resources::connections::routes(),
         resources::consumers::routes(),
+        resources::definitions::routes(),
         resources::exchange_views::routes(),
         resources::exchanges::routes(),
         resources::features::routes(),

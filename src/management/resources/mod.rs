@@ -6,6 +6,7 @@ pub(super) mod channels;
 pub(super) mod closing;
 pub(super) mod connections;
 pub(super) mod consumers;
+pub(super) mod definitions;
 pub(super) mod exchange_views;
 pub(super) mod exchanges;
 pub(super) mod features;
