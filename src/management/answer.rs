@@ -171,6 +171,13 @@ impl Sink {
     }
 }
 
+/// A sink, and what comes out of it.
+#[cfg(test)]
+pub(crate) fn piped() -> (Sink, Receiver<Bytes>) {
+    let (sender, chunks) = channel(WAITING);
+    (Sink { buffer: Vec::new(), sender: Some(sender) }, chunks)
+}
+
 /// The body that a [`Sink`] fills.
 struct Chunks(Receiver<Bytes>);
 

@@ -90,6 +90,9 @@ impl Resource {
 pub(crate) fn all() -> Vec<Resource> {
     let kinds = [
         resources::about::routes(),
+        resources::accounts::routes(),
+        resources::alarm_limits::routes(),
+        resources::backup::routes(),
         resources::bindings::routes(),
         resources::channels::routes(),
         resources::closing::routes(),
@@ -102,6 +105,7 @@ pub(crate) fn all() -> Vec<Resource> {
         resources::get::routes(),
         resources::health::routes(),
         resources::limits::routes(),
+        resources::moving::routes(),
         resources::nodes::routes(),
         resources::overview::routes(),
         resources::parameters::routes(),
@@ -110,6 +114,7 @@ pub(crate) fn all() -> Vec<Resource> {
         resources::publish::routes(),
         resources::queue_views::routes(),
         resources::queues::routes(),
+        resources::tracing::routes(),
         resources::upkeep::routes(),
         resources::users::routes(),
         resources::vhosts::routes(),

@@ -1,6 +1,9 @@
 //! What there is, a file for each kind of thing.
 
 pub(super) mod about;
+pub(super) mod accounts;
+pub(super) mod alarm_limits;
+pub(super) mod backup;
 pub(super) mod bindings;
 pub(super) mod channels;
 pub(super) mod closing;
@@ -13,6 +16,7 @@ pub(super) mod features;
 pub(super) mod get;
 pub(super) mod health;
 pub(super) mod limits;
+pub(super) mod moving;
 pub(super) mod nodes;
 pub(super) mod overview;
 pub(super) mod parameters;
@@ -21,6 +25,7 @@ pub(super) mod policies;
 pub(super) mod publish;
 pub(super) mod queue_views;
 pub(super) mod queues;
+pub(super) mod tracing;
 pub(super) mod upkeep;
 pub(super) mod users;
 mod vhost_statistics;
