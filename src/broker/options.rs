@@ -16,7 +16,7 @@ use crate::time::Clock;
 pub struct BrokerOptions {
     /// `cluster_name` of the server properties.
     pub cluster_name: String,
-    /// Vhosts that exist from the start. Never empty.
+    /// Vhosts that exist from the start, the first one being the default. Never empty.
     pub vhosts: Vec<String>,
     /// Users that are set at the start.
     pub users: Vec<UserOptions>,
@@ -46,6 +46,8 @@ pub struct BrokerOptions {
     pub operators: Vec<Operator>,
     /// Vhosts that are traced.
     pub traced: Vec<String>,
+    /// Events are published to the default vhost's exchange for them.
+    pub events: bool,
     /// Where deadlines are compared with.
     pub clock: Clock,
 }
@@ -156,6 +158,7 @@ impl Default for BrokerOptions {
             vhost_limits: VHostLimits::default(),
             operators: Vec::new(),
             traced: Vec::new(),
+            events: true,
             clock: Clock::default(),
         }
     }

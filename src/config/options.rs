@@ -270,6 +270,11 @@ options! {
         /// Vhosts in which each publish and each delivery is copied to the exchange amq.rabbitmq.trace.
         traced: Vec<Name> [Reload] = vec![];
     }
+    /// What the broker tells of itself.
+    events: Events {
+        /// Whether what happens in the broker is published to the exchange amq.rabbitmq.event of the default vhost.
+        exchange: bool [Restart] = true;
+    }
     /// What is added to messages that are published.
     interceptors: Interceptors {
         /// The time as header timestamp_in_ms and as property timestamp: "off", "keep" what the publisher says, or

@@ -104,7 +104,8 @@ impl Acceptor {
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
-                let peer = Peer { address: unix::shown(&stream), is_loopback: true, source: None, tls: None };
+                let address = unix::shown(&stream);
+                let peer = Peer { address, local: None, is_loopback: true, source: None, tls: None };
                 self.connect(self.session(peer), stream);
             }
         }
@@ -126,7 +127,8 @@ impl Acceptor {
         if let Err(error) = self.tune(&stream) {
             tracing::debug!(peer = %address, %error, "cannot set socket options");
         }
-        let mut session = self.session(Peer::from(address));
+        let peer = Peer { local: stream.local_addr().ok(), ..Peer::from(address) };
+        let mut session = self.session(peer);
         if proxy.is_none() {
             session.count_among_handshakes_of(address.ip());
             if entrance.is_open() {

@@ -14,6 +14,7 @@ use crate::protocol::field::{Table, TableBuilder};
 use crate::protocol::frame::{FRAME_MIN, Frame, FrameKind};
 use crate::protocol::method::{Args, Method, connection, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::announce::{self, Introduction};
 use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
@@ -167,7 +168,9 @@ impl Handshake {
                 let opened = counted.and_then(|()| {
                     let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
-                    Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat))))
+                    let open = Box::new(Open::new(wire, user, vhost, seat));
+                    open.announce(wire);
+                    Ok(Outcome::Open(open))
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }
@@ -187,6 +190,8 @@ impl Handshake {
         let Some(mechanism) = mechanism else {
             return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
         };
+        let properties = start_ok.client_properties;
+        wire.introduction = Some(Introduction::new(mechanism, properties, wire.connected_at));
         if mechanism == Mechanism::External {
             let user = external::user_name(wire);
             let found = wire.broker.users.by_certificate(&user, wire.peer.is_loopback);
@@ -223,6 +228,7 @@ impl Handshake {
         match answer {
             Ok(user) => {
                 logins.note_success(wire.peer.source, name);
+                announce::login(wire, &user.name, None);
                 let limits = &wire.limits;
                 let tune = connection::Tune {
                     channel_max: limits.channel_max,
@@ -233,6 +239,7 @@ impl Handshake {
                 self.step = Step::TuneOk(user);
             }
             Err(why) => {
+                announce::login(wire, name, Some(&why));
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
                 tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
@@ -362,7 +369,7 @@ mod tests {
 
     /// A client that logs in and opens a vhost; and how it is told that it may not.
     fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
-        let peer = Peer { address: "test".into(), is_loopback: true, source: None, tls: None };
+        let peer = Peer { address: "test".into(), local: None, is_loopback: true, source: None, tls: None };
         let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
         let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
         let mut bytes = PROTOCOL_HEADER.to_vec();

@@ -5,6 +5,7 @@
 //! [`Session::handle_timeout`] at [`Session::poll_timeout`]. When [`Session::is_over`], the socket is to be closed.
 
 mod access;
+mod announce;
 mod basic;
 mod batch;
 mod channel;
@@ -94,6 +95,8 @@ impl Session {
             out: Output::new(),
             capabilities: Default::default(),
             name: None,
+            introduction: None,
+            connected_at: now.unix_ms,
             frame_max: limits.initial_frame_max,
             channel_max: 0,
             pulse: Pulse::new(now.moment, write_timeout),
@@ -461,6 +464,9 @@ impl Session {
             self.wire.broker.registry.close(self.wire.id);
         } else {
             self.wire.broker.registry.refuse(self.wire.id);
+        }
+        if !matches!(self.state, State::Farewell(_)) {
+            announce::end(&self.wire);
         }
     }
 

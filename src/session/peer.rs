@@ -9,6 +9,8 @@ use crate::broker::sources::Source;
 pub struct Peer {
     /// How it is shown in logs.
     pub address: String,
+    /// Where it connected to, if that has an address.
+    pub local: Option<SocketAddr>,
     /// It is on this machine.
     pub is_loopback: bool,
     /// Where it comes from, as far as limits tell; `None` is this machine, by a socket without addresses.
@@ -22,7 +24,18 @@ impl From<SocketAddr> for Peer {
         // An IPv4 client of an IPv6 socket has a mapped address.
         let is_loopback = address.ip().to_canonical().is_loopback();
         let source = Some(address.ip().into());
-        Self { address: address.to_string(), is_loopback, source, tls: None }
+        Self { address: address.to_string(), local: None, is_loopback, source, tls: None }
+    }
+}
+
+impl Peer {
+    /// What RabbitMQ calls the connection: both ends.
+    #[must_use]
+    pub fn connection_name(&self) -> String {
+        match self.local {
+            Some(local) => format!("{} -> {local}", self.address),
+            None => self.address.clone(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sessions without sockets: what leaves when, on a journal whose positions move only when a test says so.
 
+mod events;
 mod flushing;
 mod interceptors;
 mod replies;
@@ -31,7 +32,7 @@ fn broker(journal: Journal) -> Arc<Broker> {
 }
 
 fn connect(broker: &Arc<Broker>) -> Session {
-    let peer = Peer { address: "test".into(), is_loopback: true, source: None, tls: None };
+    let peer = Peer { address: "test".into(), local: None, is_loopback: true, source: None, tls: None };
     Session::new(
         broker.clone(),
         Arc::new(SessionLimits::default()),

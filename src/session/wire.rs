@@ -10,6 +10,7 @@ use crate::ids::ConnectionId;
 use crate::output::Output;
 use crate::protocol::field::TableRef;
 use crate::protocol::method::{Args, write_method};
+use crate::session::announce::Introduction;
 use crate::session::limits::SessionLimits;
 use crate::session::peer::Peer;
 use crate::time::Moment;
@@ -49,6 +50,10 @@ pub(super) struct Wire {
     pub(super) capabilities: Capabilities,
     /// The client's name for the connection.
     pub(super) name: Option<String>,
+    /// What the client has said about itself.
+    pub(super) introduction: Option<Introduction>,
+    /// When the connection was accepted, in milliseconds since 1970.
+    pub(super) connected_at: u64,
     /// Negotiated: largest frame in bytes; 0 is no limit.
     pub(super) frame_max: u32,
     /// Negotiated: most open channels; 0 is no limit.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::start::end_first_start;
 use super::user::Secret;
 use super::{COMPONENT, Details, User, UserLimits, Users};
+use crate::broker::events::Event;
 use crate::channel::gates::Gate;
 use crate::identity::password::{HashError, PasswordHash};
 use crate::identity::tags::Tags;
@@ -40,10 +41,11 @@ impl Users {
     ///
     /// # Errors
     /// If there is one of this name, or it cannot be one.
-    pub fn add(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
+    pub fn add(&self, name: &str, hash: PasswordHash, by: &str) -> Result<Gate, UserError> {
         if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
             return Err(UserError::BadName);
         }
+        let _events = self.events.after();
         let _changing = self.changing.lock();
         if self.find(name).is_some() {
             return Err(UserError::Exists(name.to_owned()));
@@ -54,6 +56,7 @@ impl Users {
         self.replace(|users| {
             users.insert(user.name.clone(), user);
         });
+        self.events.note(|| Event::user_created(name, by));
         Ok(gate)
     }
 
@@ -77,24 +80,33 @@ impl Users {
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_password(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
-        self.change(name, |details| details.secret = Secret::Hash(hash))
+    pub fn set_password(&self, name: &str, hash: PasswordHash, by: &str) -> Result<Gate, UserError> {
+        let has_one = !hash.is_none();
+        let event = |_: &Details| Event::password(name, has_one, by);
+        self.change(name, |details| details.secret = Secret::Hash(hash), event)
     }
 
     /// Gives a user other tags.
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_tags(&self, name: &str, tags: Tags) -> Result<Gate, UserError> {
-        self.change(name, |details| details.tags = tags)
+    pub fn set_tags(&self, name: &str, tags: Tags, by: &str) -> Result<Gate, UserError> {
+        let event = |now: &Details| Event::tags_set(name, &now.tags, by);
+        self.change(name, |details| details.tags = tags, event)
     }
 
     /// Changes the limits of a user. What is open stays.
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_limits(&self, name: &str, change: impl FnOnce(&mut UserLimits)) -> Result<Gate, UserError> {
-        self.change(name, |details| change(&mut details.limits))
+    pub fn set_limits(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut UserLimits),
+        by: &str,
+    ) -> Result<Gate, UserError> {
+        let event = |now: &Details| Event::user_limits(name, &now.limits.value(), by);
+        self.change(name, |details| change(&mut details.limits), event)
     }
 
     /// Does something about a user while nobody deletes them.
@@ -110,7 +122,7 @@ impl Users {
     }
 
     /// Takes a user away, after `forget` has let go of what belongs to the user. Whoever holds it learns that it
-    /// [is deleted](User::is_deleted).
+    /// [is deleted](User::is_deleted). The caller has events be published.
     ///
     /// # Errors
     /// If there is none of this name.
@@ -118,6 +130,7 @@ impl Users {
         &self,
         name: &str,
         forget: impl FnOnce(),
+        by: &str,
     ) -> Result<(Arc<User>, Gate), UserError> {
         let _changing = self.changing.lock();
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
@@ -130,10 +143,17 @@ impl Users {
             users.remove(name);
         });
         user.set_deleted();
+        self.events.note(|| Event::user_deleted(name, by));
         Ok((user, gate))
     }
 
-    fn change(&self, name: &str, change: impl FnOnce(&mut Details)) -> Result<Gate, UserError> {
+    fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Details),
+        event: impl FnOnce(&Details) -> Event,
+    ) -> Result<Gate, UserError> {
+        let _events = self.events.after();
         let _changing = self.changing.lock();
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
         let mut details = Details::clone(&user.details());
@@ -142,6 +162,7 @@ impl Users {
             details.secret = Secret::Hash(self.hash(clear)?);
         }
         let gate = self.store(name, &details);
+        self.events.note(|| event(&details));
         user.set_details(details);
         Ok(gate)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Topology, VHost};
+use crate::broker::events::Event;
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
 use crate::broker::permissions::Grants;
 use crate::broker::policies::policy::{Operator, Policy};
@@ -109,22 +110,43 @@ fn of_limits(limits: VHostLimits) -> Parameter {
 impl VHost {
     /// Sets a policy, in the place of one of the same name, and has all queues and exchanges follow it at once. The
     /// gate opens when it is durable.
-    pub fn set_policy(&self, kind: PolicyKind, policy: Policy) -> Gate {
+    pub fn set_policy(&self, kind: PolicyKind, policy: Policy, by: &str) -> Gate {
+        let events = &self.shared.events;
+        let _events = events.after();
         let mut topology = self.topology.write();
+        let before = self.followed(&topology, kind);
+        let set = events
+            .are_wanted()
+            .then(|| (Event::policy_set(&self.name, &policy, by), policy.name.clone(), policy.value()));
         let gate = self.store(&of_policy(kind, &policy));
         topology.parameters.policies.set(kind, policy);
         self.follow_policies(&mut topology);
+        if let Some((event, name, value)) = set {
+            if kind == PolicyKind::Operator {
+                events.note(|| Event::parameter_set(Some(&self.name), kind.component(), &name, &value, by));
+            }
+            self.note_followed(&topology, kind, &before, by);
+            events.note(|| event);
+        }
         gate
     }
 
     /// Takes a policy away. `None` if none of this name was set.
-    pub fn clear_policy(&self, kind: PolicyKind, name: &str) -> Option<Gate> {
+    pub fn clear_policy(&self, kind: PolicyKind, name: &str, by: &str) -> Option<Gate> {
+        let events = &self.shared.events;
+        let _events = events.after();
         let mut topology = self.topology.write();
+        let before = self.followed(&topology, kind);
         if !topology.parameters.policies.clear(kind, name) {
             return None;
         }
         let gate = self.clear(kind.component(), name);
         self.follow_policies(&mut topology);
+        if kind == PolicyKind::Operator {
+            events.note(|| Event::parameter_cleared(Some(&self.name), kind.component(), name, by));
+        }
+        self.note_followed(&topology, kind, &before, by);
+        events.note(|| Event::policy_cleared(&self.name, kind, name, by));
         Some(gate)
     }
 
@@ -141,7 +163,8 @@ impl VHost {
     }
 
     /// Sets the limits of the vhost, in the place of those there were. The gate opens when it is durable.
-    pub fn set_limits(&self, limits: VHostLimits) -> Gate {
+    pub fn set_limits(&self, limits: VHostLimits, by: &str) -> Gate {
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         let gate = if limits.is_empty() {
             self.clear(VHOST_LIMITS.0, VHOST_LIMITS.1)
@@ -149,6 +172,7 @@ impl VHost {
             self.store(&of_limits(limits))
         };
         topology.parameters.limits = limits;
+        self.note_limits(limits, by);
         self.follow_limits(&topology);
         gate
     }
@@ -186,6 +210,6 @@ impl VHost {
             cell.follow_rules(topology.parameters.rules_of(cell));
         }
         topology.follow_alternates();
-        self.changed();
+        self.changed(topology);
     }
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::steer::settled;
 use super::told;
 use crate::broker::Broker;
+use crate::broker::events::CLI;
 use crate::broker::login::Attempt;
 use crate::broker::users::{User, UserError, UserLimits};
 use crate::broker::vhosts::{Metadata, QueueType, VHostError};
@@ -145,17 +146,17 @@ impl Identify {
                 if users.find(&user).is_some() {
                     return Err(of_user(UserError::Exists(user)));
                 }
-                let gate = users.add(&user, secret.hash(broker)?).map_err(of_user)?;
+                let gate = users.add(&user, secret.hash(broker)?, CLI).map_err(of_user)?;
                 settled(broker, gate)?;
                 tracing::info!(?user, "user added");
             }
             Self::DeleteUser { user } => {
-                settled(broker, broker.delete_user(&user).map_err(of_user)?)?;
+                settled(broker, broker.delete_user(&user, CLI).map_err(of_user)?)?;
                 tracing::info!(?user, "user deleted");
             }
             Self::SetSecret { user, secret } => {
                 found(broker, &user)?;
-                let gate = users.set_password(&user, secret.hash(broker)?).map_err(of_user)?;
+                let gate = users.set_password(&user, secret.hash(broker)?, CLI).map_err(of_user)?;
                 settled(broker, gate)?;
                 let what = if secret == Secret::None { "cleared" } else { "changed" };
                 tracing::info!(?user, "password {what}");
@@ -166,7 +167,7 @@ impl Identify {
                     Tags::parse(tags.iter().map(String::as_str)).map_err(|error| told(&error.to_string()))?;
                 let shown: Vec<&str> = tags.iter().map(Tag::name).collect();
                 let shown = shown.join(", ");
-                settled(broker, users.set_tags(&user, tags).map_err(of_user)?)?;
+                settled(broker, users.set_tags(&user, tags, CLI).map_err(of_user)?)?;
                 tracing::info!(?user, tags = shown, "user tags set");
             }
             Self::ListUsers => return Ok(users.all().iter().map(|user| described(user)).collect()),
@@ -204,11 +205,11 @@ impl Identify {
                 let default_queue_type = QueueType::parse(&default_queue_type)
                     .ok_or_else(|| told("the default queue type should be classic or quorum"))?;
                 let metadata = Metadata { description, tags, default_queue_type };
-                settled(broker, broker.add_vhost(&vhost, &metadata).map_err(of_vhost)?)?;
+                settled(broker, broker.add_vhost(&vhost, &metadata, CLI).map_err(of_vhost)?)?;
                 tracing::info!(?vhost, "vhost added");
             }
             Self::DeleteVhost { vhost } => {
-                settled(broker, broker.delete_vhost(&vhost).map_err(of_vhost)?)?;
+                settled(broker, broker.delete_vhost(&vhost, CLI).map_err(of_vhost)?)?;
                 tracing::info!(?vhost, "vhost deleted");
             }
             Self::ListVhosts => return Ok(vhosts(broker)),
@@ -247,7 +248,7 @@ fn set_limits(broker: &Broker, user: &str, change: impl FnOnce(&mut UserLimits))
         change(limits);
         set = *limits;
     };
-    settled(broker, broker.users.set_limits(user, change).map_err(of_user)?)?;
+    settled(broker, broker.users.set_limits(user, change, CLI).map_err(of_user)?)?;
     tracing::info!(?user, limits = %set.value(), "user limits set");
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::steer::{found, refused, settled};
 use super::told;
 use crate::broker::Broker;
+use crate::broker::events::CLI;
 use crate::broker::permissions::TopicRow;
 use crate::broker::vhost::VHost;
 use crate::identity::access::{Permissions, Right};
@@ -85,7 +86,7 @@ impl Permit {
             Self::Set { vhost, user, configure, write, read } => {
                 let place = place(broker, &vhost, &user)?;
                 let permissions = Permissions::new(&configure, &write, &read).map_err(refused)?;
-                let set = || place.set_permissions(&user, permissions);
+                let set = || place.set_permissions(&user, permissions, CLI);
                 let gate = broker.users.with_existing(&user, set).map_err(refused)?;
                 broker.recheck_access();
                 settled(broker, gate)?;
@@ -93,7 +94,7 @@ impl Permit {
                 Ok(json!({}))
             }
             Self::Clear { vhost, user } => {
-                let gate = place(broker, &vhost, &user)?.clear_permissions(&user);
+                let gate = place(broker, &vhost, &user)?.clear_permissions(&user, CLI);
                 broker.recheck_access();
                 settled(broker, gate)?;
                 tracing::info!(?vhost, ?user, "permissions cleared");
@@ -111,7 +112,7 @@ impl Permit {
                 }
                 let row = TopicRow { user, exchange, write, read };
                 let TopicRow { user, exchange, write, read } = row.clone();
-                let set = || place.set_topic_permission(row);
+                let set = || place.set_topic_permission(row, CLI);
                 let gate = broker.users.with_existing(&user, set).map_err(refused)?.map_err(refused)?;
                 settled(broker, gate)?;
                 tracing::info!(?vhost, ?user, ?exchange, ?write, ?read, "topic permissions set");
@@ -119,7 +120,7 @@ impl Permit {
             }
             Self::ClearTopic { vhost, user, exchange } => {
                 let place = place(broker, &vhost, &user)?;
-                settled(broker, place.clear_topic_permissions(&user, exchange.as_deref()))?;
+                settled(broker, place.clear_topic_permissions(&user, exchange.as_deref(), CLI))?;
                 tracing::info!(?vhost, ?user, ?exchange, "topic permissions cleared");
                 Ok(json!({}))
             }

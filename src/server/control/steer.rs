@@ -10,6 +10,7 @@ use super::identity::Identify;
 use super::permissions::Permit;
 use super::told;
 use crate::broker::Broker;
+use crate::broker::events::CLI;
 use crate::broker::limits::VHostLimits;
 use crate::broker::policies::PolicyKind;
 use crate::broker::policies::policy::Policy;
@@ -111,7 +112,7 @@ impl Steer {
                 let unheeded: Vec<String> =
                     policy.definition.unheeded().into_iter().map(str::to_owned).collect();
                 let (what, value) = (whose.noun(), policy.value());
-                settled(broker, found(broker, &vhost)?.set_policy(whose.kind(), policy))?;
+                settled(broker, found(broker, &vhost)?.set_policy(whose.kind(), policy, CLI))?;
                 tracing::info!(?vhost, ?name, %value, "{what} set");
                 if !unheeded.is_empty() {
                     tracing::warn!(
@@ -125,7 +126,7 @@ impl Steer {
             }
             Self::ClearPolicy { whose, vhost, name } => {
                 let what = whose.noun();
-                let gate = found(broker, &vhost)?.clear_policy(whose.kind(), &name);
+                let gate = found(broker, &vhost)?.clear_policy(whose.kind(), &name, CLI);
                 let gate =
                     gate.ok_or_else(|| refused(format!("there is no {what} {name:?} that was set")))?;
                 settled(broker, gate)?;
@@ -138,7 +139,7 @@ impl Steer {
             }
             Self::SetVhostLimits { vhost, value } => {
                 let limits = VHostLimits::from_value(&value).map_err(refused)?;
-                let gate = found(broker, &vhost)?.set_limits(limits);
+                let gate = found(broker, &vhost)?.set_limits(limits, CLI);
                 settled(broker, gate)?;
                 tracing::info!(?vhost, limits = %limits.value(), "vhost limits set");
                 Ok(json!({}))
