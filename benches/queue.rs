@@ -56,7 +56,7 @@ fn message(size: usize) -> Message {
 /// A queue with active consumers of one kind.
 fn queue(consumers: usize, prefetch: u16, no_ack: bool) -> (Queue<Sink>, Vec<ConsumerId>) {
     let mut queue = Queue::default();
-    let spec = ConsumerSpec { prefetch, no_ack, exclusive: false, priority: 0 };
+    let spec = ConsumerSpec { prefetch, no_ack, ..ConsumerSpec::default() };
     let ids = (0..consumers).filter_map(|_| queue.consume(spec.clone(), Sink::default()).ok()).collect();
     for &id in &ids {
         queue.set_active(id, true);

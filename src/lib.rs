@@ -11,6 +11,7 @@ pub mod deaths;
 pub mod identity;
 pub mod ids;
 pub mod lock;
+pub mod management;
 pub mod message;
 pub mod output;
 pub mod pattern;

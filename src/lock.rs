@@ -15,7 +15,8 @@ pub enum Rank {
     Events = 0,
     /// Vhosts, users and connections of the broker.
     Registry = 1,
-    /// One vhost's exchanges, bindings and queue names.
+    /// One vhost's exchanges, bindings and queue names. Several only through [`RankedRwLock::write_also`], in the order
+    /// of the vhosts' names.
     Topology = 2,
     /// One queue. Several only through [`RankedMutex::lock_also`], in the order of their ids.
     Queue = 3,
@@ -174,6 +175,13 @@ impl<T> RankedRwLock<T> {
     /// Waits for sole access; same order rule as [`RankedMutex::lock`].
     pub fn write(&self) -> RankedWriteGuard<'_, T> {
         let hold = Hold::new(self.rank, false);
+        RankedWriteGuard { _hold: hold, guard: self.inner.write() }
+    }
+
+    /// As [`write`](Self::write), but others of the same rank may be held. The caller has to take them in one order
+    /// everywhere; vhosts are taken by rising name.
+    pub fn write_also(&self) -> RankedWriteGuard<'_, T> {
+        let hold = Hold::new(self.rank, true);
         RankedWriteGuard { _hold: hold, guard: self.inner.write() }
     }
 }

@@ -3,9 +3,7 @@
 # Every check prints a line; the last line counts them. Exit code 0 if none failed.
 set -u
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-BIN=${LEVERET_BIN:-$ROOT/target/release/leveret}
-PATIENCE=30 # seconds a single tool may take
+. "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 for tool in amqp-publish amqp-get amqp-consume amqp-declare-queue amqp-delete-queue; do
     if ! command -v "$tool" >/dev/null; then
@@ -13,61 +11,6 @@ for tool in amqp-publish amqp-get amqp-consume amqp-declare-queue amqp-delete-qu
         exit 0
     fi
 done
-
-passed=0 failed=0 broker=
-work=$(mktemp -d)
-
-pass() { passed=$((passed + 1)) && echo "ok    $1"; }
-
-fail() { failed=$((failed + 1)) && echo "FAIL  $1${2:+: $2}"; }
-
-# equal NAME EXPECTED ACTUAL
-equal() { if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "expected '$2', got '$3'"; fi; }
-
-# Starts the broker and sets `url`; the process is `broker`.
-start_broker() {
-    if [ -n "${LEVERET_TEST_URL:-}" ]; then
-        url=$LEVERET_TEST_URL
-        return
-    fi
-    # Every LEVERET_* variable is a setting to the broker, also those that are meant for the tests.
-    env -u LEVERET_BIN -u LEVERET_TEST_URL "$BIN" --ephemeral --listen 127.0.0.1:0 --log-format json \
-        </dev/null >/dev/null 2>"$work/log" &
-    broker=$!
-    local address
-    for _ in $(seq 400); do
-        address=$(sed -n '/"message":"listening"/{s/.*"address":"\([^"]*\)".*/\1/p;q}' "$work/log")
-        [ -z "$address" ] || break
-        kill -0 "$broker" 2>/dev/null || break
-        sleep 0.05
-    done
-    if [ -z "$address" ]; then
-        echo "$BIN does not listen:" >&2
-        cat "$work/log" >&2
-        exit 1
-    fi
-    url=amqp://guest:guest@$address
-}
-
-# Ends the broker; it must go on SIGTERM with exit code 0.
-stop_broker() {
-    [ -n "$broker" ] || return 0
-    local code
-    kill -TERM "$broker"
-    (sleep "$PATIENCE" && kill -KILL "$broker") 2>/dev/null &
-    local watch=$!
-    wait "$broker"
-    code=$?
-    kill "$watch" 2>/dev/null
-    broker=
-    equal "the broker ends with exit code 0" 0 "$code"
-}
-
-clean_up() {
-    [ -z "$broker" ] || kill -KILL "$broker" 2>/dev/null
-    rm -rf "$work"
-}
-trap clean_up EXIT
 
 # amqp TOOL ARGUMENT... : runs one tool against the broker.
 amqp() {
@@ -79,8 +22,6 @@ amqp() {
 # A command for amqp-consume, which would take the options of `sh -c` for its own.
 printf '#!/bin/sh\nprintf "%%s," "$(cat)"\n' >"$work/each"
 chmod +x "$work/each"
-
-unique() { echo "tools.$1.$$.$RANDOM"; }
 
 start_broker
 
@@ -154,5 +95,4 @@ equal "an unknown virtual host is refused with 530" 0 $?
 
 stop_broker
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+conclude

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn leveret(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command.env_clear().env("TMPDIR", directory).current_dir(directory).stdin(Stdio::null());
+    // Its usual port may be another test's.
+    command.env("LEVERET_HTTP_LISTEN", "127.0.0.1:0");
     command
 }
 

@@ -29,6 +29,12 @@ impl Alarms {
         }
     }
 
+    /// Whether the memory alarm is on.
+    #[must_use]
+    pub fn is_memory_on(&self) -> bool {
+        self.memory.load(Ordering::Acquire)
+    }
+
     /// Whether the disk alarm is on.
     #[must_use]
     pub fn is_disk_on(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What is set for the broker as a whole, and kept: users and vhosts.
+//! What is set for the broker as a whole, and kept: users, vhosts and global parameters.
 //!
 //! In the journal and in the catalogue these are parameters of a vhost without a name, which no vhost can have.
 
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::channel::gates::Gate;
 use crate::ids::Lsn;
-use crate::lock::{Rank, RankedMutex};
+use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::storage::bodies::Bodies;
 use crate::storage::image::GLOBAL;
 use crate::storage::journal::Append;
@@ -71,6 +71,11 @@ impl Globals {
         self.clear_with(component, name, |record| self.bodies.journal.append(|batch| record(batch)))
     }
 
+    /// Holds all of them still, so that several change in one batch of the journal together with other things.
+    pub(super) fn change(&self) -> Changing<'_> {
+        Changing { values: self.values.lock(), redefined: &self.redefined }
+    }
+
     /// The value of a parameter.
     pub(super) fn get(&self, component: &str, name: &str) -> Option<String> {
         self.values.lock().get(&(component.to_owned(), name.to_owned())).cloned()
@@ -103,5 +108,25 @@ impl Globals {
             Record::ParameterSet { vhost: GLOBAL, parameter }.encode(&mut records);
         }
         (count, Some(records))
+    }
+}
+
+/// Parameters that are about to change. Whoever has it records each change itself, in a batch that is appended before
+/// this is dropped.
+pub(super) struct Changing<'a> {
+    values: RankedMutexGuard<'a, Values>,
+    redefined: &'a AtomicU64,
+}
+
+impl Changing<'_> {
+    /// The value of a parameter.
+    pub(super) fn get(&self, component: &str, name: &str) -> Option<&str> {
+        self.values.get(&(component.to_owned(), name.to_owned())).map(String::as_str)
+    }
+
+    /// Sets a parameter, in the place of one of the same component and name.
+    pub(super) fn set(&mut self, Parameter { component, name, value }: Parameter) {
+        self.redefined.fetch_add(1, Ordering::AcqRel);
+        self.values.insert((component, name), value);
     }
 }

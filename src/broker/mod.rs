@@ -7,25 +7,36 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod churn;
+pub mod connections;
+pub mod counter;
+pub mod definitions;
 pub mod events;
+pub mod exchange_counts;
 pub mod globals;
 pub mod key_ring;
 pub mod limits;
 pub mod login;
 pub mod names;
+pub mod node;
 pub mod options;
 pub mod outlet;
+pub mod parameters;
 pub mod permissions;
 pub mod policies;
+pub mod publishing;
 pub mod queue_cell;
 pub mod registry;
 pub mod sources;
 mod spill;
 mod storage;
+pub mod strangers;
+pub mod totals;
 pub mod transaction;
 pub mod users;
 pub mod vhost;
 pub mod vhosts;
+pub mod views;
 
 use std::io;
 use std::sync::Arc;
@@ -34,14 +45,19 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::broker::alarms::Alarms;
+use crate::broker::churn::{Churn, LoginAttempts};
 use crate::broker::events::{Event, Events};
 use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
 use crate::broker::names::Names;
+use crate::broker::node::Node;
 use crate::broker::options::{BrokerOptions, UserOptions};
+use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
+use crate::broker::strangers::Strangers;
+use crate::broker::totals::AllTotals;
 use crate::broker::users::{Start, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
 use crate::broker::vhosts::VHosts;
@@ -54,7 +70,6 @@ use crate::storage::image::{GLOBAL, Image, VHOST};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
-use crate::throttle::Throttle;
 use crate::workers::{OnPanic, Workers};
 
 /// What a broker is made with beside options and what is on its disk.
@@ -68,28 +83,36 @@ struct Kept {
 /// A broker.
 #[derive(Debug)]
 pub struct Broker {
-    /// `cluster_name` of the server properties.
-    pub cluster_name: String,
+    /// The name in the configuration, which messages and traces have. See [`cluster_name`](Self::cluster_name) for that
+    /// of the cluster.
+    pub node_name: String,
+    /// The facts of this node.
+    pub node: Node,
     /// Who there is.
     pub users: Arc<Users>,
     /// Who checks credentials.
     pub logins: Logins,
     /// Open connections.
     pub registry: Registry,
-    /// Log lines about clients that do not speak AMQP.
-    pub strangers: Throttle,
+    /// Log lines about clients that have not logged in.
+    pub strangers: Strangers,
     /// What blocks publishers.
     pub alarms: Alarms,
     /// What happens, for whoever wants to know.
     pub events: Arc<Events>,
     /// Generated names.
     pub names: Names,
+    /// How often somebody tried to log in.
+    pub login_attempts: LoginAttempts,
+    /// What was counted in all vhosts.
+    pub totals: Arc<AllTotals>,
     /// How many channels, queues and exchanges there are, and may be.
     pub limits: Arc<NodeLimits>,
     /// Where durable changes go.
     pub journal: Arc<Journal>,
     bodies: Arc<Bodies>,
     globals: Arc<Globals>,
+    global_parameters: GlobalParameters,
     vhosts: VHosts,
     /// The last number given to a queue.
     last_queue: Arc<AtomicU64>,
@@ -148,7 +171,7 @@ impl Broker {
         let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
         let globals = Arc::new(Globals::restored(bodies.clone(), image.take(GLOBAL).parameters));
         let home = options.vhosts.first().map_or("", String::as_str);
-        let events = Events::new(&options.cluster_name, home, options.events, options.clock.clone());
+        let events = Events::new(&options.node_name, home, options.events, options.clock.clone());
         let events = Arc::new(events);
         let Start { users, pending, is_first } =
             users::restored(globals.clone(), &options, events.clone(), kept.seed);
@@ -163,9 +186,12 @@ impl Broker {
             default_limits: options.vhost_limits,
             redefinitions: Arc::default(),
             events: events.clone(),
+            totals: Arc::default(),
         };
-        let node = shared.node.clone();
+        let (node, totals) = (shared.node.clone(), shared.totals.clone());
+        let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
+        let names = Names::new(kept.seed);
         let broker = Arc::new(Self {
             logins,
             users,
@@ -174,15 +200,19 @@ impl Broker {
                 options.max_handshakes,
                 options.max_handshakes_per_source,
             ),
-            strangers: Throttle::default(),
+            strangers: Strangers::default(),
             events,
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
-            names: Names::new(kept.seed),
+            global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
+            names,
+            login_attempts: LoginAttempts::default(),
+            totals,
             globals,
             vhosts,
             limits: node,
+            node: facts,
             last_queue,
-            cluster_name: options.cluster_name,
+            node_name: options.cluster_name,
             journal: bodies.journal.clone(),
             bodies,
             storage: kept.storage,
@@ -194,7 +224,9 @@ impl Broker {
             let counts = |user: &&UserOptions| {
                 !user.only_first || is_first || (is_new && broker.users.find(&user.name).is_some())
             };
-            vhost.give_permissions(options.users.iter().filter(counts), &options.default_permissions);
+            // Before the vhost is locked: users come before it.
+            let counted: Vec<&UserOptions> = options.users.iter().filter(counts).collect();
+            vhost.give_permissions(counted, &options.default_permissions);
         }
         for pending in pending {
             let users = broker.users.clone();
@@ -311,6 +343,22 @@ impl Broker {
         self.registry.set_limit(limit);
         self.registry.set_handshake_limit(handshakes);
         self.registry.set_source_limit(from_one_source);
+    }
+
+    /// How often connections, channels and queues came and went since the start.
+    #[must_use]
+    pub fn churn(&self) -> Churn {
+        let (connections_opened, connections_closed) = self.registry.churn();
+        let NodeLimits { channels, queues, queues_declared, .. } = &*self.limits;
+        Churn {
+            connections_opened,
+            connections_closed,
+            channels_opened: channels.taken(),
+            channels_closed: channels.given_back(),
+            queues_declared: queues_declared.get(),
+            queues_created: queues.taken(),
+            queues_deleted: queues.given_back(),
+        }
     }
 
     /// About how many bytes of memory all queued messages take.

@@ -16,6 +16,8 @@ use crate::time::Clock;
 pub struct BrokerOptions {
     /// `cluster_name` of the server properties.
     pub cluster_name: String,
+    /// The name of this node, "leveret@host".
+    pub node_name: String,
     /// Vhosts that exist from the start, the first one being the default. Never empty.
     pub vhosts: Vec<String>,
     /// Users that are set at the start.
@@ -50,6 +52,8 @@ pub struct BrokerOptions {
     pub events: bool,
     /// Where deadlines are compared with.
     pub clock: Clock,
+    /// Definitions with users are imported next, so that users for the first start are not made.
+    pub brings_users: bool,
 }
 
 /// How passwords are kept.
@@ -134,6 +138,7 @@ impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
             cluster_name: "leveret".to_owned(),
+            node_name: "leveret@localhost".to_owned(),
             vhosts: vec!["/".to_owned()],
             users: vec![UserOptions {
                 name: "guest".to_owned(),
@@ -160,6 +165,7 @@ impl Default for BrokerOptions {
             traced: Vec::new(),
             events: true,
             clock: Clock::default(),
+            brings_users: false,
         }
     }
 }

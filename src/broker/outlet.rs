@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::ids::Position;
+use crate::ids::{ConnectionId, Position};
 use crate::lock::{Rank, RankedMutex};
 use crate::message::Message;
 use crate::protocol::reply::AmqpError;
@@ -212,6 +212,8 @@ fn swap<T>(waiting: &mut Vec<T>, buffer: &mut Vec<T>) {
 pub struct OutletLink {
     /// The connection's outlet.
     pub outlet: Arc<Outlet>,
+    /// The connection.
+    pub connection: ConnectionId,
     /// The session's key of the consumer.
     pub consumer: u32,
     /// Its channel, for the channel-wide prefetch.
@@ -275,7 +277,7 @@ mod tests {
     }
 
     fn link(outlet: &Arc<Outlet>, consumer: u32, no_ack: bool) -> OutletLink {
-        OutletLink { outlet: outlet.clone(), consumer, channel: 1, no_ack }
+        OutletLink { outlet: outlet.clone(), connection: ConnectionId(1), consumer, channel: 1, no_ack }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod folding;
 mod letters;
+mod showing;
 
 pub(super) use letters::Letters;
 

@@ -1,10 +1,12 @@
 //! The connections there are, and how many are open or in their handshake.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use crate::broker::churn::Tick;
+use crate::broker::connections::{Bytes, OpenConnection};
 use crate::broker::outlet::Outlet;
 use crate::broker::sources::{Source, Sources};
 use crate::broker::users::User;
@@ -31,6 +33,8 @@ pub struct Registry {
     handshake_limit: AtomicU32,
     /// Most of them from one source.
     source_limit: AtomicU32,
+    opened: Tick,
+    closed: Tick,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +43,8 @@ struct Connections {
     outlets: HashMap<ConnectionId, Arc<Outlet>>,
     /// Those past their handshake, and what they use as soon as that is known.
     open: HashMap<ConnectionId, Option<Party>>,
+    /// Those that have their vhost, as they are shown.
+    shown: BTreeMap<ConnectionId, Arc<OpenConnection>>,
     /// Where those in their handshake come from.
     sources: Sources,
     /// Listeners that wait until there is room for one more handshake.
@@ -54,6 +60,8 @@ impl Registry {
             handshakes: AtomicUsize::new(0),
             handshake_limit: AtomicU32::new(handshakes),
             source_limit: AtomicU32::new(from_one_source),
+            opened: Tick::default(),
+            closed: Tick::default(),
         }
     }
 
@@ -171,6 +179,7 @@ impl Registry {
     /// A connection will not open its vhost, or not stay in it. It counts among the handshakes until it is closed.
     pub fn refuse(&self, id: ConnectionId) {
         let mut connections = self.connections.lock();
+        self.forget_shown(&mut connections, id);
         if connections.open.remove(&id).is_some() {
             // There is less room than before, so nobody waits for this.
             self.handshakes.store(connections.outlets.len() - connections.open.len(), Ordering::Release);
@@ -183,6 +192,7 @@ impl Registry {
             let mut connections = self.connections.lock();
             connections.outlets.remove(&id);
             connections.open.remove(&id);
+            self.forget_shown(&mut connections, id);
             connections.sources.remove(id);
             self.count_handshakes(&mut connections)
         };
@@ -194,6 +204,11 @@ impl Registry {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// Most connections at a time; 0 is no limit.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// How many connections are open.
     pub fn len(&self) -> usize {
         self.connections.lock().open.len()
@@ -202,6 +217,79 @@ impl Registry {
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Has a connection that is open shown to whoever looks.
+    pub fn show(&self, connection: Arc<OpenConnection>) {
+        let mut connections = self.connections.lock();
+        if connections.open.contains_key(&connection.id) {
+            connections.shown.insert(connection.id, connection);
+            self.opened.count();
+        }
+    }
+
+    fn forget_shown(&self, connections: &mut Connections, id: ConnectionId) {
+        if let Some(connection) = connections.shown.remove(&id) {
+            self.closed.count();
+            connection.facts.vhost.bytes.add(connection.bytes());
+        }
+    }
+
+    /// How many connections were opened and how many of them have ended.
+    pub(super) fn churn(&self) -> (u64, u64) {
+        // In this order, so that there never seem to be more that have ended.
+        let closed = self.closed.get();
+        (self.opened.get(), closed)
+    }
+
+    /// Bytes of all connections there ever were in a vhost.
+    #[must_use]
+    pub fn bytes_of(&self, vhost: &VHost) -> Bytes {
+        // While the lock is held none of them ends, so that each is counted once.
+        let connections = self.connections.lock();
+        let mut bytes = vhost.bytes.get();
+        let open = connections.shown.values().filter(|shown| std::ptr::eq(&*shown.facts.vhost, vhost));
+        open.for_each(|connection| bytes += connection.bytes());
+        bytes
+    }
+
+    /// The open connections, oldest first.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<OpenConnection>> {
+        self.connections.lock().shown.values().cloned().collect()
+    }
+
+    /// The open connection of this number.
+    #[must_use]
+    pub fn connection(&self, id: ConnectionId) -> Option<Arc<OpenConnection>> {
+        self.connections.lock().shown.get(&id).cloned()
+    }
+
+    /// The open connection of this name; the oldest if proxies tell the same of several.
+    #[must_use]
+    pub fn connection_named(&self, name: &str) -> Option<Arc<OpenConnection>> {
+        self.connections.lock().shown.values().find(|connection| connection.facts.name == name).cloned()
+    }
+
+    /// The open connections of a user, oldest first.
+    #[must_use]
+    pub fn connections_of(&self, user: &str) -> Vec<Arc<OpenConnection>> {
+        let connections = self.connections.lock();
+        connections.shown.values().filter(|connection| connection.facts.user.name == user).cloned().collect()
+    }
+
+    /// Asks the open connection of this name to close, see [`OpenConnection::close`]. Returns whether there is one.
+    pub fn close_connection(&self, name: &str, reason: &str) -> bool {
+        let found = self.connection_named(name);
+        found.iter().for_each(|connection| connection.close(reason));
+        found.is_some()
+    }
+
+    /// Asks all open connections of a user to close. Returns how many there are.
+    pub fn close_connections_of(&self, user: &str, reason: &str) -> usize {
+        let found = self.connections_of(user);
+        found.iter().for_each(|connection| connection.close(reason));
+        found.len()
     }
 
     /// The outlets of all connections, in their handshake or open, oldest first.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
@@ -36,6 +36,8 @@ pub struct Metadata {
     pub tags: Vec<String>,
     /// The type of queues that are declared without one, as far as they can be of it.
     pub default_queue_type: QueueType,
+    /// It is not deleted as long as this is so.
+    pub protected_from_deletion: bool,
 }
 
 /// A type that queues may have without being asked for it.
@@ -73,10 +75,16 @@ impl Metadata {
     #[must_use]
     pub fn value(&self) -> Value {
         let default_queue_type = self.default_queue_type.name();
-        json!({ "description": self.description, "tags": self.tags, "default_queue_type": default_queue_type })
+        json!({
+            "description": self.description,
+            "tags": self.tags,
+            "default_queue_type": default_queue_type,
+            "protected_from_deletion": self.protected_from_deletion,
+        })
     }
 
-    fn from_text(text: &str) -> Self {
+    /// What was stored.
+    pub(super) fn from_text(text: &str) -> Self {
         let value: Value = serde_json::from_str(text).unwrap_or_default();
         let tags = value.get("tags").and_then(Value::as_array).into_iter().flatten();
         Self {
@@ -86,6 +94,10 @@ impl Metadata {
                 .get("default_queue_type")
                 .and_then(Value::as_str)
                 .and_then(QueueType::parse)
+                .unwrap_or_default(),
+            protected_from_deletion: value
+                .get("protected_from_deletion")
+                .and_then(Value::as_bool)
                 .unwrap_or_default(),
         }
     }
@@ -103,6 +115,9 @@ pub enum VHostError {
     /// The name cannot be one.
     #[error("a vhost's name should be 1 to {LONGEST_NAME} bytes of text without control characters")]
     BadName,
+    /// It may not be deleted.
+    #[error("Virtual host '{0}' is protected from deletion")]
+    Protected(String),
 }
 
 /// See the module.
@@ -153,18 +168,33 @@ impl VHosts {
     }
 
     fn put(&self, name: &str, definitions: Definitions) {
-        let agenda = Arc::new(Agenda::new(self.clock.clone()));
-        let shared = self.shared.lock().clone();
-        let vhost = VHost::restored(name.to_owned(), agenda, shared, definitions);
+        let vhost = self.make(name, definitions);
         let metadata = self.globals.get(image::VHOST, name).map(|text| Metadata::from_text(&text));
         vhost.set_default_queue_type(metadata.unwrap_or_default().default_queue_type);
-        Arc::make_mut(&mut self.by_name.write()).insert(name.to_owned(), vhost.clone());
+        self.publish(vhost);
+    }
+
+    /// A vhost that nobody finds yet.
+    pub(super) fn make(&self, name: &str, definitions: Definitions) -> Arc<VHost> {
+        let agenda = Arc::new(Agenda::new(self.clock.clone()));
+        let shared = self.shared.lock().clone();
+        VHost::restored(name.to_owned(), agenda, shared, definitions)
+    }
+
+    /// Has a vhost be found.
+    pub(super) fn publish(&self, vhost: Arc<VHost>) {
+        Arc::make_mut(&mut self.by_name.write()).insert(vhost.name.clone(), vhost.clone());
         // Whoever names another task after this knows the vhost.
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             vhost.register_agenda(&waker);
             waker.wake();
         }
+    }
+
+    /// Keeps vhosts from being added and deleted. Taken before all other locks but that of who changes users.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
     }
 
     /// All of them as they are now.
@@ -194,9 +224,7 @@ impl Broker {
     /// # Errors
     /// If there is one of this name, or it cannot be one.
     pub fn add_vhost(&self, name: &str, metadata: &Metadata, by: &str) -> Result<Gate, VHostError> {
-        if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-            return Err(VHostError::BadName);
-        }
+        check_name(name)?;
         let vhosts = &self.vhosts;
         let _events = self.events.after();
         let _changing = vhosts.changing.lock();
@@ -214,7 +242,7 @@ impl Broker {
     /// at once.
     ///
     /// # Errors
-    /// If there is none of this name.
+    /// If there is none of this name, or it is [protected](Metadata::protected_from_deletion).
     pub fn delete_vhost(&self, name: &str, by: &str) -> Result<Gate, VHostError> {
         let vhosts = &self.vhosts;
         let _events = self.events.after();
@@ -222,6 +250,9 @@ impl Broker {
         let (vhost, gate) = {
             let _changing = vhosts.changing.lock();
             let vhost = vhosts.get(name).ok_or_else(missing)?;
+            if self.vhost_metadata(name).is_some_and(|metadata| metadata.protected_from_deletion) {
+                return Err(VHostError::Protected(name.to_owned()));
+            }
             // Checkpoints find it until the journal says that it is gone.
             let gate = vhosts.globals.clear_with(image::VHOST, name, |record| vhost.delete(by, record));
             Arc::make_mut(&mut vhosts.by_name.write()).remove(name);
@@ -237,4 +268,32 @@ impl Broker {
     pub fn vhost_metadata(&self, name: &str) -> Option<Metadata> {
         self.vhosts.globals.get(image::VHOST, name).map(|text| Metadata::from_text(&text))
     }
+
+    /// Changes what is said about a vhost. Queues that are there stay what they are. The gate opens when it is durable.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn set_vhost_metadata(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Metadata),
+    ) -> Result<Gate, VHostError> {
+        let vhosts = &self.vhosts;
+        let _changing = vhosts.changing.lock();
+        let vhost = vhosts.get(name).ok_or_else(|| VHostError::Missing(name.to_owned()))?;
+        let mut metadata = self.vhost_metadata(name).unwrap_or_default();
+        change(&mut metadata);
+        let gate = vhosts.globals.set(image::VHOST, name, metadata.value().to_string());
+        vhost.set_default_queue_type(metadata.default_queue_type);
+        Ok(gate)
+    }
+}
+
+/// Checks that a vhost may have this name.
+///
+/// # Errors
+/// [`VHostError::BadName`].
+pub(super) fn check_name(name: &str) -> Result<(), VHostError> {
+    let is_one = !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+    if is_one { Ok(()) } else { Err(VHostError::BadName) }
 }

@@ -16,11 +16,14 @@ use super::failure::Failure;
 use super::logging::Logging;
 use super::reload::Reloader;
 use super::signals::{Signals, Wish};
-use super::{process, supervisor};
+use super::{definitions, process, supervisor};
 use crate::broker::Broker;
+use crate::broker::node::ProcessFacts;
 use crate::config::{Config, Loaded, Sources};
-use crate::server::Server;
+use crate::management::Management;
+use crate::management::options::TlsSource;
 use crate::server::tls::Tls;
+use crate::server::{Server, clock};
 use crate::storage::disk::RealDisk;
 
 /// How long tasks that outlived the server may hold up the exit.
@@ -63,6 +66,7 @@ fn start(
     let directory = make_data_directory(&mut config, ephemeral)?;
     raise_open_files();
     process::warn_of_root();
+    process::warn_of_readers_of_secrets(&loaded);
     if !loaded.options.server.core_dumps {
         process::forbid_core_dumps();
     }
@@ -94,13 +98,27 @@ async fn run(
     let tls = config.server.tls.clone().map(Tls::load).transpose()?;
     let stop = CancellationToken::new();
     let storage_failure = Arc::new(Mutex::new(None));
+    let definitions = config.definitions.load.as_deref().map(definitions::read).transpose()?;
+    let mut config = config;
+    config.broker.brings_users = definitions.as_ref().is_some_and(definitions::Found::has_users);
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
+    broker.node.set_process(process_facts(&loaded, &config, directory.lock().is_some()));
+    if let Some(found) = definitions {
+        found.import(&broker, config.definitions.skip_if_unchanged)?;
+    }
+    broker.node.set_configuration(loaded.values());
+    if let Some(tls) = tls.clone() {
+        broker.node.set_certificates(move || tls.certificates());
+    }
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
+        .map_err(Failure::Listen)?;
+    let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });
+    let management = Management::bind(config.management, Arc::clone(&broker), for_https.as_ref(), clock::now)
         .map_err(Failure::Listen)?;
     if directory.lock().is_none() {
         server.listen_for_commands(&config.data_dir);
     }
-    for (protocol, address) in server.addresses() {
+    for (protocol, address) in server.addresses().into_iter().chain(management.addresses()) {
         info!(protocol, address, "listening");
     }
     let limits = server.limits();
@@ -109,13 +127,32 @@ async fn run(
     tokio::spawn(supervisor::prove_life(Arc::clone(&broker)));
     info!(milliseconds = millis(started.elapsed()), "ready");
     supervisor::ready();
+    let managing = tokio::spawn(management.run(stop.clone()));
     server.run(stop).await;
+    // It only ends early by a panic, which the hook has logged.
+    let _ = managing.await;
     broker.close();
     if let Some(error) = storage_failure.lock().take() {
         return Err(Failure::StorageFailed(error));
     }
     info!("stopped");
     Ok(())
+}
+
+/// What is shown of the process.
+fn process_facts(loaded: &Loaded, config: &Config, ephemeral: bool) -> ProcessFacts {
+    ProcessFacts {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: env!("BUILD_COMMIT").to_owned(),
+        compiler: env!("BUILD_RUSTC").to_owned(),
+        data_dir: (!ephemeral).then(|| config.data_dir.clone()),
+        config_file: loaded.file.clone(),
+        log_file: config.log.file.clone(),
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+        open_files_limit: getrlimit(Resource::Nofile).current,
+        memory_limit: config.server.memory_watermark,
+    }
 }
 
 /// The broker on its data directory; on a temporary one it keeps everything in memory.

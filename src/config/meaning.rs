@@ -2,10 +2,11 @@
 
 use super::options::{Options, UserEntry};
 use super::setting::{Name, Verify, Watermark};
-use super::{Config, Loaded, LogOptions, Machine};
+use super::{Config, DefinitionsOptions, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
 use crate::identity::tags::{Tag, Tags};
+use crate::management::options::ManagementOptions;
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
@@ -25,6 +26,7 @@ impl Loaded {
         Config {
             broker: broker_options(&options, &self.machine),
             server: server_options(&options, &self.machine),
+            management: management_options(&options),
             session: session_limits(&options),
             log: LogOptions {
                 level: options.log.level,
@@ -35,6 +37,10 @@ impl Loaded {
                 sync: options.storage.sync,
                 file_size: options.storage.journal_file.0,
                 budget: options.storage.journal_budget.0,
+            },
+            definitions: DefinitionsOptions {
+                load: options.definitions.load.clone(),
+                skip_if_unchanged: options.definitions.skip_if_unchanged,
             },
             data_dir: options.storage.data_dir,
         }
@@ -82,6 +88,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
     let places = places(options, machine);
     BrokerOptions {
         cluster_name: options.cluster.name.clone(),
+        node_name: format!("leveret@{}", machine.host_name),
         vhosts,
         users,
         default_permissions: auth.default_permissions.clone(),
@@ -110,6 +117,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
         events: options.events.exchange,
         clock: Clock::Read(unix_ms),
+        brings_users: false,
     }
 }
 
@@ -200,6 +208,25 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
         keys: options.key_source(),
+    }
+}
+
+fn management_options(options: &Options) -> ManagementOptions {
+    let http = &options.http;
+    ManagementOptions {
+        listen: http.listen.0.clone(),
+        listen_tls: http.listen_tls.0.clone(),
+        path_prefix: http.path_prefix.0.clone(),
+        max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
+        max_message_size: options.amqp.max_message_size.0,
+        max_connections: http.max_connections.0,
+        allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
+        cors_max_age: options.http_cors.max_age.0,
+        failed_login_delay: options.auth.failed_login_delay.0,
+        product_name: options.product.name.0.clone(),
+        product_version: options.product.version.clone(),
+        mechanisms: options.amqp.mechanisms.iter().map(|mechanism| mechanism.name()).collect(),
+        rabbitmq_version: options.compat.rabbitmq_version.0.clone(),
     }
 }
 

@@ -12,8 +12,8 @@ use jsonwebtoken::Algorithm;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
-    Addresses, FileMode, FrameMax, InitialFrameMax, Name, OrNone, Seconds, Secret, Setting, Size, Span,
-    Verify, Watermark, Within,
+    Addresses, FileMode, FrameMax, InitialFrameMax, Name, OrNone, PathPrefix, Seconds, Secret, Setting, Size,
+    Span, Verify, Watermark, Within,
 };
 use super::table::{Effect, OptionRow, options, section_path};
 use super::{HostEntry, LogFormat, OAuthNames, OperatorEntry};
@@ -119,6 +119,31 @@ options! {
         /// Origins of web pages from which a browser may connect, such as "https://example.org". Without any it may from
         /// all, but only pages of this machine then count as local.
         origins: Vec<Name> [Restart] = vec![];
+    }
+    /// The management API: HTTP for people and their tools.
+    http: Http {
+        /// Addresses for HTTP without TLS. Only this machine can connect unless told otherwise. Empty is none.
+        listen: Addresses [Restart] = Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 15_672))]);
+        /// Addresses for HTTPS; the usual port is 15671. They need `tls.cert` and `tls.key`.
+        listen_tls: Addresses [Restart] = Addresses::default();
+        /// What all paths begin with, such as "/leveret". Empty is nothing.
+        path_prefix: PathPrefix [Restart] = PathPrefix::default();
+        /// Largest body of a request with definitions or a message; others may have 1 MiB at most.
+        max_body: Size<LARGEST_MESSAGE> [Restart] = Size(20 << 20);
+        /// Most connections to each address at a time; others wait to be accepted.
+        max_connections: Within<u32, 1, 65_535> [Restart] = Within(256);
+    }
+    /// Scripts of other web pages that use the management API.
+    http_cors: HttpCors {
+        /// Origins of the pages that may, such as "https://example.org".
+        allow_origins: Vec<Name> [Restart] = vec![];
+        /// How long a browser may remember that they may.
+        max_age: Span<0> [Restart] = Span(Duration::from_secs(1800));
+    }
+    /// What clients are told so that they work as with RabbitMQ.
+    compat: Compat {
+        /// The version of RabbitMQ that the management API names. Tools choose their ways by it.
+        rabbitmq_version: Name [Restart] = Name("4.2.0".to_owned());
     }
     /// The protocol as it is offered to clients.
     amqp: Amqp {
@@ -274,6 +299,14 @@ options! {
     events: Events {
         /// Whether what happens in the broker is published to the exchange amq.rabbitmq.event of the default vhost.
         exchange: bool [Restart] = true;
+    }
+    /// Users, vhosts and what is declared in them, from files.
+    definitions: Definitions {
+        /// A file with definitions (JSON), or a directory of which all files that end in ".json" are taken, in the order of
+        /// their names. They are imported at each start. Empty is none.
+        load: Option<PathBuf> [Restart] = None;
+        /// Whether definitions are left alone that are the same as at the last start.
+        skip_if_unchanged: bool [Restart] = false;
     }
     /// What is added to messages that are published.
     interceptors: Interceptors {

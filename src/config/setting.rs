@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub use self::places::FileMode;
 pub use self::tls::{Addresses, Verify};
+pub use self::words::PathPrefix;
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::Value;
 use crate::server::options::{FreeLimit, Keepalive};

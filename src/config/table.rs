@@ -50,10 +50,13 @@ impl OptionRow {
     }
 }
 
-/// The name of a section: its identifier, but for one that lies within another.
+/// The name of a section: its identifier, but for those that lie within another.
 macro_rules! section_path {
     (default_vhost_limits) => {
         "limits.default_vhost"
+    };
+    (http_cors) => {
+        "http.cors"
     };
     (oauth2) => {
         "auth.oauth2"

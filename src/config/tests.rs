@@ -84,6 +84,7 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.broker, broker);
     assert_eq!(config.log, LogOptions { level: LevelFilter::INFO, format: LogFormat::Text, file: None });
     assert_eq!(config.data_dir, Path::new("./data"));
+    assert_eq!(config.definitions, DefinitionsOptions::default());
 }
 
 #[test]
@@ -301,6 +302,17 @@ fn changes_tell_what_needs_a_restart() {
     ];
     assert_eq!(before.changes(&after.options), expected);
     assert_eq!(before.changes(&before), []);
+}
+
+#[test]
+fn a_file_with_secrets_is_known_as_one() {
+    let is_one = |text: &str| Run::default().file(text).loaded().file_with_secrets().is_some();
+    assert!(is_one("[auth]\ndefault_pass = \"hush\"\n"));
+    assert!(is_one("[auth.users.bob]\npassword = \"hush\"\n"));
+    assert!(is_one("[auth.oauth2.hmac_secrets]\nk = \"hush, hush, hush, hush, hush, hush, hush\"\n"));
+    assert!(!is_one("[auth]\ndefault_user = \"bob\"\n"));
+    let elsewhere = Run::default().file("[amqp]\nheartbeat = 5\n").set("auth.default_pass", "hush");
+    assert!(elsewhere.loaded().file_with_secrets().is_none());
 }
 
 #[test]

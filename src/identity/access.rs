@@ -195,6 +195,18 @@ impl Access {
         Self(Source::Permissions { permissions, topics })
     }
 
+    /// Everything.
+    #[must_use]
+    pub const fn everything() -> Self {
+        Self::new(Permissions::everything(), BTreeMap::new())
+    }
+
+    /// Nothing.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self::new(Permissions::nothing(), BTreeMap::new())
+    }
+
     /// What these scopes of an access token allow together.
     #[must_use]
     pub const fn of_scopes(grants: Vec<ScopeGrant>) -> Self {

@@ -10,11 +10,13 @@
 use std::collections::VecDeque;
 
 use super::arguments::QueueKind;
+use super::figures::ConsumerState;
 use super::rules::Traits;
 use crate::ids::ConsumerId;
+use crate::protocol::field::Table;
 
 /// What a new consumer asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ConsumerSpec {
     /// Most unacked messages at a time; 0 is no limit.
     pub prefetch: u16,
@@ -24,6 +26,12 @@ pub struct ConsumerSpec {
     pub exclusive: bool,
     /// Consumers with a higher number are served first; 0 unless given.
     pub priority: i32,
+    /// What it is called on its channel.
+    pub tag: Box<str>,
+    /// Its arguments.
+    pub arguments: Table,
+    /// Milliseconds that its deliveries may be out, if it says so itself; 0 is for ever.
+    pub timeout: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -199,6 +207,15 @@ impl<L> Consumers<L> {
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
+    /// All of them, in the order of their numbers.
+    pub(super) fn states(&self) -> impl Iterator<Item = ConsumerState<'_, L>> {
+        (0..).map(ConsumerId).zip(&self.slots).filter_map(|(id, slot)| {
+            let Consumer { link, spec, unacked, .. } = slot.as_ref()?;
+            let single_active = self.single.as_ref().map(|single| single.active == Some(id));
+            Some(ConsumerState { id, spec, link, unacked: *unacked, single_active })
+        })
+    }
+
     #[inline]
     pub(super) fn consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer<L>> {
         self.slots.get_mut(id.0 as usize)?.as_mut()
@@ -317,8 +334,7 @@ mod tests {
     use super::*;
 
     fn add(consumers: &mut Consumers<()>) -> ConsumerId {
-        let id =
-            consumers.add(ConsumerSpec { prefetch: 0, no_ack: false, exclusive: false, priority: 0 }, ());
+        let id = consumers.add(ConsumerSpec::default(), ());
         consumers.set_active(id, true);
         id
     }

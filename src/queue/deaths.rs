@@ -177,7 +177,7 @@ impl<L: Link> Queue<L> {
     /// Whether dead messages begin to fill the memory, since nobody moves them.
     fn has_much_dead(&self) -> bool {
         let dead = self.deaths.dead_bytes() + self.deaths.dead() * MESSAGE_OVERHEAD;
-        self.memory > self.paging.kept() && dead > self.paging.kept() / 2
+        self.memory.bytes > self.paging.kept() && dead > self.paging.kept() / 2
     }
 
     /// Counts that the message at `position` came back, perhaps because a consumer `failed`. Returns false if that was

@@ -101,6 +101,7 @@ impl<L: Link> Queue<L> {
                 entry.set_redelivered();
             }
             let is_dead = dead.remove(&position).is_some();
+            queue.stored.add(body_len);
             if is_dead {
                 entry.set_state(State::Dead);
             }
@@ -114,6 +115,7 @@ impl<L: Link> Queue<L> {
         for run in runs {
             queue.depth.ready += run.live.len();
             queue.depth.ready_bytes += run.bytes;
+            queue.stored.add_many(run.live.len(), run.bytes);
             run.live.iter().for_each(|position| extend(&mut ready, position));
             queue.runs.add(run);
         }
@@ -246,8 +248,7 @@ impl<L: Link> Queue<L> {
             if run.transient
                 && let Some(message) = entry.take_message()
             {
-                let memory = memory_of(&message);
-                self.memory -= memory;
+                let memory = self.memory.remove(&message);
                 if ready {
                     self.paging.left(position, memory);
                 }

@@ -9,6 +9,7 @@ pub mod arguments;
 mod consumers;
 mod deaths;
 mod entries;
+mod figures;
 mod folding;
 mod lanes;
 mod limits;
@@ -28,6 +29,8 @@ use consumers::Consumers;
 use deaths::Deaths;
 pub use deaths::{DeadMessage, Event};
 use entries::{Entry, State, Taken};
+pub use figures::{ConsumerState, Counts, Figures};
+use figures::{Memory, Outstanding, Stored};
 pub use folding::{LaneState, Marks, Restored, RestoredMessage, StoredHere, Unstored};
 use lanes::Lanes;
 use paging::Paging;
@@ -168,8 +171,11 @@ pub struct Queue<L> {
     /// Ready ones that were delivered before: they came back.
     returned: PositionSet,
     depth: Depth,
-    /// Bytes that its messages take in memory.
-    memory: u64,
+    /// What its messages take in memory.
+    memory: Memory,
+    outstanding: Outstanding,
+    stored: Stored,
+    counts: Counts,
     runs: Runs,
     paging: Paging,
     consumers: Consumers<L>,
@@ -193,7 +199,10 @@ impl<L> Default for Queue<L> {
             lanes: Lanes::default(),
             returned: PositionSet::default(),
             depth: Depth::default(),
-            memory: 0,
+            memory: Memory::default(),
+            outstanding: Outstanding::default(),
+            stored: Stored::default(),
+            counts: Counts::default(),
             runs: Runs::default(),
             paging: Paging::default(),
             consumers: Consumers::default(),
@@ -232,10 +241,14 @@ impl<L: Link> Queue<L> {
     /// [`next_position`](Self::next_position). Call [`deliver`](Self::deliver) after a batch of them.
     #[inline]
     pub fn publish(&mut self, message: Message, stored: bool) -> Position {
-        let memory = memory_of(&message);
+        let memory = self.memory.add(&message);
+        self.counts.publish += 1;
         self.depth.ready += 1;
         self.depth.ready_bytes += message.body_len();
-        self.memory += memory;
+        if stored {
+            self.counts.disk_writes += 1;
+            self.stored.add(message.body_len());
+        }
         self.has_lifetimes |= message.has_lifetime();
         let lane = self.traits.lane_of(&message);
         let position = self.lanes.lane(lane).entries.push(Entry::new(message, stored));
@@ -291,7 +304,8 @@ impl<L: Link> Queue<L> {
             let Some(consumer) = self.consumers.consumer(id) else { break };
             let seen = message.as_seen(self.deaths.returns(position));
             let message = seen.as_ref().unwrap_or(message);
-            match consumer.link.push(message, position, entry.redelivered()) {
+            let redelivered = entry.redelivered();
+            match consumer.link.push(message, position, redelivered) {
                 Push::Taken { wake } => {
                     if wake {
                         wakes.push(consumer.link.clone());
@@ -300,10 +314,14 @@ impl<L: Link> Queue<L> {
                     entry.set_state(if no_ack { State::Held } else { State::Unacked });
                     let bytes = entry.body_len();
                     self.consumers.served(id);
+                    self.counts.delivered(no_ack, redelivered);
                     self.took_ready(position, bytes, no_ack);
                     self.let_go_delivered(position);
                 }
-                Push::Full => self.consumers.park(id),
+                Push::Full => {
+                    self.counts.parked += 1;
+                    self.consumers.park(id);
+                }
                 Push::Closed => self.consumers.set_active(id, false),
             }
         }
@@ -359,8 +377,10 @@ impl<L: Link> Queue<L> {
         }
         if no_ack {
             self.depth.held += 1;
+            self.outstanding.held_bytes += bytes;
         } else {
             self.depth.unacked += 1;
+            self.outstanding.unacked_bytes += bytes;
         }
     }
 
@@ -371,15 +391,19 @@ impl<L: Link> Queue<L> {
         if self.may_expire() {
             self.drop_before_get(now);
         }
-        let Some(position) = self.next_ready() else { return Get::Empty };
+        let Some(position) = self.next_ready() else {
+            self.counts.get_empty += 1;
+            return Get::Empty;
+        };
         let entry = self.lanes.entry(position);
         let Some((message, entry)) = entry.and_then(|entry| Some((entry.message.clone()?, entry))) else {
             self.paging.want();
             return Get::Absent;
         };
         entry.set_state(if no_ack { State::Held } else { State::Unacked });
-        let redelivered = entry.redelivered();
-        self.took_ready(position, message.body_len(), no_ack);
+        let (redelivered, bytes) = (entry.redelivered(), entry.body_len());
+        self.counts.got(no_ack, redelivered);
+        self.took_ready(position, bytes, no_ack);
         self.let_go_delivered(position);
         if self.may_expire() {
             // What is told to remain is there.
@@ -444,7 +468,9 @@ impl<L: Link> Queue<L> {
         self.paging.emptied();
         self.deaths = Deaths::default();
         self.depth = Depth::default();
-        self.memory = 0;
+        self.memory = Memory::default();
+        self.outstanding = Outstanding::default();
+        self.stored = Stored::default();
         closed
     }
 
@@ -457,7 +483,7 @@ impl<L: Link> Queue<L> {
     /// About how many bytes of memory its messages take. One that lies in several queues counts in each.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.memory + self.lanes.memory()
+        self.memory.bytes + self.lanes.memory()
     }
 
     /// How many consumers there are.

@@ -5,7 +5,7 @@
 //! is written to disk behind them, or is out with consumers, goes.
 
 use super::lanes::Lane;
-use super::{Entry, Link, MESSAGE_OVERHEAD, Queue, State, Unread, memory_of};
+use super::{Entry, Link, MESSAGE_OVERHEAD, Memory, Queue, State, Unread};
 use crate::ids::{Location, Place, Position};
 use crate::message::Message;
 
@@ -186,7 +186,7 @@ impl<L: Link> Queue<L> {
     #[inline]
     #[must_use]
     pub fn is_paging(&self) -> bool {
-        self.paging.absent > 0 || self.memory > self.paging.kept
+        self.paging.absent > 0 || self.memory.bytes > self.paging.kept
     }
 
     /// Whether what was planned is being read.
@@ -233,10 +233,10 @@ impl<L: Link> Queue<L> {
     #[inline]
     pub fn relieve(&mut self) {
         let due = self.paging.relieve_at.max(self.paging.kept);
-        if self.memory > due {
+        if self.memory.bytes > due {
             self.set_window();
             self.sweep();
-            self.paging.relieve_at = self.memory + self.paging.kept / 4;
+            self.paging.relieve_at = self.memory.bytes + self.paging.kept / 4;
         }
     }
 
@@ -261,7 +261,7 @@ impl<L: Link> Queue<L> {
     /// Memory went down: look again when it has grown from here.
     #[inline]
     pub(super) fn lower_relief(&mut self) {
-        self.paging.relieve_at = self.paging.relieve_at.min(self.memory + self.paging.kept / 4);
+        self.paging.relieve_at = self.paging.relieve_at.min(self.memory.bytes + self.paging.kept / 4);
     }
 
     /// The ready positions, in the order in which they are delivered.
@@ -351,7 +351,7 @@ impl<L: Link> Queue<L> {
                 // No run has it, though it was there: as good as damaged.
                 Err(lost) => {
                     self.paging.lost += 1;
-                    self.quarantine(lost);
+                    self.quarantine(lost, true);
                 }
             }
         }
@@ -409,8 +409,8 @@ impl<L: Link> Queue<L> {
             let lanes = &self.lanes;
             let has_entry = |position| lanes.get(position).is_some();
             for position in self.runs.passed(unread.segment, unread.from, below, has_entry) {
-                self.runs.damage(unread.segment, unread.from, position);
-                self.quarantine(position);
+                let stored = self.runs.damage(unread.segment, unread.from, position);
+                self.quarantine(position, stored);
                 damaged += 1;
             }
         }
@@ -440,14 +440,16 @@ impl<L: Link> Queue<L> {
             return true;
         }
         let Some(message) = message else {
-            if let Location::Segment { number, offset } = place.location() {
-                self.runs.damage(number, offset, position);
-            }
-            self.quarantine(position);
+            let stored = match place.location() {
+                Location::Segment { number, offset } => self.runs.damage(number, offset, position),
+                _ => true,
+            };
+            self.quarantine(position, stored);
             return false;
         };
         if let Some(entry) = entry {
-            self.memory += memory_of(&message);
+            self.memory.add(&message);
+            self.counts.disk_reads += 1;
             entry.message = Some(message);
             if entry.state() == State::Dead {
                 return true;
@@ -462,11 +464,12 @@ impl<L: Link> Queue<L> {
         true
     }
 
-    /// Takes a message that waits here and cannot be read out of the queue.
-    fn quarantine(&mut self, position: Position) {
+    /// Takes a message that waits here and cannot be read out of the queue. Without an entry nothing else tells whether it
+    /// was `stored`.
+    fn quarantine(&mut self, position: Position, stored: bool) {
         let state = self.lanes.get(position).map(Entry::state);
         if state == Some(State::Dead) {
-            let bytes = self.lanes.remove(position).map_or(0, |entry| entry.body_len());
+            let bytes = self.take_unreadable(position, stored);
             self.deaths.lose(position, bytes);
             return;
         }
@@ -475,14 +478,24 @@ impl<L: Link> Queue<L> {
         }
         self.take_position(position);
         self.deaths.forget_count(position);
-        let bytes = self.lanes.remove(position).map_or(0, |entry| entry.body_len());
+        let bytes = self.take_unreadable(position, stored);
         self.depth.lose_ready(bytes);
         self.paging.absent -= 1;
+    }
+
+    /// Takes the entry of a message that cannot be read, if it has one. Returns its body bytes.
+    fn take_unreadable(&mut self, position: Position, stored: bool) -> u64 {
+        let entry = self.lanes.remove(position);
+        let bytes = entry.as_ref().map_or(0, Entry::body_len);
+        if entry.map_or(stored, |entry| entry.is_stored()) {
+            self.stored.remove(bytes);
+        }
+        bytes
     }
 }
 
 /// Looks at up to `left` more entries of a lane. Returns whether there are more.
-fn sweep_lane(lane: &mut Lane, paging: &mut Paging, memory: &mut u64, left: &mut usize) -> bool {
+fn sweep_lane(lane: &mut Lane, paging: &mut Paging, memory: &mut Memory, left: &mut usize) -> bool {
     let end = lane.entries.next();
     let mut at = lane.swept;
     while *left > 0 {
@@ -510,7 +523,7 @@ fn sweep_lane(lane: &mut Lane, paging: &mut Paging, memory: &mut u64, left: &mut
 }
 
 /// Lets the body of a message go that can be read again. Returns whether it did.
-fn let_go(entry: &mut Entry, written: u64, memory: &mut u64) -> bool {
+fn let_go(entry: &mut Entry, written: u64, memory: &mut Memory) -> bool {
     let Some(message) = &entry.message else { return false };
     let place = match entry.place.location() {
         Location::Segment { .. } => entry.place,
@@ -520,7 +533,7 @@ fn let_go(entry: &mut Entry, written: u64, memory: &mut u64) -> bool {
             _ => return false,
         },
     };
-    *memory -= memory_of(message);
+    memory.remove(message);
     entry.place = place;
     entry.take_message();
     true

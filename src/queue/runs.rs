@@ -213,12 +213,13 @@ impl Runs {
         self.add(to);
     }
 
-    /// The message at `position` cannot be read.
-    pub(super) fn damage(&mut self, segment: u64, offset: u64, position: Position) {
-        let Some((_, held)) = self.at(segment, offset) else { return };
+    /// The message at `position` cannot be read. Returns whether storage keeps it.
+    pub(super) fn damage(&mut self, segment: u64, offset: u64, position: Position) -> bool {
+        let Some((_, held)) = self.at(segment, offset) else { return true };
         if held.run.live.remove(position.0) {
             held.damaged.insert(position.0);
         }
+        !held.run.transient
     }
 }
 

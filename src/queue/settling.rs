@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Entry, Link, Purged, Queue, Settle, State, Taken};
+use super::{Link, Purged, Queue, Settle, State, Taken};
 use crate::deaths::Reason;
 use crate::ids::{ConsumerId, Position};
 use crate::queue::arguments::QueueKind;
@@ -27,9 +27,13 @@ impl<L: Link> Queue<L> {
                 State::Ready | State::Dead => continue,
                 State::Unacked => {
                     self.depth.unacked -= 1;
+                    self.outstanding.unacked_bytes -= entry.body_len();
                     credit += 1;
                 }
-                State::Held => self.depth.held -= 1,
+                State::Held => {
+                    self.depth.held -= 1;
+                    self.outstanding.held_bytes -= entry.body_len();
+                }
             }
             match how {
                 Settle::Reject if self.rules.dead_letters.is_some() => self.kill(position, Reason::Rejected),
@@ -47,6 +51,9 @@ impl<L: Link> Queue<L> {
                 }
                 Settle::Unsent => self.make_ready(position),
             }
+        }
+        if how == Settle::Ack {
+            self.counts.ack += u64::from(credit);
         }
         if let Some(consumer) = consumer.filter(|_| credit > 0) {
             self.consumers.give_credit(consumer, credit);
@@ -69,7 +76,12 @@ impl<L: Link> Queue<L> {
     #[inline]
     pub(super) fn forget(&mut self, position: Position) {
         let Some(entry) = self.lanes.remove(position) else { return };
-        self.memory -= entry.memory();
+        if let Some(message) = &entry.message {
+            self.memory.remove(message);
+        }
+        if entry.is_stored() {
+            self.stored.remove(entry.body_len());
+        }
         if !self.runs.is_empty() {
             self.runs.remove(entry.place, position, entry.body_len());
         }
@@ -78,6 +90,8 @@ impl<L: Link> Queue<L> {
     /// Drops all ready messages. Unacked ones stay, and those that are on their way to a dead-letter exchange. `removed`
     /// is called for each range of positions that was dropped.
     pub fn purge(&mut self, mut removed: impl FnMut(Range<Position>)) -> Purged {
+        // Of what is in runs alone nothing tells how long each message is.
+        let was_in_runs = !self.runs.is_empty();
         let returned = std::mem::take(&mut self.returned);
         let mut purged = Purged { count: self.depth.ready, taken: Vec::new() };
         let fresh: Vec<_> = self.lanes.iter().map(|lane| lane.fresh()).collect();
@@ -92,11 +106,13 @@ impl<L: Link> Queue<L> {
         self.lanes.iter_mut().for_each(|lane| lane.head = lane.entries.next());
         // The fewer messages are looked at; all of them may be many.
         let kept = self.depth.unacked + self.depth.held + self.deaths.dead();
-        self.memory = if kept < purged.count {
-            self.lanes.entries().map(|(_, entry)| entry.memory()).sum()
+        if kept < purged.count || was_in_runs {
+            self.memory = self.lanes.entries().map(|(_, entry)| entry).sum();
+            self.stored = self.lanes.entries().map(|(_, entry)| entry).sum();
         } else {
-            self.memory - purged.taken.iter().flat_map(Taken::iter).map(Entry::memory).sum::<u64>()
-        };
+            self.memory -= purged.taken.iter().flat_map(Taken::iter).sum();
+            self.stored -= purged.taken.iter().flat_map(Taken::iter).sum();
+        }
         self.depth.ready = 0;
         self.depth.ready_bytes = 0;
         self.paging.emptied();

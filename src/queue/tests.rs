@@ -116,7 +116,9 @@ struct Bench {
     links: Vec<TestLink>,
 }
 
-const ACKING: ConsumerSpec = ConsumerSpec { prefetch: 0, no_ack: false, exclusive: false, priority: 0 };
+fn acking() -> ConsumerSpec {
+    ConsumerSpec::default()
+}
 
 impl Bench {
     /// With `count` messages at positions from 0 on.
@@ -168,7 +170,7 @@ impl Bench {
 #[test]
 fn messages_come_in_the_order_of_their_publishes() {
     let mut bench = Bench::with(3);
-    bench.consumer(ACKING, 9);
+    bench.consumer(acking(), 9);
     assert_eq!(bench.deliver(), [(0, 0, false), (0, 1, false), (0, 2, false)]);
     assert_eq!(bench.depth(), (0, 3, 0));
 }
@@ -177,7 +179,7 @@ fn messages_come_in_the_order_of_their_publishes() {
 fn a_consumer_is_given_nothing_before_it_is_active() {
     let mut bench = Bench::with(1);
     let link = TestLink::new(0, 9, &bench.log);
-    let id = bench.queue.consume(ACKING, link).unwrap();
+    let id = bench.queue.consume(acking(), link).unwrap();
     assert_eq!(bench.deliver(), []);
     bench.queue.set_active(id, true);
     assert_eq!(bench.deliver(), [(0, 0, false)]);
@@ -186,7 +188,7 @@ fn a_consumer_is_given_nothing_before_it_is_active() {
 #[test]
 fn prefetch_bounds_what_is_unacked_and_a_settlement_gives_credit_back() {
     let mut bench = Bench::with(5);
-    let id = bench.consumer(ConsumerSpec { prefetch: 2, ..ACKING }, 9);
+    let id = bench.consumer(ConsumerSpec { prefetch: 2, ..acking() }, 9);
     assert_eq!(bench.deliver(), [(0, 0, false), (0, 1, false)]);
     assert_eq!(bench.settle(Some(id), &[1], Settle::Ack), [1]);
     assert_eq!(bench.deliver(), [(0, 2, false)]);
@@ -197,7 +199,7 @@ fn prefetch_bounds_what_is_unacked_and_a_settlement_gives_credit_back() {
 #[test]
 fn what_needs_no_ack_is_held_until_it_is_written_and_takes_no_credit() {
     let mut bench = Bench::with(3);
-    let id = bench.consumer(ConsumerSpec { prefetch: 1, no_ack: true, ..ACKING }, 9);
+    let id = bench.consumer(ConsumerSpec { prefetch: 1, no_ack: true, ..acking() }, 9);
     assert_eq!(bench.deliver().len(), 3);
     assert_eq!(bench.depth(), (0, 0, 3));
     assert_eq!(bench.settle(Some(id), &[0, 1], Settle::Ack), [0, 1]);
@@ -211,7 +213,7 @@ fn what_needs_no_ack_is_held_until_it_is_written_and_takes_no_credit() {
 #[test]
 fn a_requeued_message_is_back_in_its_place_and_flagged() {
     let mut bench = Bench::with(4);
-    let id = bench.consumer(ConsumerSpec { prefetch: 3, ..ACKING }, 9);
+    let id = bench.consumer(ConsumerSpec { prefetch: 3, ..acking() }, 9);
     bench.deliver();
     bench.queue.set_active(id, false);
     bench.settle(Some(id), &[1], Settle::Requeue);
@@ -235,7 +237,7 @@ fn the_redelivered_flag_outlives_a_delivery_that_was_not_sent() {
 #[test]
 fn settling_twice_does_nothing_the_second_time() {
     let mut bench = Bench::with(3);
-    let id = bench.consumer(ConsumerSpec { prefetch: 2, ..ACKING }, 9);
+    let id = bench.consumer(ConsumerSpec { prefetch: 2, ..acking() }, 9);
     bench.deliver();
     assert_eq!(bench.settle(Some(id), &[0, 0], Settle::Ack), [0]);
     assert_eq!(bench.settle(Some(id), &[0, 99], Settle::Ack), [0_u64; 0]);
@@ -252,8 +254,8 @@ fn settling_twice_does_nothing_the_second_time() {
 #[test]
 fn consumers_of_the_highest_priority_with_credit_take_turns() {
     let mut bench = Bench::with(6);
-    let high = ConsumerSpec { priority: 5, prefetch: 2, ..ACKING };
-    bench.consumer(ACKING, 9);
+    let high = ConsumerSpec { priority: 5, prefetch: 2, ..acking() };
+    bench.consumer(acking(), 9);
     bench.consumer(high.clone(), 9);
     bench.consumer(high, 9);
     let links: Vec<usize> = bench.deliver().iter().map(|&(link, ..)| link).collect();
@@ -264,7 +266,7 @@ fn consumers_of_the_highest_priority_with_credit_take_turns() {
 fn a_turn_goes_on_from_where_it_was() {
     let mut bench = Bench::with(0);
     for _ in 0..3 {
-        bench.consumer(ACKING, 9);
+        bench.consumer(acking(), 9);
     }
     let mut links = Vec::new();
     for n in 0..6 {
@@ -277,8 +279,8 @@ fn a_turn_goes_on_from_where_it_was() {
 #[test]
 fn a_full_connection_is_passed_over_until_it_says_so() {
     let mut bench = Bench::with(3);
-    let first = bench.consumer(ACKING, 1);
-    bench.consumer(ConsumerSpec { priority: -1, ..ACKING }, 1);
+    let first = bench.consumer(acking(), 1);
+    bench.consumer(ConsumerSpec { priority: -1, ..acking() }, 1);
     assert_eq!(bench.deliver(), [(0, 0, false), (1, 1, false)]);
     assert_eq!(bench.deliver(), []);
     let mut connection = bench.links[0].0.borrow_mut();
@@ -292,7 +294,7 @@ fn a_full_connection_is_passed_over_until_it_says_so() {
 #[test]
 fn a_closed_connection_takes_nothing_and_loses_nothing() {
     let mut bench = Bench::with(2);
-    bench.consumer(ACKING, 9);
+    bench.consumer(acking(), 9);
     bench.links[0].0.borrow_mut().closed = true;
     assert_eq!(bench.deliver(), []);
     assert_eq!(bench.depth(), (2, 0, 0));
@@ -301,8 +303,8 @@ fn a_closed_connection_takes_nothing_and_loses_nothing() {
 #[test]
 fn one_wake_per_connection_that_sleeps() {
     let mut bench = Bench::with(4);
-    bench.consumer(ACKING, 9);
-    bench.consumer(ACKING, 9);
+    bench.consumer(acking(), 9);
+    bench.consumer(acking(), 9);
     let mut wakes = Vec::new();
     bench.queue.deliver(0, &mut wakes);
     let woken: Vec<usize> = wakes.iter().map(|link| link.0.borrow().number).collect();
@@ -313,27 +315,27 @@ fn one_wake_per_connection_that_sleeps() {
 fn exclusive_use_is_alone() {
     let mut bench = Bench::with(0);
     let link = TestLink::new(9, 9, &bench.log);
-    let exclusive = ConsumerSpec { exclusive: true, ..ACKING };
-    let plain = bench.consumer(ACKING, 9);
+    let exclusive = ConsumerSpec { exclusive: true, ..acking() };
+    let plain = bench.consumer(acking(), 9);
     assert_eq!(bench.queue.consume(exclusive.clone(), link.clone()), Err(ExclusiveUse));
     bench.queue.cancel(plain);
     let alone = bench.consumer(exclusive, 9);
-    assert_eq!(bench.queue.consume(ACKING, link.clone()), Err(ExclusiveUse));
+    assert_eq!(bench.queue.consume(acking(), link.clone()), Err(ExclusiveUse));
     bench.queue.cancel(alone);
-    assert!(bench.queue.consume(ACKING, link).is_ok());
+    assert!(bench.queue.consume(acking(), link).is_ok());
 }
 
 #[test]
 fn only_a_queue_that_had_consumers_can_be_abandoned() {
     let mut bench = Bench::with(0);
     assert!(!bench.queue.was_abandoned());
-    let (a, b) = (bench.consumer(ACKING, 9), bench.consumer(ACKING, 9));
+    let (a, b) = (bench.consumer(acking(), 9), bench.consumer(acking(), 9));
     bench.queue.cancel(a);
     assert!(!bench.queue.was_abandoned());
     bench.queue.cancel(b);
     bench.queue.cancel(b);
     assert!(bench.queue.was_abandoned());
-    bench.consumer(ACKING, 9);
+    bench.consumer(acking(), 9);
     assert!(!bench.queue.was_abandoned());
 }
 
@@ -342,7 +344,7 @@ fn only_a_queue_that_had_consumers_can_be_abandoned() {
 fn an_empty_queue_without_consumers_keeps_no_memory_for_messages() {
     let mut bench = Bench::with(200);
     assert!(!bench.queue.lanes.is_released());
-    let id = bench.consumer(ConsumerSpec { no_ack: true, ..ACKING }, 200);
+    let id = bench.consumer(ConsumerSpec { no_ack: true, ..acking() }, 200);
     bench.deliver();
     bench.settle(Some(id), &(0..200).collect::<Vec<_>>(), Settle::Ack);
     bench.queue.cancel(id);
@@ -380,7 +382,7 @@ fn a_purge_drops_what_is_ready_and_only_that() {
 #[test]
 fn a_closed_queue_tells_its_consumers_once_and_forgets_what_is_out() {
     let mut bench = Bench::with(3);
-    let id = bench.consumer(ConsumerSpec { prefetch: 1, ..ACKING }, 9);
+    let id = bench.consumer(ConsumerSpec { prefetch: 1, ..acking() }, 9);
     bench.deliver();
     bench.links[0].0.borrow_mut().notified = false;
     let mut wakes = Vec::new();
@@ -408,7 +410,7 @@ fn a_purge_and_an_end_hand_their_messages_out() {
     let purged = bench.queue.purge(|_| {});
     let held: usize = purged.taken.iter().map(|taken| taken.iter().count()).sum();
     assert_eq!((purged.count, held, bench.depth()), (298, 298, (0, 2, 0)));
-    assert_eq!(bench.queue.memory, 2 * memory_of(&message));
+    assert_eq!(bench.queue.memory.bytes, 2 * memory_of(&message));
     let closed = bench.queue.close(&mut Vec::new());
     assert_eq!((closed.ready, closed._lanes.entries().count()), (0, 2));
     assert!(bench.queue.lanes.is_released());

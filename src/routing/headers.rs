@@ -188,6 +188,14 @@ impl Condition {
     }
 }
 
+/// Checks the arguments of a binding.
+///
+/// # Errors
+/// [`BindError::InvalidArguments`].
+pub(super) fn check(arguments: TableRef<'_>) -> Result<(), BindError> {
+    Rule::parse(arguments).map(|_| ())
+}
+
 impl Rule {
     fn parse(arguments: TableRef<'_>) -> Result<Self, BindError> {
         let (any, with_x) = match arguments.get("x-match") {

@@ -3,7 +3,7 @@
 use super::binding::{BindError, Binding};
 use super::direct::Direct;
 use super::exchange::ExchangeKind;
-use super::headers::Headers;
+use super::headers::{self, Headers};
 use super::reach::Scratch;
 use super::targets::Targets;
 use super::topic::Trie;
@@ -16,6 +16,17 @@ pub(super) enum Index<Q> {
     Fanout(Targets<Q>),
     Topic(Trie<Q>),
     Headers(Headers<Q>),
+}
+
+/// Checks the arguments of a binding whose source is an exchange of a type.
+///
+/// # Errors
+/// [`BindError::InvalidArguments`].
+pub fn check_arguments(kind: ExchangeKind, arguments: TableRef<'_>) -> Result<(), BindError> {
+    match kind {
+        ExchangeKind::Headers => headers::check(arguments),
+        ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic => Ok(()),
+    }
 }
 
 impl<Q: Copy + Ord> Index<Q> {

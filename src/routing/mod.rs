@@ -22,5 +22,6 @@ mod topic;
 
 pub use binding::{BindError, BindingSpec, Destination, Removed};
 pub use exchange::{ExchangeKind, ExchangeSpec};
+pub use index::check_arguments;
 pub use reach::Scratch;
 pub use router::Router;

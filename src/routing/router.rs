@@ -168,6 +168,14 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         Ok(true)
     }
 
+    /// Whether there is this binding.
+    #[must_use]
+    pub fn is_bound(&self, source: &str, destination: &Destination<Q>, key: &str, arguments: &Table) -> bool {
+        let (Some(source), Some(target)) = (self.id(source), self.target(destination)) else { return false };
+        let binding = Binding { source, target, key: key.into(), arguments: sorted(arguments) };
+        self.by_id(source).is_some_and(|exchange| exchange.outgoing.contains_key(&binding))
+    }
+
     /// Removes a binding, and the source if that is an auto-delete exchange which has no other, and so on upstream.
     /// Empty if there was no such binding.
     pub fn unbind(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::broker::node::DiskFigures;
 use crate::server::options::FreeLimit;
 use crate::storage::disk::Space;
 
@@ -97,6 +98,8 @@ impl DiskWatch {
             Err(error) => tracing::warn!(%error, "the reserve on the disk cannot be made; it goes without"),
         }
         room.set_limit(marks.limit);
+        let seen = DiskFigures { free: if space.is_some() { free } else { 0 }, total, limit: marks.limit };
+        self.broker.node.set_disk(seen);
         let full = self.broker.is_disk_full();
         self.set_alarm(full, free, marks);
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::broker::node::{self, ListenerAddress};
 use crate::server::clock;
 use crate::server::entrance::{Entrance, Refusals};
 use crate::server::limits::SharedLimits;
@@ -65,6 +66,24 @@ pub(super) struct Listener {
     pub(super) entrance: Arc<Entrance>,
 }
 
+impl Listener {
+    /// How it is shown in lists of listeners.
+    pub(super) fn shown(&self) -> Option<node::Listener> {
+        let Entrance { tls, is_websocket, .. } = &*self.entrance;
+        let protocol = match (is_websocket, tls.is_some()) {
+            (false, false) => "amqp",
+            (false, true) => "amqp/ssl",
+            (true, false) => "http/web-amqp",
+            (true, true) => "https/web-amqp",
+        };
+        let at = match &self.socket {
+            Socket::Tcp(socket) => ListenerAddress::Tcp(socket.local_addr().ok()?),
+            Socket::Unix(socket) => ListenerAddress::Unix(socket.path.path().to_owned()),
+        };
+        Some(node::Listener { protocol, at })
+    }
+}
+
 /// What every connection is made with.
 pub(super) struct Acceptor {
     pub(super) broker: Arc<Broker>,
@@ -104,8 +123,7 @@ impl Acceptor {
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
-                let address = unix::shown(&stream);
-                let peer = Peer { address, local: None, is_loopback: true, source: None, tls: None };
+                let peer = Peer { address: unix::shown(&stream), is_loopback: true, ..Peer::default() };
                 self.connect(self.session(peer), stream);
             }
         }
@@ -127,8 +145,7 @@ impl Acceptor {
         if let Err(error) = self.tune(&stream) {
             tracing::debug!(peer = %address, %error, "cannot set socket options");
         }
-        let peer = Peer { local: stream.local_addr().ok(), ..Peer::from(address) };
-        let mut session = self.session(peer);
+        let mut session = self.session(Peer { local: stream.local_addr().ok(), ..Peer::from(address) });
         if proxy.is_none() {
             session.count_among_handshakes_of(address.ip());
             if entrance.is_open() {

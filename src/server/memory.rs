@@ -7,16 +7,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::broker::node::MemoryFigures;
 
 /// How often resident memory is looked at, which is cheap; messages are counted only when it is over the watermark.
 const QUICK_LOOK: Duration = Duration::from_millis(100);
 
-/// Looks whether the process uses more than `watermark` bytes, until `stop`. Messages are counted every `interval`
+/// Looks whether the process uses more than `watermark` bytes, if that is not 0, until `stop`. Messages are counted every `interval`
 /// and, so that a flood is stopped in time, whenever resident memory is over the watermark.
 pub(super) async fn watch(broker: Arc<Broker>, watermark: u64, interval: Duration, stop: CancellationToken) {
     let mut gauge = Gauge::default();
     let mut since_count = interval;
-    let step = interval.min(QUICK_LOOK);
+    let step = if watermark > 0 { interval.min(QUICK_LOOK) } else { interval };
     loop {
         let resident = match resident_bytes() {
             Ok(resident) => resident,
@@ -26,10 +27,16 @@ pub(super) async fn watch(broker: Arc<Broker>, watermark: u64, interval: Duratio
             }
         };
         since_count += step;
-        if resident > watermark || since_count >= interval {
+        if since_count >= interval
+            && let Ok(count) = open_files()
+        {
+            broker.node.set_open_files(count);
+        }
+        if (watermark > 0 && resident > watermark) || since_count >= interval {
             since_count = Duration::ZERO;
             let used = gauge.used(resident, broker.message_memory());
-            let over = used > watermark;
+            broker.node.set_memory(MemoryFigures { used, resident });
+            let over = watermark > 0 && used > watermark;
             if broker.set_memory_alarm(over) {
                 if over {
                     tracing::warn!(used, resident, watermark, "memory alarm: publishers are blocked");
@@ -72,6 +79,12 @@ pub(super) fn resident_bytes() -> io::Result<u64> {
     let pages: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
     let pages = pages.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/statm"))?;
     Ok(pages * rustix::param::page_size() as u64)
+}
+
+/// How many files this process has open.
+fn open_files() -> io::Result<u64> {
+    // One of them is what lists them.
+    Ok((std::fs::read_dir("/proc/self/fd")?.count() as u64).saturating_sub(1))
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ impl Server {
             let entrance = Arc::new(Entrance { protocol: "unix", tls: None, is_websocket: false });
             listeners.push(Listener { socket, entrance });
         }
+        listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
         let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
         let refusals = Refusals::default();
         let acceptor = Arc::new(Acceptor { broker, options, limits, connections, refusals });
@@ -129,10 +130,8 @@ impl Server {
             accepting.spawn(tls.watch(stop.clone()));
         }
         let options = &acceptor.options;
-        if options.memory_watermark > 0 {
-            let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
-            accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
-        }
+        let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
+        accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
         if let Some(disk) = disk {
             accepting.spawn(disk.run(stop.clone()));
         }

@@ -1,7 +1,9 @@
 //! One channel of a connection, and the methods of class channel.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::broker::connections::OpenChannel;
 use crate::broker::limits::ChannelSeat;
 use crate::channel::ages::Ages;
 use crate::channel::confirms::Confirms;
@@ -11,6 +13,7 @@ use crate::ids::Lsn;
 use crate::protocol::content::Assembler;
 use crate::protocol::method::{Args, channel, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::counting::PublishCounts;
 use crate::session::open::{Open, Stop};
 use crate::session::publish::Published;
 use crate::session::tx::Transaction;
@@ -49,6 +52,10 @@ pub(super) struct Channel {
     pub(super) acked_at: Lsn,
     /// channel.flow: deliveries are wanted.
     pub(super) flow: bool,
+    /// What others see of it.
+    pub(super) shown: Arc<OpenChannel>,
+    /// What it has published to which exchange.
+    pub(super) published: PublishCounts,
     /// Its place among all channels.
     _seat: ChannelSeat,
 }
@@ -89,7 +96,14 @@ pub(super) struct Closed {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, serial: u64, prefetch: u16, seat: ChannelSeat) -> Self {
+    pub(super) fn new(
+        number: u16,
+        serial: u64,
+        prefetch: u16,
+        shown: Arc<OpenChannel>,
+        seat: ChannelSeat,
+    ) -> Self {
+        shown.counters.prefetch.set(u64::from(prefetch));
         Self {
             number,
             serial,
@@ -108,6 +122,8 @@ impl Channel {
             gated_bytes: 0,
             acked_at: Lsn::ZERO,
             flow: true,
+            shown,
+            published: PublishCounts::default(),
             _seat: seat,
         }
     }
@@ -138,6 +154,27 @@ impl Channel {
         self.gated_bytes += frames.len();
         self.gates.push(gate, Waiting { frames, then });
         false
+    }
+
+    /// Says how many deliveries await their acknowledgement.
+    #[inline]
+    pub(super) fn count_unacked(&self) {
+        self.shown.counters.unacked.set(self.unacked.len() as u64);
+    }
+
+    /// Says what waits for a commit.
+    pub(super) fn count_uncommitted(&self) {
+        let (published, settled) = match &self.mode {
+            Mode::Tx(transaction) => (transaction.published(), transaction.settled()),
+            _ => (0, 0),
+        };
+        self.shown.counters.uncommitted.set(published as u64);
+        self.shown.counters.acks_uncommitted.set(settled as u64);
+    }
+
+    /// Says how many consumers it has.
+    pub(super) fn count_consumers(&self) {
+        self.shown.counters.consumers.set(self.tags.len() as u64);
     }
 
     /// Notes how far tags are given, so that their age is known later.
@@ -171,7 +208,8 @@ impl Open {
         let written = wire.out.written();
         self.closed.retain(|closed| closed.number != number && (closed.until > written || closed.crossed));
         self.channels_opened += 1;
-        let channel = Channel::new(number, self.channels_opened, wire.limits.default_prefetch, seat);
+        let (serial, prefetch) = (self.channels_opened, wire.limits.default_prefetch);
+        let channel = Channel::new(number, serial, prefetch, self.shown.add_channel(number), seat);
         self.channels.insert(number, Box::new(channel));
         wire.send(number, &channel::OpenOk { channel_id: b"" });
         self.announce_channel(wire, number);
@@ -235,8 +273,13 @@ impl Open {
 
     /// Forgets a channel whose close-ok was sent. What the client sent before it can have seen that is thrown away.
     pub(super) fn remove_channel(&mut self, wire: &Wire, number: u16) {
-        self.channels.remove(&number);
+        self.drop_channel(number);
         self.closed.push(Closed { number, until: wire.out.queued(), crossed: false });
+    }
+
+    pub(super) fn drop_channel(&mut self, number: u16) {
+        self.channels.remove(&number);
+        self.shown.remove_channel(number);
     }
 
     /// Whether a method or frame on a channel that does not exist is a left-over of one that was closed.
@@ -280,12 +323,12 @@ impl Open {
         use channel::Method as M;
         match method {
             M::CloseOk(_) => {
-                self.channels.remove(&number);
+                self.drop_channel(number);
                 Ok(())
             }
             M::Close(_) => {
                 // Both sides closed at once: the client's answer to ours may still come.
-                self.channels.remove(&number);
+                self.drop_channel(number);
                 wire.send(number, &channel::CloseOk {});
                 self.closed.retain(|closed| closed.number != number);
                 self.closed.push(Closed { number, until: wire.out.queued(), crossed: true });

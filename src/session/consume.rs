@@ -53,6 +53,9 @@ impl Open {
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             priority: priority(consume.arguments, &name, &self.vhost.name)?,
+            tag: tag.into(),
+            arguments: consume.arguments.to_table(),
+            timeout,
         };
         let link = self.next_link(wire, number, consume.no_ack);
         let id = cell.consume(spec, link).map_err(|error| match error {
@@ -89,7 +92,7 @@ impl Open {
         let link = self.next_link(wire, number, true);
         let (cell, id) = self
             .vhost
-            .open_replies(&wire.broker.names, link)
+            .open_replies(&wire.broker.names, tag, link)
             .map_err(|_| AmqpError::new(ReplyCode::InternalError, "no reply queue"))?;
         let key = self.consumers.add(number, tag, cell, Some(id), true);
         self.channel(number)?.replies = Some(key);
@@ -100,6 +103,7 @@ impl Open {
     fn next_link(&self, wire: &Wire, number: u16, no_ack: bool) -> OutletLink {
         OutletLink {
             outlet: wire.outlet.clone(),
+            connection: wire.id,
             consumer: self.consumers.next_key(),
             channel: number,
             no_ack,
@@ -115,8 +119,10 @@ impl Open {
         tag: &str,
         no_wait: bool,
     ) -> Result<(), AmqpError> {
+        self.count_by_queue(key);
         let channel = self.channel(number)?;
         channel.tags.insert(tag.into(), key);
+        channel.count_consumers();
         let flow = channel.flow;
         // It gets messages only after its consume-ok.
         let reply = basic::ConsumeOk { consumer_tag: tag };
@@ -132,6 +138,7 @@ impl Open {
         let mut gate = Gate::OPEN;
         if let Some(key) = channel.tags.remove(cancel.consumer_tag) {
             channel.replies = channel.replies.filter(|replies| *replies != key);
+            channel.count_consumers();
             // What the queue gave it so far and is not sent goes back, before cancel-ok.
             gate = self.leave_queue(wire, key);
             self.sweep_outlet(wire);
@@ -173,6 +180,7 @@ impl Open {
         let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
         channel.replies = None;
         let mut keys: Vec<u32> = channel.tags.drain().map(|(_, key)| key).collect();
+        channel.count_consumers();
         // In the order of their making, so that a run repeats.
         keys.sort_unstable();
         for &key in &keys {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::broker::churn::LoginProtocol;
 use crate::broker::login::{Answer, Attempt, Ticket};
 use crate::broker::users::User;
 use crate::protocol::PROTOCOL_HEADER;
@@ -14,11 +15,13 @@ use crate::protocol::field::{Table, TableBuilder};
 use crate::protocol::frame::{FRAME_MIN, Frame, FrameKind};
 use crate::protocol::method::{Args, Method, connection, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::session::announce::{self, Introduction};
+use crate::session::announce;
 use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
 use crate::session::open::Open;
+use crate::session::shown::shown;
+use crate::session::strangers::{self, NAME, printable};
 use crate::session::wire::{Capabilities, Wire};
 use crate::time::{Moment, Now};
 
@@ -48,7 +51,11 @@ enum Step {
         answer: String,
     },
     TuneOk(Arc<User>),
-    Open(Arc<User>),
+    Open {
+        user: Arc<User>,
+        /// Frames are as large as this once the connection is open: until then it may still be refused.
+        frame_max: u32,
+    },
 }
 
 /// A login whose answer is not there yet.
@@ -93,9 +100,14 @@ impl Handshake {
         !matches!(self.step, Step::Verifying(_) | Step::Refused { .. })
     }
 
+    /// Whether the login failed.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.step, Step::Refused { .. })
+    }
+
     /// Whether the client is far enough to be told what it did wrong.
     pub(super) fn tells_errors(&self) -> bool {
-        matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open(_))
+        matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open { .. })
     }
 
     pub(super) fn next_timeout(&self) -> Option<Moment> {
@@ -117,13 +129,7 @@ impl Handshake {
         if PROTOCOL_HEADER.starts_with(seen) || HEADER_0_9.starts_with(seen) {
             return None;
         }
-        match wire.broker.strangers.admit(now.moment) {
-            None => {}
-            Some(0) => tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen)),
-            Some(unsaid) => {
-                tracing::warn!(peer = %wire.peer.address, unsaid, "not an AMQP 0-9-1 client: {}", guess(seen));
-            }
-        }
+        strangers::log_other_protocol(wire, seen, now.moment);
         wire.out.append(|out| out.extend_from_slice(&PROTOCOL_HEADER));
         Some(false)
     }
@@ -153,34 +159,37 @@ impl Handshake {
             (Step::TuneOk(user), M::TuneOk(tune_ok)) => match check_tune(&wire.limits, tune_ok) {
                 Ok(()) => {
                     wire.channel_max = tune_ok.channel_max;
-                    wire.frame_max = tune_ok.frame_max;
                     wire.pulse.interval = std::time::Duration::from_secs(u64::from(tune_ok.heartbeat));
-                    self.step = Step::Open(user.clone());
+                    self.step = Step::Open { user: user.clone(), frame_max: tune_ok.frame_max };
                     Outcome::GoOn
                 }
                 Err(error) => Outcome::Fail(error),
             },
-            (Step::Open(user), M::Open(open)) => {
-                let user = user.clone();
+            (Step::Open { user, frame_max }, M::Open(open)) => {
+                let (user, frame_max) = (user.clone(), *frame_max);
                 let id = <connection::Open<'_> as Args>::ID;
                 // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
                 let counted = wire.broker.registry.open(wire.id);
                 let opened = counted.and_then(|()| {
                     let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
+                    wire.frame_max = frame_max;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
-                    let open = Box::new(Open::new(wire, user, vhost, seat));
+                    let connection = shown(wire, &user, &vhost, now);
+                    wire.broker.registry.show(connection.clone());
+                    let open = Box::new(Open::new(wire, user, vhost, seat, connection));
                     open.announce(wire);
                     Ok(Outcome::Open(open))
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }
-            (Step::TuneOk(_) | Step::Open(_), M::Close(_)) => Outcome::ClientClosed,
+            (Step::TuneOk(_) | Step::Open { .. }, M::Close(_)) => Outcome::ClientClosed,
             (_, method) => silent(format!("{} out of order", Method::Connection(method).name())),
         }
     }
 
     fn on_start_ok(&mut self, wire: &mut Wire, start_ok: connection::StartOk<'_>, now: Now) -> Outcome {
         wire.capabilities = Capabilities::of(start_ok.client_properties);
+        wire.client_properties = start_ok.client_properties.to_table();
         wire.name = start_ok
             .client_properties
             .get("connection_name")
@@ -188,10 +197,9 @@ impl Handshake {
             .map(str::to_owned);
         let mechanism = external::offered(wire).find(|known| known.name() == start_ok.mechanism);
         let Some(mechanism) = mechanism else {
-            return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
+            return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism, NAME)));
         };
-        let properties = start_ok.client_properties;
-        wire.introduction = Some(Introduction::new(mechanism, properties, wire.connected_at));
+        wire.mechanism = mechanism.name();
         if mechanism == Mechanism::External {
             let user = external::user_name(wire);
             let found = wire.broker.users.by_certificate(&user, wire.peer.is_loopback);
@@ -227,6 +235,7 @@ impl Handshake {
         let logins = &wire.broker.logins;
         match answer {
             Ok(user) => {
+                wire.broker.login_attempts.note(LoginProtocol::Amqp091, true);
                 logins.note_success(wire.peer.source, name);
                 announce::login(wire, &user.name, None);
                 let limits = &wire.limits;
@@ -239,10 +248,10 @@ impl Handshake {
                 self.step = Step::TuneOk(user);
             }
             Err(why) => {
-                announce::login(wire, name, Some(&why));
+                wire.broker.login_attempts.note(LoginProtocol::Amqp091, false);
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
-                tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
+                strangers::log_refused_login(wire, name, &why, now.moment);
                 self.step = Step::Refused { until: now.moment.after(delay), answer: refusal(mechanism) };
             }
         }
@@ -269,26 +278,6 @@ fn refusal(mechanism: Mechanism) -> String {
     format!(
         "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
     )
-}
-
-/// What a peer that sent these bytes probably is, for the operator.
-fn guess(seen: &[u8]) -> String {
-    match seen {
-        [0x16, 0x03, ..] => "a TLS client on a plain port".to_owned(),
-        [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] | [b'H', b'E', b'A', b'D', ..] => {
-            "HTTP on the AMQP port".to_owned()
-        }
-        [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => {
-            "a PROXY protocol header, and not from a proxy in listen.proxy_protocol".to_owned()
-        }
-        [b'A', b'M', b'Q', b'P', version @ ..] => format!("AMQP protocol {version:?}"),
-        _ => format!("it begins with {}", seen.escape_ascii()),
-    }
-}
-
-/// A name from a client as a log line may hold it.
-fn printable(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_default).collect()
 }
 
 fn send_start(wire: &mut Wire) {
@@ -325,7 +314,7 @@ fn server_properties(wire: &Wire) -> Table {
     let capabilities = capabilities.finish();
     TableBuilder::new()
         .table("capabilities", capabilities.as_ref())
-        .long_str("cluster_name", &wire.broker.cluster_name)
+        .long_str("cluster_name", &*wire.broker.cluster_name())
         .long_str("copyright", "The Leveret authors")
         .long_str("information", "Licensed under the Apache License 2.0")
         .long_str("platform", "Rust")
@@ -369,7 +358,7 @@ mod tests {
 
     /// A client that logs in and opens a vhost; and how it is told that it may not.
     fn open(broker: &Arc<Broker>, virtual_host: &str) -> (Session, Option<String>) {
-        let peer = Peer { address: "test".into(), local: None, is_loopback: true, source: None, tls: None };
+        let peer = Peer { address: "test".into(), is_loopback: true, ..Peer::default() };
         let (limits, timeout) = (Arc::new(SessionLimits::default()), Duration::from_secs(30));
         let mut session = Session::new(broker.clone(), limits, peer, timeout, Now::at(0));
         let mut bytes = PROTOCOL_HEADER.to_vec();

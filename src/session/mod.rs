@@ -14,6 +14,7 @@ mod confirm;
 mod connection;
 mod consume;
 mod consumers;
+mod counting;
 mod deliver;
 mod exchange;
 mod external;
@@ -29,6 +30,8 @@ mod rights;
 mod routes;
 mod secret;
 mod settle;
+mod shown;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -95,8 +98,8 @@ impl Session {
             out: Output::new(),
             capabilities: Default::default(),
             name: None,
-            introduction: None,
-            connected_at: now.unix_ms,
+            client_properties: Default::default(),
+            mechanism: "",
             frame_max: limits.initial_frame_max,
             channel_max: 0,
             pulse: Pulse::new(now.moment, write_timeout),
@@ -177,6 +180,8 @@ impl Session {
         if let State::Open(open) = &mut self.state {
             open.flush(&mut self.wire);
             open.watch_unacked(&self.wire, now.moment);
+            open.count_input(used);
+            open.report(&self.wire);
         }
         used
     }
@@ -269,6 +274,7 @@ impl Session {
             State::Open(open) => {
                 let close = open.on_wake(&mut self.wire);
                 open.watch_unacked(&self.wire, now.moment);
+                open.report(&self.wire);
                 close.or_else(|| open.look_for_secret(&mut self.wire).err())
             }
             State::Handshake(handshake) => {
@@ -288,7 +294,9 @@ impl Session {
         self.wire.pulse.last_write = now.moment;
         self.wire.pulse.last_progress = now.moment;
         if let State::Open(open) = &mut self.state {
+            open.count_output(&self.wire, n);
             open.on_written(&mut self.wire);
+            open.report(&self.wire);
         }
     }
 
@@ -307,11 +315,11 @@ impl Session {
     }
 
     /// The peer has closed its side, or the socket failed; `why` is for the log.
-    pub fn handle_closed_by_peer(&mut self, why: &str) {
+    pub fn handle_closed_by_peer(&mut self, why: &str, now: Now) {
         match &mut self.state {
             State::Open(open) => open.log_end(&self.wire, why),
             State::Handshake(handshake) if handshake.has_header() => {
-                tracing::info!(peer = %self.wire.peer.address, "connection closed during the handshake: {why}");
+                strangers::log_departure(&self.wire, why, now.moment);
             }
             State::Handshake(_) | State::Farewell(_) => {}
         }
@@ -345,11 +353,11 @@ impl Session {
             }
             Some(Silence::PeerGone) => {
                 let interval = self.wire.pulse.interval.as_secs();
-                self.abort(&format!("missed heartbeats from client, timeout: {interval}s"));
+                self.abort(&format!("missed heartbeats from client, timeout: {interval}s"), now);
             }
             Some(Silence::WriteStalled) => {
                 let timeout = self.wire.pulse.write_timeout.as_secs();
-                self.abort(&format!("the client took nothing for {timeout}s"));
+                self.abort(&format!("the client took nothing for {timeout}s"), now);
             }
         }
     }
@@ -416,9 +424,9 @@ impl Session {
                 self.end_silently(&why, now);
                 return;
             }
-            State::Handshake(_) => {
-                let (peer, text) = (&self.wire.peer.address, error.reply_text());
-                tracing::warn!(%peer, "connection refused: {text}");
+            State::Handshake(handshake) => {
+                let (is_refused, text) = (handshake.is_refused(), error.reply_text());
+                strangers::log_refusal(&self.wire, is_refused, &text, now.moment);
             }
             State::Open(open) => {
                 // What came before the error counts.
@@ -446,13 +454,14 @@ impl Session {
     }
 
     fn end_silently(&mut self, why: &str, now: Now) {
-        tracing::warn!(peer = %self.wire.peer.address, "connection refused: {why}");
+        let is_refused = matches!(&self.state, State::Handshake(handshake) if handshake.is_refused());
+        strangers::log_refusal(&self.wire, is_refused, why, now.moment);
         self.end(true);
         self.state = State::Farewell(Farewell::silent(now));
     }
 
-    fn abort(&mut self, why: &str) {
-        self.handle_closed_by_peer(why);
+    fn abort(&mut self, why: &str, now: Now) {
+        self.handle_closed_by_peer(why, now);
         self.state = State::Farewell(Farewell::abrupt());
     }
 

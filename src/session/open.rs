@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::broker::connections::OpenConnection;
 use crate::broker::events::Actor;
 use crate::broker::limits::ConnectionSeat;
 use crate::broker::login::Ticket;
 use crate::broker::outlet::Taken;
 use crate::broker::queue_cell::QueueCell;
+use crate::broker::totals::Tally;
 use crate::broker::users::User;
 use crate::broker::vhost::{RouteScratch, VHost};
 use crate::channel::gates::Gate;
@@ -25,6 +27,7 @@ use crate::session::deliver::Sent;
 use crate::session::rewrite::stamps_all;
 use crate::session::rights::Rights;
 use crate::session::routes::RouteCache;
+use crate::session::strangers::{TEXT, printable};
 use crate::session::timeouts::Timeouts;
 use crate::session::wire::Wire;
 use crate::time::{Moment, Now};
@@ -56,6 +59,8 @@ pub(super) struct Open {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<VHost>,
     pub(super) rights: Rights,
+    /// What others see of it.
+    pub(super) shown: Arc<OpenConnection>,
     /// The place among the connections of user and vhost, while it is open.
     seat: Option<ConnectionSeat>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
@@ -70,6 +75,8 @@ pub(super) struct Open {
     pub(super) routes: RouteCache,
     pub(super) scratch: RouteScratch,
     pub(super) builder: MessageBuilder,
+    /// What was counted and not handed over.
+    pub(super) tally: Tally,
     /// Queues that go with the connection.
     pub(super) owned: BTreeMap<QueueId, Arc<QueueCell>>,
     pub(super) taken: Taken,
@@ -104,8 +111,14 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(wire: &Wire, user: Arc<User>, vhost: Arc<VHost>, seat: ConnectionSeat) -> Self {
-        let name = wire.name.as_deref().unwrap_or_default();
+    pub(super) fn new(
+        wire: &Wire,
+        user: Arc<User>,
+        vhost: Arc<VHost>,
+        seat: ConnectionSeat,
+        shown: Arc<OpenConnection>,
+    ) -> Self {
+        let name = printable(wire.name.as_deref().unwrap_or_default(), TEXT);
         let ends = user.token().and_then(|vouched| vouched.ends);
         let tls = wire.peer.tls.as_deref();
         let (tls, cipher) = (tls.map(|tls| tls.version), tls.map(|tls| tls.cipher));
@@ -115,6 +128,7 @@ impl Open {
             rights: Rights::of(&user, &vhost),
             user,
             vhost,
+            shown,
             seat: Some(seat),
             channels: BTreeMap::new(),
             channels_opened: 0,
@@ -125,6 +139,7 @@ impl Open {
             routes: RouteCache::default(),
             scratch: RouteScratch::default(),
             builder: MessageBuilder::default(),
+            tally: Tally::default(),
             owned: BTreeMap::new(),
             taken: Taken::default(),
             sent: Sent::default(),
@@ -153,6 +168,12 @@ impl Open {
         self.builder.set_time(now.unix_ms);
         self.traced = self.vhost.is_traced();
         self.intercepts = self.traced || stamps_all(&wire.limits);
+    }
+
+    /// Whether it is not read until the journal has caught up with it.
+    #[inline]
+    pub(super) fn is_held_up(&self) -> bool {
+        self.held_back || self.outruns_journal
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -310,14 +331,18 @@ impl Open {
 
     /// Hands what was published to the queues.
     pub(super) fn flush_publishes(&mut self) {
+        self.count_publishes();
         let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
         publishes.flush(vhost, scratch, |number, count, taken| {
-            if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
+            if let Some(channel) = channels.get_mut(&number)
+                && let Channel { mode: Mode::Confirm(confirms), shown, .. } = &mut **channel
+            {
                 if taken.refused == 0 {
                     confirms.taken(count, taken.safe);
                 } else {
                     confirms.refused(count);
                 }
+                shown.counters.unconfirmed.set(confirms.outstanding());
                 if !waiting.contains(&number) {
                     waiting.push(number);
                 }
@@ -442,12 +467,12 @@ impl Open {
 
     pub(super) fn log_end(&self, wire: &Wire, reason: &str) {
         let (user, vhost) = (&self.user.name, &self.vhost.name);
-        tracing::info!(peer = %wire.peer.address, ?user, ?vhost, reason = %printable(reason), "connection closed");
+        tracing::info!(peer = %wire.peer.address, ?user, ?vhost, reason = %printable(reason, TEXT), "connection closed");
     }
 
     pub(super) fn log_channel_error(&self, wire: &Wire, channel: u16, error: &str) {
         let (user, vhost) = (&self.user.name, &self.vhost.name);
-        tracing::warn!(peer = %wire.peer.address, ?user, ?vhost, channel, error = %printable(error), "channel closed");
+        tracing::warn!(peer = %wire.peer.address, ?user, ?vhost, channel, error = %printable(error, TEXT), "channel closed");
     }
 
     /// Gives everything back: unacked and undelivered messages, consumers, owned queues.
@@ -479,7 +504,10 @@ impl Open {
             self.vhost.delete_owned(&cell);
         }
         self.move_letters();
-        self.channels.clear();
+        for number in numbers {
+            self.drop_channel(number);
+        }
+        self.report(wire);
         self.seat = None;
     }
 }
@@ -491,12 +519,4 @@ fn nearest(a: Lsn, b: Lsn, reached: Lsn) -> Lsn {
 
 fn not_on_a_channel() -> AmqpError {
     AmqpError::new(ReplyCode::CommandInvalid, "unimplemented method")
-}
-
-/// A text that holds a client's words, as a log line may hold it.
-fn printable(text: &str) -> String {
-    text.chars()
-        .take(256)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
 }

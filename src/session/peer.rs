@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use crate::broker::sources::Source;
 
 /// The other end of the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Peer {
     /// How it is shown in logs.
     pub address: String,
-    /// Where it connected to, if that has an address.
+    /// Its address; `None` if it has none, or a proxy does not tell it.
+    pub remote: Option<SocketAddr>,
+    /// The address on this machine that it connected to; `None` on a Unix socket.
     pub local: Option<SocketAddr>,
     /// It is on this machine.
     pub is_loopback: bool,
@@ -24,18 +26,7 @@ impl From<SocketAddr> for Peer {
         // An IPv4 client of an IPv6 socket has a mapped address.
         let is_loopback = address.ip().to_canonical().is_loopback();
         let source = Some(address.ip().into());
-        Self { address: address.to_string(), local: None, is_loopback, source, tls: None }
-    }
-}
-
-impl Peer {
-    /// What RabbitMQ calls the connection: both ends.
-    #[must_use]
-    pub fn connection_name(&self) -> String {
-        match self.local {
-            Some(local) => format!("{} -> {local}", self.address),
-            None => self.address.clone(),
-        }
+        Self { address: address.to_string(), remote: Some(address), is_loopback, source, ..Self::default() }
     }
 }
 
@@ -57,6 +48,8 @@ pub struct ClientCertificate {
     pub subject: String,
     /// The issuer's, in the same form.
     pub issuer: String,
+    /// From when to when it is valid, as RabbitMQ writes it: "2026-01-01T00:00:00Z - 2027-01-01T00:00:00Z".
+    pub validity: String,
     /// The subject's common names, joined by commas if there are several; `None` without any.
     pub common_name: Option<String>,
     /// The subject's alternative names, in their order.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::broker::publishing::{check_expiration, sender_selected};
 use crate::broker::vhost::{REPLY_TO, Route};
 use crate::identity::access::Right;
 use crate::message::{Body, Marks, Returns};
 use crate::protocol::content::{Content, ContentHeader};
-use crate::protocol::field::{TableRef, Value};
+use crate::protocol::field::TableRef;
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
 use crate::protocol::method::{Args, basic};
 use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_REPLY_TO, FLAG_USER_ID, Properties};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
-use crate::queue::arguments::MAX_MILLISECONDS;
 use crate::session::channel::Mode;
 use crate::session::open::{Open, Stop};
 use crate::session::rewrite::Rewrite;
@@ -166,6 +166,7 @@ impl Open {
             }
         };
         let message = self.builder.build(address.exchange, address.routing_key, properties, body);
+        self.tally.count_size(message.body_len());
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         let is_alone = confirms && route.may_refuse();
@@ -173,7 +174,7 @@ impl Open {
             let route = route.clone();
             return self.publish_to(wire, number, address, &route, message);
         }
-        self.publishes.add(route, message);
+        self.publishes.add(number, route, message);
         if confirms {
             self.publishes.count_confirm(number);
         }
@@ -199,7 +200,7 @@ impl Open {
             reply_to: self.reply_queue(number, properties)?,
             limits: &wire.limits,
             unix_ms: self.unix_ms,
-            node: &wire.broker.cluster_name,
+            node: &wire.broker.node_name,
         };
         let changed = rewrite.apply(properties);
         check_expiration(properties)?;
@@ -216,6 +217,7 @@ impl Open {
         let Address { exchange, routing_key, .. } = address;
         let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
         let message = self.builder.build_marked(exchange, routing_key, properties, body, marks);
+        self.tally.count_size(message.body_len());
         self.publish_to(wire, number, address, &route, message)
     }
 
@@ -255,7 +257,9 @@ impl Open {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
             let staged = Staged { message, route: route.clone(), mandatory: address.mandatory };
-            return transaction.publish(staged);
+            let result = transaction.publish(staged);
+            channel.count_uncommitted();
+            return result;
         }
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         // Its publisher is told of this one and no other.
@@ -264,10 +268,14 @@ impl Open {
             self.flush_publishes();
         }
         if !route.queues.is_empty() {
-            self.publishes.add(route, message);
-        } else if address.mandatory {
-            // Before its confirm, which comes with the batch.
-            return_message(wire, number, &message);
+            self.publishes.add(number, route, message);
+        } else {
+            self.publishes.count_alone(number, route);
+            self.count_unroutable(number, address.mandatory);
+            if address.mandatory {
+                // Before its confirm, which comes with the batch.
+                return_message(wire, number, &message);
+            }
         }
         if confirms {
             self.publishes.count_confirm(number);
@@ -320,48 +328,4 @@ pub(super) fn return_message(wire: &mut Wire, number: u16, message: &crate::mess
     wire.send(number, &method);
     let frame_max = wire.frame_max;
     message.write_content(&mut wire.out, number, frame_max);
-}
-
-/// The expiration property is a whole number of milliseconds in decimal; RabbitMQ takes a plus sign. The words of the
-/// refusal are RabbitMQ's.
-fn check_expiration(properties: Properties<'_>) -> Result<(), AmqpError> {
-    let Some(text) = properties.expiration() else { return Ok(()) };
-    let digits = text.strip_prefix(b"+").or_else(|| text.strip_prefix(b"-")).unwrap_or(text);
-    let end = digits.iter().position(|digit| !digit.is_ascii_digit()).unwrap_or(digits.len());
-    let (digits, rest) = digits.split_at(end);
-    let is_negative = text.first() == Some(&b'-');
-    let number = String::from_utf8_lossy(digits);
-    let why = if digits.is_empty() {
-        "no_integer".to_owned()
-    } else if !rest.is_empty() {
-        format!("{{leftover_string,{:?}}}", String::from_utf8_lossy(rest))
-    } else if is_negative {
-        format!("{{value_negative,-{}}}", number.trim_start_matches('0'))
-    } else if number.parse::<i64>().is_ok_and(|ms| ms <= MAX_MILLISECONDS) {
-        return Ok(());
-    } else {
-        // Too many digits for a number are too large a number.
-        format!("{{value_too_large,{}}}", number.trim_start_matches('0'))
-    };
-    let text = format!("invalid expiration '{}': {why}", String::from_utf8_lossy(text));
-    Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
-}
-
-/// The further routing keys that the headers CC and BCC ask for. Members that are not strings are passed over.
-fn sender_selected(headers: Option<TableRef<'_>>) -> Result<Vec<&str>, AmqpError> {
-    let mut keys = Vec::new();
-    let Some(headers) = headers else { return Ok(keys) };
-    for name in ["CC", "BCC"] {
-        match headers.get(name) {
-            None => {}
-            Some(Value::Array(array)) => keys.extend(array.iter().filter_map(Value::as_str)),
-            Some(other) => {
-                let kind = other.type_name();
-                let text = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
-                return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
-            }
-        }
-    }
-    keys.retain(|key| key.len() <= usize::from(u8::MAX));
-    Ok(keys)
 }

@@ -77,7 +77,7 @@ impl Open {
             .long_str("exchange_name", message.exchange())
             .array("routing_keys", keys.finish().as_ref())
             .table("properties", as_table(properties).as_ref())
-            .long_str("node", &wire.broker.cluster_name);
+            .long_str("node", &wire.broker.node_name);
         add(&mut headers);
         headers
             .long_str("vhost", &self.vhost.name)

@@ -8,9 +8,8 @@ use crate::broker::outlet::Outlet;
 use crate::channel::gates::Gate;
 use crate::ids::ConnectionId;
 use crate::output::Output;
-use crate::protocol::field::TableRef;
+use crate::protocol::field::{Table, TableRef};
 use crate::protocol::method::{Args, write_method};
-use crate::session::announce::Introduction;
 use crate::session::limits::SessionLimits;
 use crate::session::peer::Peer;
 use crate::time::Moment;
@@ -50,10 +49,10 @@ pub(super) struct Wire {
     pub(super) capabilities: Capabilities,
     /// The client's name for the connection.
     pub(super) name: Option<String>,
-    /// What the client has said about itself.
-    pub(super) introduction: Option<Introduction>,
-    /// When the connection was accepted, in milliseconds since 1970.
-    pub(super) connected_at: u64,
+    /// What the client says of itself.
+    pub(super) client_properties: Table,
+    /// How the client logs in.
+    pub(super) mechanism: &'static str,
     /// Negotiated: largest frame in bytes; 0 is no limit.
     pub(super) frame_max: u32,
     /// Negotiated: most open channels; 0 is no limit.

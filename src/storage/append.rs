@@ -27,6 +27,34 @@ impl Buffer {
     }
 }
 
+/// Records of definitions that are encoded beforehand, so that many of them are appended in no time.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Encoded {
+    /// Adds a record, which must not be of a message.
+    pub fn record(&mut self, record: &Record<'_>) {
+        debug_assert!(!matches!(record, Record::Enqueued { .. }), "a message is stored with its record");
+        self.count += 1;
+        record.encode(&mut self.bytes);
+    }
+
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 /// A batch being appended, under the journal's lock. It is applied whole after a crash, or not at all.
 pub struct Append<'a> {
     inner: &'a mut Inner,
@@ -49,6 +77,18 @@ impl<'a> Append<'a> {
                 self.finish();
                 self.put(record);
             }
+        }
+    }
+
+    /// Adds records to the batch.
+    pub fn encoded(&mut self, records: &Encoded) {
+        self.finish();
+        self.inner.end += u64::from(records.count);
+        if self.keeps
+            && let Some(buffer) = self.inner.buffers.back_mut()
+        {
+            buffer.count += records.count;
+            buffer.records.extend_from_slice(&records.bytes);
         }
     }
 

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 
 use crate::ids::{Lsn, Progress};
 use crate::lock::{Rank, RankedMutex};
-pub use crate::storage::append::Append;
 use crate::storage::append::Buffer;
+pub use crate::storage::append::{Append, Encoded};
 pub use crate::storage::base::Base;
 use crate::storage::disk::Disk;
 use crate::storage::files::{Begun, FileState};
@@ -295,6 +295,12 @@ impl Journal {
     /// journal has failed.
     #[must_use]
     pub fn wait_durable(&self, lsn: Lsn) -> bool {
+        self.wait_durable_unless(lsn, || false)
+    }
+
+    /// As [`wait_durable`](Self::wait_durable), until `given_up` says so, which is asked every now and then.
+    #[must_use]
+    pub fn wait_durable_unless(&self, lsn: Lsn, given_up: impl Fn() -> bool) -> bool {
         struct Unpark(Thread);
         impl Wake for Unpark {
             fn wake(self: Arc<Self>) {
@@ -304,7 +310,7 @@ impl Journal {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         self.wake_at(Progress { durable: lsn, ..Progress::default() }, &waker);
         while self.progress().durable < lsn {
-            if self.shared.failed.load(Ordering::Acquire) {
+            if self.shared.failed.load(Ordering::Acquire) || given_up() {
                 return false;
             }
             std::thread::park_timeout(std::time::Duration::from_millis(100));

@@ -429,8 +429,14 @@ impl<'a> Life<'a> {
         if cell.counts().1 == 0 {
             self.touched.insert(cell.spec.name.clone());
             let consumer = u32::try_from(self.consumers.len()).expect("few consumers");
-            let spec = ConsumerSpec { prefetch: 4, no_ack: false, exclusive: false, priority: 0 };
-            let link = OutletLink { outlet: self.outlet.clone(), consumer, channel: 1, no_ack: false };
+            let spec = ConsumerSpec { prefetch: 4, ..ConsumerSpec::default() };
+            let link = OutletLink {
+                outlet: self.outlet.clone(),
+                connection: ConnectionId(1),
+                consumer,
+                channel: 1,
+                no_ack: false,
+            };
             let id = cell.consume(spec, link).expect("a consumer");
             self.consumers.push((cell.spec.name.clone(), id));
             cell.set_active(id, true);

@@ -1,56 +1,50 @@
 //! Events of connections, channels and consumers, and of logins.
 
+use std::net::SocketAddr;
+
 use super::{Event, Events};
+use crate::broker::connections::{OpenConnection, PROTOCOL, TlsFacts};
 use crate::ids::ConnectionId;
 use crate::protocol::field::TableRef;
 
-/// What events say of a connection and its client.
+/// What events say of a connection and its client, whether it is open or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection<'a> {
     /// Its number.
     pub id: ConnectionId,
-    /// Both ends' addresses.
+    /// RabbitMQ's name for it.
     pub name: &'a str,
     /// What the client calls it.
     pub given_name: Option<&'a str>,
-    /// The client's address and port; without one, how the client is shown.
-    pub peer: (&'a str, u16),
-    /// The address and port that the client connected to.
-    pub local: (&'a str, u16),
-    /// What the TLS handshake told, if there was one.
-    pub tls: Option<Tls<'a>>,
+    /// The client's end; `None` if it has no address.
+    pub remote: Option<SocketAddr>,
+    /// The client's end as logs show it.
+    pub peer: &'a str,
+    /// Our end; `None` if it has no address.
+    pub local: Option<SocketAddr>,
+    /// It is encrypted.
+    pub is_tls: bool,
     /// How the client logs in.
     pub mechanism: &'a str,
     /// What the client says about itself.
     pub client_properties: TableRef<'a>,
-    /// When it was accepted, in milliseconds since 1970.
-    pub connected_at: u64,
 }
 
-/// What was agreed on in a TLS handshake, and who the client showed itself to be.
-#[derive(Clone, Copy, Debug)]
-pub struct Tls<'a> {
-    /// "TLSv1.2" or "TLSv1.3".
-    pub version: &'a str,
-    /// The cipher suite by its IANA name.
-    pub cipher: &'a str,
-    /// Subject and issuer of the client's certificate; empty if it showed none.
-    pub certificate: (&'a str, &'a str),
-}
-
-/// What was agreed on with a client.
-#[derive(Clone, Copy, Debug)]
-pub struct Agreed<'a> {
-    /// The user.
-    pub user: &'a str,
-    /// The vhost.
-    pub vhost: &'a str,
-    /// The heartbeat in seconds.
-    pub heartbeat: u64,
-    /// The largest frame in bytes.
-    pub frame_max: u32,
-    /// Most channels.
-    pub channel_max: u16,
+impl<'a> From<&'a OpenConnection> for Connection<'a> {
+    fn from(open: &'a OpenConnection) -> Self {
+        let facts = &open.facts;
+        Self {
+            id: open.id,
+            name: &facts.name,
+            given_name: facts.user_provided_name.as_deref(),
+            remote: facts.remote,
+            peer: &facts.peer,
+            local: facts.local,
+            is_tls: facts.tls.is_some(),
+            mechanism: facts.auth_mechanism,
+            client_properties: facts.client_properties.as_ref(),
+        }
+    }
 }
 
 /// A channel of a connection.
@@ -83,9 +77,6 @@ pub struct Consumer<'a> {
     pub arguments: TableRef<'a>,
 }
 
-/// The protocol, as RabbitMQ's API calls it.
-const PROTOCOL: &str = "AMQP 0-9-1";
-
 impl Events {
     /// What stands for a connection where RabbitMQ has its process.
     #[must_use]
@@ -98,29 +89,26 @@ impl Events {
     }
 
     /// A client has opened a vhost.
-    pub fn connection_created(&self, connection: Connection<'_>, agreed: Agreed<'_>) {
+    pub fn connection_created(&self, open: &OpenConnection) {
         self.tell(|| {
-            let (tls, subject, issuer) = tls_words(connection.tls);
-            let event = Event::new("connection.created")
+            let (connection, facts) = (Connection::from(open), &open.facts);
+            Event::new("connection.created")
                 .text("name", connection.name)
-                .text("pid", &self.pid_of(connection.id))
+                .text("pid", &self.pid_of(open.id))
                 .text("type", "network")
                 .text("node", &self.node)
                 .ends(connection)
                 .text("protocol", PROTOCOL)
                 .text("auth_mechanism", connection.mechanism)
-                .flag("ssl", connection.tls.is_some())
-                .text("ssl_protocol", tls.0)
-                .text("ssl_cipher", tls.1)
-                .text("peer_cert_subject", subject)
-                .text("peer_cert_issuer", issuer)
-                .text("user", agreed.user)
-                .text("vhost", agreed.vhost)
-                .number("timeout", agreed.heartbeat)
-                .number("frame_max", agreed.frame_max.into())
-                .number("channel_max", agreed.channel_max.into())
-                .number("connected_at", connection.connected_at);
-            event.client(connection).by(agreed.user)
+                .tls(facts.tls.as_ref())
+                .text("user", &facts.user.name)
+                .text("vhost", &facts.vhost.name)
+                .number("timeout", facts.heartbeat.into())
+                .number("frame_max", facts.frame_max.into())
+                .number("channel_max", facts.channel_max.into())
+                .number("connected_at", facts.connected_at)
+                .client(connection)
+                .by(&facts.user.name)
         });
     }
 
@@ -146,7 +134,7 @@ impl Events {
                 .ends(connection)
                 .text("protocol", PROTOCOL)
                 .text("auth_mechanism", connection.mechanism)
-                .flag("ssl", connection.tls.is_some());
+                .flag("ssl", connection.is_tls);
             refused.into_iter().fold(event, |event, why| event.text("error", why))
         });
     }
@@ -203,10 +191,28 @@ impl Events {
 
 impl Event {
     fn ends(self, connection: Connection<'_>) -> Self {
-        self.text("peer_host", connection.peer.0)
-            .number("peer_port", connection.peer.1.into())
-            .text("host", connection.local.0)
-            .number("port", connection.local.1.into())
+        let host = |end: Option<SocketAddr>, without: &str| {
+            end.map_or_else(|| (without.to_owned(), 0), |end| (end.ip().to_string(), end.port()))
+        };
+        let (remote, local) = (host(connection.remote, connection.peer), host(connection.local, ""));
+        self.text("peer_host", &remote.0)
+            .number("peer_port", remote.1.into())
+            .text("host", &local.0)
+            .number("port", local.1.into())
+    }
+
+    /// What the TLS handshake told; texts are empty where there is nothing to tell.
+    fn tls(self, facts: Option<&TlsFacts>) -> Self {
+        let (protocol, cipher) = facts.map_or(("", ""), |tls| (tls.protocol, tls.cipher));
+        let certificate = facts.and_then(|tls| tls.certificate.as_ref());
+        let (subject, issuer, validity) =
+            certificate.map_or(("", "", ""), |found| (&*found.subject, &*found.issuer, &*found.validity));
+        self.flag("ssl", facts.is_some())
+            .text("ssl_protocol", protocol)
+            .text("ssl_cipher", cipher)
+            .text("peer_cert_subject", subject)
+            .text("peer_cert_issuer", issuer)
+            .text("peer_cert_validity", validity)
     }
 
     fn client(self, connection: Connection<'_>) -> Self {
@@ -214,11 +220,4 @@ impl Event {
         let name = connection.given_name.into_iter();
         name.fold(event, |event, name| event.text("user_provided_name", name))
     }
-}
-
-/// Version and cipher, and subject and issuer of the client's certificate; empty where there are none.
-fn tls_words(tls: Option<Tls<'_>>) -> ((&str, &str), &str, &str) {
-    let none = Tls { version: "", cipher: "", certificate: ("", "") };
-    let Tls { version, cipher, certificate } = tls.unwrap_or(none);
-    ((version, cipher), certificate.0, certificate.1)
 }

@@ -16,7 +16,7 @@ mod topology;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-pub use connections::{Agreed, Channel, Connection, Consumer, Tls};
+pub use connections::{Channel, Connection, Consumer};
 pub use event::Event;
 pub(in crate::broker) use topology::NewQueue;
 

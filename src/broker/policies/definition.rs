@@ -159,6 +159,12 @@ impl Definition {
         })
     }
 
+    /// All that it says.
+    #[must_use]
+    pub fn keys(&self) -> &Map<String, Value> {
+        &self.keys
+    }
+
     /// Whether queues of this type heed all that it says.
     pub(super) fn suits(&self, kind: QueueKind) -> bool {
         match kind {

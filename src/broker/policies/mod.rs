@@ -114,6 +114,11 @@ impl Policies {
         set.rank();
     }
 
+    /// The policy of this name, unless it is the configuration's.
+    pub(super) fn get_set(&self, kind: PolicyKind, name: &str) -> Option<&Arc<Policy>> {
+        self.of(kind).by_name.get(name).filter(|_| self.is_set(kind, name))
+    }
+
     /// Returns whether there was one that was set. One of the configuration takes its place again.
     pub(super) fn clear(&mut self, kind: PolicyKind, name: &str) -> bool {
         if !self.is_set(kind, name) {

@@ -42,9 +42,7 @@ impl Users {
     /// # Errors
     /// If there is one of this name, or it cannot be one.
     pub fn add(&self, name: &str, hash: PasswordHash, by: &str) -> Result<Gate, UserError> {
-        if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-            return Err(UserError::BadName);
-        }
+        check_name(name)?;
         let _events = self.events.after();
         let _changing = self.changing.lock();
         if self.find(name).is_some() {
@@ -58,6 +56,57 @@ impl Users {
         });
         self.events.note(|| Event::user_created(name, by));
         Ok(gate)
+    }
+
+    /// Adds a user, or changes one who is there, in one step: all of `change` is kept, or nothing. Returns whether the user is
+    /// new, and when it is durable.
+    ///
+    /// # Errors
+    /// If there is none of this name, and there cannot be one.
+    pub fn put(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Details),
+        by: &str,
+    ) -> Result<(bool, Gate), UserError> {
+        let _events = self.events.after();
+        let _changing = self.changing.lock();
+        let user = self.find(name);
+        if user.is_none() {
+            check_name(name)?;
+        }
+        let mut details = user.as_ref().map(|user| Details::clone(&user.details())).unwrap_or_default();
+        change(&mut details);
+        let details = self.hashed(&details)?;
+        let gate = self.store(name, &details);
+        let is_new = user.is_none();
+        self.note_put(name, user.as_ref().map(|user| user.details()).as_deref(), &details, by);
+        match user {
+            Some(user) => user.set_details(details),
+            None => self.publish(vec![(name.to_owned(), details)]),
+        }
+        Ok((is_new, gate))
+    }
+
+    /// Notes that a user is made, or what becomes different about one. The caller has events be published.
+    pub(in crate::broker) fn note_put(&self, name: &str, before: Option<&Details>, now: &Details, by: &str) {
+        let events = &self.events;
+        let nothing = Details::default();
+        match before {
+            None => events.note(|| Event::user_created(name, by)),
+            Some(before) if before.hash() != now.hash() => {
+                let has_one = now.hash().is_some_and(|hash| !hash.is_none());
+                events.note(|| Event::password(name, has_one, by));
+            }
+            Some(_) => {}
+        }
+        let before = before.unwrap_or(&nothing);
+        if before.tags != now.tags {
+            events.note(|| Event::tags_set(name, &now.tags, by));
+        }
+        if before.limits != now.limits {
+            events.note(|| Event::user_limits(name, &now.limits.value(), by));
+        }
     }
 
     /// Hashes a password that somebody wants to have. Takes tens of milliseconds.
@@ -158,17 +207,33 @@ impl Users {
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
         let mut details = Details::clone(&user.details());
         change(&mut details);
-        if let Secret::Clear(clear) = &details.secret {
-            details.secret = Secret::Hash(self.hash(clear)?);
-        }
+        let details = self.hashed(&details)?;
         let gate = self.store(name, &details);
         self.events.note(|| event(&details));
         user.set_details(details);
         Ok(gate)
     }
 
+    /// The same with a hash of the password, if that is in clear. Takes tens of milliseconds then.
+    pub(in crate::broker) fn hashed(&self, details: &Details) -> Result<Details, HashError> {
+        let mut details = details.clone();
+        if let Secret::Clear(clear) = &details.secret {
+            details.secret = Secret::Hash(self.hash(clear)?);
+        }
+        Ok(details)
+    }
+
     /// Stores a user whose hash is made.
     pub(super) fn store(&self, name: &str, details: &Details) -> Gate {
         details.value().map_or(Gate::OPEN, |value| self.globals.set(COMPONENT, name, value.to_string()))
     }
+}
+
+/// Checks that a user may have this name.
+///
+/// # Errors
+/// [`UserError::BadName`].
+pub(in crate::broker) fn check_name(name: &str) -> Result<(), UserError> {
+    let is_one = !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+    if is_one { Ok(()) } else { Err(UserError::BadName) }
 }

@@ -12,12 +12,13 @@ mod user;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use zeroize::Zeroizing;
 
 pub use changes::UserError;
+pub(super) use changes::check_name;
 pub(super) use start::{Start, restored};
 pub use user::{Details, User, UserLimits, Vouched};
 
@@ -29,7 +30,7 @@ use crate::identity::password::{HashError, PasswordHash, SALT};
 use crate::lock::{Rank, RankedRwLock};
 
 /// The component of the parameters that users are stored as.
-const COMPONENT: &str = "user";
+pub(super) const COMPONENT: &str = "user";
 
 /// Why a login was refused. For the log; clients are not told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +146,18 @@ impl Users {
     pub fn hash(&self, password: &[u8]) -> Result<PasswordHash, HashError> {
         let salt: Zeroizing<[u8; SALT]> = Zeroizing::new(self.salts.lock().random());
         PasswordHash::new(self.options.scheme, password, &salt)
+    }
+
+    /// Keeps users from being added, changed and deleted. Taken before all other locks.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
+    }
+
+    /// Adds users whom whoever [holds](Self::hold) them has stored.
+    pub(super) fn publish(&self, users: Vec<(String, Details)>) {
+        self.replace(|all| {
+            all.extend(users.into_iter().map(|(name, details)| (name.clone(), self.make(&name, details))));
+        });
     }
 
     fn make(&self, name: &str, details: Details) -> Arc<User> {

@@ -139,8 +139,22 @@ impl UserLimits {
 }
 
 impl Details {
+    /// The hash of the password. `None` while it is not made.
+    #[must_use]
+    pub fn hash(&self) -> Option<&PasswordHash> {
+        match &self.secret {
+            Secret::Hash(hash) => Some(hash),
+            Secret::Clear(_) => None,
+        }
+    }
+
+    /// Gives the user another password, or none.
+    pub fn set_hash(&mut self, hash: PasswordHash) {
+        self.secret = Secret::Hash(hash);
+    }
+
     /// As it is stored. `None` while the hash of the password is not made.
-    pub(super) fn value(&self) -> Option<Value> {
+    pub(in crate::broker) fn value(&self) -> Option<Value> {
         let Secret::Hash(hash) = &self.secret else { return None };
         let tags: Vec<&str> = self.tags.iter().map(Tag::name).collect();
         Some(json!({
@@ -210,7 +224,8 @@ impl User {
         self.details.read().clone()
     }
 
-    pub(super) fn set_details(&self, details: Details) {
+    /// Changes what holds, by whoever keeps others from doing so.
+    pub(in crate::broker) fn set_details(&self, details: Details) {
         self.impersonates.store(details.tags.has(&Tag::Impersonator), Ordering::Relaxed);
         self.connections.set_limit(details.limits.max_connections);
         self.channels.set_limit(details.limits.max_channels);

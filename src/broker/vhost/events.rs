@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{Topology, VHost};
 use crate::broker::events::{Event, INTERNAL, NewQueue};
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
@@ -75,9 +77,26 @@ impl VHost {
 
     /// The exchanges of a vhost that was made just now.
     pub(in crate::broker) fn note_exchanges(&self, by: &str) {
-        for exchange in self.topology.read().router.exchanges() {
+        self.note_all_exchanges(&self.topology.read(), by);
+    }
+
+    pub(super) fn note_all_exchanges(&self, topology: &Topology, by: &str) {
+        for exchange in topology.router.exchanges() {
             self.shared.events.note(|| Event::exchange_created(&self.name, exchange, by));
         }
+    }
+
+    pub(super) fn note_parameter(&self, component: &str, name: &str, value: &Value, by: &str) {
+        self.shared.events.note(|| Event::parameter_set(Some(&self.name), component, name, value, by));
+    }
+
+    pub(super) fn note_policy(&self, kind: PolicyKind, policy: &Policy, by: &str) {
+        if kind == PolicyKind::Operator {
+            self.shared.events.note(|| {
+                Event::parameter_set(Some(&self.name), kind.component(), &policy.name, &policy.value(), by)
+            });
+        }
+        self.shared.events.note(|| Event::policy_set(&self.name, policy, by));
     }
 
     pub(super) fn note_limits(&self, limits: VHostLimits, by: &str) {

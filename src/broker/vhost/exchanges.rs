@@ -126,13 +126,13 @@ impl VHost {
         };
         self.shared.events.note(|| Event::exchange_created(&self.name, &exchange, request.by));
         let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
-        topology.router.declare(exchange);
+        topology.declare(exchange);
         topology.router.set_fallback(&name, fallback);
         self.changed(&topology);
         Ok(gate)
     }
 
-    fn alternate(&self, name: &str, arguments: TableRef<'_>) -> Result<Option<String>, AmqpError> {
+    pub(super) fn alternate(&self, name: &str, arguments: TableRef<'_>) -> Result<Option<String>, AmqpError> {
         match arguments.get(ALTERNATE) {
             None => Ok(None),
             Some(value) => match value.as_str() {
@@ -149,7 +149,7 @@ impl VHost {
         }
     }
 
-    fn check_equivalent(
+    pub(super) fn check_equivalent(
         &self,
         current: &ExchangeSpec,
         kind: ExchangeKind,
@@ -220,6 +220,7 @@ impl VHost {
             return Err(self.in_use("exchange", &name));
         }
         let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
+        topology.forget_counts(&removed);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         self.note_removed(&topology, &removed, by);
         let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
@@ -305,6 +306,7 @@ impl VHost {
         if removed.bindings.is_empty() {
             return Ok(self.unchanged(true));
         }
+        topology.forget_counts(&removed);
         self.changed(&topology);
         self.note_removed(&topology, &removed, who.user);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
@@ -323,7 +325,7 @@ impl VHost {
     }
 
     /// A binding is durable if both its ends are.
-    fn is_durable(&self, topology: &Topology, binding: &BindingSpec<QueueId>) -> bool {
+    pub(super) fn is_durable(&self, topology: &Topology, binding: &BindingSpec<QueueId>) -> bool {
         let source = topology.router.exchange(&binding.source);
         source.is_some_and(|source| source.durable) && topology.is_durable(&binding.destination)
     }

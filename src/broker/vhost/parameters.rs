@@ -1,5 +1,6 @@
 //! What can be set for a vhost while it runs, and is kept: policies, limits and permissions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use super::{Topology, VHost};
 use crate::broker::events::Event;
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
+use crate::broker::parameters::Component;
 use crate::broker::permissions::Grants;
 use crate::broker::policies::policy::{Operator, Policy};
 use crate::broker::policies::{Applied, Policies, PolicyKind};
@@ -21,9 +23,11 @@ pub(super) struct Parameters {
     pub(super) policies: Policies,
     pub(super) grants: Grants,
     /// Limits as they were set.
-    limits: VHostLimits,
+    pub(super) limits: VHostLimits,
     /// Limits of vhosts for which none was set, from the configuration.
-    default_limits: VHostLimits,
+    pub(super) default_limits: VHostLimits,
+    /// Those of components that are not here.
+    pub(super) kept: BTreeMap<(&'static str, String), Value>,
     /// Parameters that are not understood are kept as they are.
     others: Vec<Parameter>,
 }
@@ -56,6 +60,8 @@ impl Parameters {
             self.policies.set(kind, policy.map_err(|error| error.to_string())?);
         } else if (&*parameter.component, &*parameter.name) == VHOST_LIMITS {
             self.limits = VHostLimits::from_value(&value)?;
+        } else if let Ok(Component::Unsupported(component)) = Component::parse(&parameter.component) {
+            self.kept.insert((component, parameter.name.clone()), value);
         } else if !self.grants.restore(parameter, &value)? {
             return Err("it is unknown".to_owned());
         }
@@ -71,6 +77,7 @@ impl Parameters {
         if !self.limits.is_empty() {
             stored.push(of_limits(self.limits));
         }
+        stored.extend(self.kept.iter().map(|((component, name), value)| of_kept(component, name, value)));
         stored.extend(self.grants.stored());
         stored
     }
@@ -94,7 +101,7 @@ impl Parameters {
     }
 }
 
-fn of_policy(kind: PolicyKind, policy: &Policy) -> Parameter {
+pub(super) fn of_policy(kind: PolicyKind, policy: &Policy) -> Parameter {
     Parameter {
         component: kind.component().to_owned(),
         name: policy.name.clone(),
@@ -102,9 +109,14 @@ fn of_policy(kind: PolicyKind, policy: &Policy) -> Parameter {
     }
 }
 
-fn of_limits(limits: VHostLimits) -> Parameter {
+pub(super) fn of_limits(limits: VHostLimits) -> Parameter {
     let (component, name) = VHOST_LIMITS;
     Parameter { component: component.to_owned(), name: name.to_owned(), value: limits.value().to_string() }
+}
+
+pub(super) fn of_kept(component: &str, name: &str, value: &Value) -> Parameter {
+    let (component, name) = (component.to_owned(), name.to_owned());
+    Parameter { component, name, value: value.to_string() }
 }
 
 impl VHost {
@@ -164,8 +176,15 @@ impl VHost {
 
     /// Sets the limits of the vhost, in the place of those there were. The gate opens when it is durable.
     pub fn set_limits(&self, limits: VHostLimits, by: &str) -> Gate {
+        self.change_limits(|known| *known = limits, by)
+    }
+
+    /// Changes the limits that were set. The gate opens when it is durable.
+    pub fn change_limits(&self, change: impl FnOnce(&mut VHostLimits), by: &str) -> Gate {
         let _events = self.shared.events.after();
         let mut topology = self.topology.write();
+        let mut limits = topology.parameters.limits;
+        change(&mut limits);
         let gate = if limits.is_empty() {
             self.clear(VHOST_LIMITS.0, VHOST_LIMITS.1)
         } else {
@@ -205,7 +224,7 @@ impl VHost {
     }
 
     /// Has all queues and exchanges do what policies say now.
-    fn follow_policies(&self, topology: &mut Topology) {
+    pub(super) fn follow_policies(&self, topology: &mut Topology) {
         for cell in topology.queues.values() {
             cell.follow_rules(topology.parameters.rules_of(cell));
         }

@@ -186,7 +186,7 @@ impl VHost {
     }
 
     /// Call it before the topology lock is let go.
-    fn access_changed(&self, topology: &Topology) {
+    pub(super) fn access_changed(&self, topology: &Topology) {
         self.access_epoch.fetch_add(1, Ordering::AcqRel);
         // What is cached of routes was allowed.
         self.changed(topology);

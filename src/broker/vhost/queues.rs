@@ -71,6 +71,7 @@ impl VHost {
         if let Some(cell) = topology.queues.get(&name) {
             self.check_same(cell, request, durable, who)?;
             cell.touch();
+            self.shared.node.queues_declared.count();
             return Ok(Declared { cell: cell.clone(), created: false, gate: self.unchanged(durable) });
         }
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
@@ -99,6 +100,7 @@ impl VHost {
             let text = format!("cannot declare queue '{}': queue limit ({limit}) is reached", spec.name);
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
         }
+        self.shared.node.queues_declared.count();
         Ok(self.create_queue(&mut topology, spec, user))
     }
 
@@ -109,7 +111,7 @@ impl VHost {
 
     /// The arguments with the vhost's default type, if that is to be added: as in RabbitMQ only to queues that can be of
     /// every type.
-    fn with_default_type(&self, request: QueueDeclare<'_>) -> Option<Table> {
+    pub(super) fn with_default_type(&self, request: QueueDeclare<'_>) -> Option<Table> {
         let can_be = request.durable && !request.exclusive && !request.auto_delete;
         let applies = self.prefers_quorum.load(Ordering::Relaxed) && can_be;
         if !applies || request.arguments.get(QUEUE_TYPE).is_some() {
@@ -159,7 +161,7 @@ impl VHost {
         Declared { cell, created: true, gate }
     }
 
-    fn check_same(
+    pub(super) fn check_same(
         &self,
         cell: &QueueCell,
         request: QueueDeclare<'_>,
@@ -308,6 +310,7 @@ impl VHost {
     fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell, by: &str) -> Gate {
         let id: QueueId = cell.id;
         let removed = topology.router.remove_queue(id);
+        topology.forget_counts(&removed);
         self.shared.node.queues.give_back(1);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         self.note_removed(topology, &removed, INTERNAL);

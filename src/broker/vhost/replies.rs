@@ -62,6 +62,7 @@ impl VHost {
     pub fn open_replies(
         &self,
         names: &Names,
+        tag: &str,
         link: OutletLink,
     ) -> Result<(Arc<QueueCell>, ConsumerId), ConsumeError> {
         let id = QueueId(self.shared.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
@@ -73,9 +74,10 @@ impl VHost {
             arguments: Table::default(),
         };
         let cell = QueueCell::new(id, spec, self.shared.bodies.clone(), self.agenda.clone());
-        let consumer =
-            cell.consume(ConsumerSpec { prefetch: 0, no_ack: true, exclusive: true, priority: 0 }, link)?;
-        let route = Arc::new(Route { queues: Box::new([cell.clone()]) });
+        let spec = ConsumerSpec { no_ack: true, exclusive: true, tag: tag.into(), ..ConsumerSpec::default() };
+        let consumer = cell.consume(spec, link)?;
+        let exchange = self.default_exchange.clone();
+        let route = Arc::new(Route { queues: Box::new([cell.clone()]), exchange });
         self.replies.routes.write().insert(cell.spec.name.clone(), route);
         Ok((cell, consumer))
     }

@@ -72,8 +72,14 @@ fn publish(cell: &QueueCell, persistent: bool) -> Lsn {
 }
 
 fn consume(cell: &QueueCell, outlet: &Arc<Outlet>) -> ConsumerId {
-    let spec = ConsumerSpec { prefetch: 0, no_ack: false, exclusive: false, priority: 0 };
-    let link = OutletLink { outlet: outlet.clone(), consumer: 7, channel: 1, no_ack: false };
+    let spec = ConsumerSpec::default();
+    let link = OutletLink {
+        outlet: outlet.clone(),
+        connection: ConnectionId(1),
+        consumer: 7,
+        channel: 1,
+        no_ack: false,
+    };
     let id = cell.consume(spec, link).unwrap();
     cell.set_active(id, true);
     id

@@ -131,3 +131,28 @@ impl Setting for Vec<BackendKind> {
         toml::Value::Array(self.iter().map(|kind| toml::Value::String(kind.name().to_owned())).collect())
     }
 }
+
+/// What paths of the management API begin with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathPrefix(
+    /// Empty, or with a slash at its front and none at its end.
+    pub String,
+);
+
+impl Setting for PathPrefix {
+    fn expected() -> String {
+        "a path such as \"/leveret\", or nothing".to_owned()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = value.text()?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let is_part = |part: &str| !part.is_empty() && part.chars().all(is_plain);
+        let is_path = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_part));
+        (text.is_empty() || is_path).then(|| Self(text.to_owned()))
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(self.0.clone())
+    }
+}

@@ -59,17 +59,17 @@ fn a_long_queue_keeps_what_is_next_and_lets_the_rest_go_once_it_is_written() {
     let mut paged = Paged::with(200);
     paged.relieve();
     let queue = &mut paged.bench.queue;
-    assert!(queue.memory <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory);
+    assert!(queue.memory.bytes <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory.bytes);
     assert_eq!((queue.depth().ready, queue.depth().ready_bytes), (200, 20_000));
     assert!(matches!(queue.get(false, 0), Get::Got(got) if got.position == Position(0)));
     assert_eq!(queue.plan_load(), None, "there is nobody to read for");
-    paged.bench.consumer(ACKING, 500);
+    paged.bench.consumer(acking(), 500);
     assert_eq!(paged.drain().0, (1..200).collect::<Vec<_>>());
     assert_eq!(paged.bench.queue.absent(), 0);
     assert!(
-        paged.bench.queue.memory < 6 * SIZE,
+        paged.bench.queue.memory.bytes < 6 * SIZE,
         "what is out is not in memory: {}",
-        paged.bench.queue.memory
+        paged.bench.queue.memory.bytes
     );
 }
 
@@ -88,7 +88,7 @@ fn get_says_that_a_message_has_to_be_read_first() {
     let mut paged = Paged::with(50);
     paged.bench.queue.note_written(paged.store.end());
     paged.bench.queue.relieve_all();
-    assert_eq!(paged.bench.queue.memory, 0);
+    assert_eq!(paged.bench.queue.memory.bytes, 0);
     assert!(matches!(paged.bench.queue.get(true, 0), Get::Absent));
     let load = paged.bench.queue.plan_load().unwrap();
     assert_eq!(paged.bench.queue.plan_load(), None, "one at a time");
@@ -105,7 +105,7 @@ fn a_segment_takes_the_place_of_entries_and_goes_when_all_in_it_is_acknowledged(
     assert!(queue.lanes.memory() < 5_000, "{}", queue.lanes.memory());
     assert_eq!((queue.depth().ready, queue.depth().ready_bytes, queue.runs().count()), (1000, 100_000, 1));
     assert_eq!(queue.runs().next().unwrap().bytes, 100_000);
-    let id = paged.bench.consumer(ACKING, 5000);
+    let id = paged.bench.consumer(acking(), 5000);
     assert_eq!(paged.drain().0, (0..1000).collect::<Vec<_>>());
     let all: Vec<u64> = (0..1000).collect();
     paged.bench.settle(Some(id), &all[..999], Settle::Ack);
@@ -117,7 +117,7 @@ fn a_segment_takes_the_place_of_entries_and_goes_when_all_in_it_is_acknowledged(
 #[test]
 fn what_is_out_while_it_is_moved_comes_back_to_its_place() {
     let mut paged = Paged::with(20);
-    let id = paged.bench.consumer(ConsumerSpec { prefetch: 10, ..ACKING }, 500);
+    let id = paged.bench.consumer(ConsumerSpec { prefetch: 10, ..acking() }, 500);
     assert_eq!(paged.drain().0.len(), 10);
     paged.bench.queue.note_written(paged.store.end());
     paged.bench.queue.relieve_all();
@@ -155,7 +155,7 @@ fn damaged_messages_are_left_out_and_the_rest_comes() {
         } else {
             paged.store.damaged = bad.iter().map(|&bad| place(&paged, bad)).collect();
         }
-        let id = paged.bench.consumer(ACKING, 500);
+        let id = paged.bench.consumer(acking(), 500);
         let sound: Vec<u64> = (0..100).filter(|n| !bad.contains(n)).collect();
         assert_eq!(paged.drain(), (sound.clone(), bad.len() as u64), "folded {folded}");
         assert_eq!(paged.bench.depth(), (0, sound.len() as u64, 0));
@@ -189,7 +189,7 @@ fn a_restored_queue_reads_before_it_delivers_and_flags_what_was_delivered() {
     bench.queue = Queue::restored(Traits::default(), content);
     assert_eq!((bench.queue.depth().ready, bench.queue.depth().ready_bytes), (8, 400));
     let mut paged = Paged { bench, store };
-    paged.bench.consumer(ACKING, 500);
+    paged.bench.consumer(acking(), 500);
     paged.bench.queue.publish(numbered(12, 8), false);
     let mut got = Vec::new();
     loop {
@@ -216,13 +216,13 @@ fn what_is_not_stored_can_be_moved_out_of_memory_and_back() {
     let (run, items) = paged.store.segment(&messages, true);
     paged.bench.queue.moved(run, &items);
     assert_eq!(paged.bench.queue.absent(), messages.len() as u64);
-    let id = paged.bench.consumer(ACKING, 500);
+    let id = paged.bench.consumer(acking(), 500);
     let all: Vec<u64> = (0..100).collect();
     assert_eq!(paged.drain().0, all);
     let mut stored = 0;
     let positions = all.iter().map(|&position| Position(position));
     paged.bench.queue.settle(Some(id), positions, Settle::Ack, |_, is_stored| stored += u64::from(is_stored));
-    assert_eq!((stored, paged.bench.queue.runs().count(), paged.bench.queue.memory), (0, 0, 0));
+    assert_eq!((stored, paged.bench.queue.runs().count(), paged.bench.queue.memory.bytes), (0, 0, 0));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn who_waits_for_a_message_that_is_dropped_is_given_the_next_one() {
     paged.bench.queue.note_written(paged.store.end());
     paged.bench.queue.relieve_all();
     paged.bench.queue.publish(numbered(3, 8), false);
-    paged.bench.consumer(ACKING, 9);
+    paged.bench.consumer(acking(), 9);
     paged.bench.queue.set_rules(Rules { max_length: Some(1), ..Rules::default() });
     assert_eq!(paged.bench.deliver(), [(0, 3, false)]);
     assert_eq!(paged.bench.queue.depth(), Depth { unacked: 1, ..Depth::default() });
@@ -246,7 +246,7 @@ fn an_estimate_of_bytes_ends_with_the_last_message() {
     let mut bench = Bench::with(0);
     bench.queue = Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::default() });
     assert_eq!(bench.queue.depth().ready_bytes, 170);
-    bench.consumer(ACKING, 9);
+    bench.consumer(acking(), 9);
     let mut paged = Paged { bench, store };
     assert_eq!(paged.drain(), (vec![0, 1], 0));
     assert_eq!(paged.bench.queue.depth(), Depth { unacked: 2, ..Depth::default() });
@@ -263,7 +263,7 @@ fn a_read_between_two_slices_of_a_move_loses_nothing() {
     let (run, items) = paged.store.segment(&messages, false);
     paged.bench.queue.keep(1 << 20);
     paged.bench.queue.moved(run.clone(), &items[..10]);
-    paged.bench.consumer(ACKING, 500);
+    paged.bench.consumer(acking(), 500);
     assert_eq!(paged.bench.deliver(), []);
     let load = paged.bench.queue.plan_load().unwrap();
     assert!(matches!(load, Load::Run(..)));
@@ -297,11 +297,11 @@ fn messages_without_bodies_leave_memory_too() {
     let mut paged = with_bare(200);
     paged.relieve();
     let queue = &mut paged.bench.queue;
-    assert!(queue.memory <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory);
+    assert!(queue.memory.bytes <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory.bytes);
     let link = TestLink::new(0, 0, &paged.bench.log);
-    queue.consume(ACKING, link).unwrap();
+    queue.consume(acking(), link).unwrap();
     queue.relieve_all();
-    assert!(queue.memory <= SIZE && queue.tail() <= Position(1), "{} bytes", queue.memory);
+    assert!(queue.memory.bytes <= SIZE && queue.tail() <= Position(1), "{} bytes", queue.memory.bytes);
 }
 
 /// And of those there are many where a run tells only of bytes.
@@ -315,15 +315,15 @@ fn no_more_is_read_ahead_than_is_wanted_whatever_messages_are_made_of() {
         if folded {
             paged.fold();
         }
-        assert_eq!((paged.bench.queue.memory, paged.bench.queue.absent()), (0, 2000));
-        paged.bench.consumer(ACKING, 0);
+        assert_eq!((paged.bench.queue.memory.bytes, paged.bench.queue.absent()), (0, 2000));
+        paged.bench.consumer(acking(), 0);
         let mut loads = 0;
         while let Some(load) = paged.bench.queue.plan_load() {
             paged.store.carry_out(load, &mut paged.bench.queue);
             paged.bench.queue.relieve();
             loads += 1;
         }
-        let memory = paged.bench.queue.memory;
+        let memory = paged.bench.queue.memory.bytes;
         assert!(
             loads == 1 && memory <= 24 * SIZE,
             "folded {folded} empty {empty}: {loads} loads, {memory} bytes"
@@ -352,7 +352,7 @@ fn dying(count: u64) -> Paged {
 fn dead_messages_do_not_fill_the_memory_while_nobody_moves_them() {
     let queue = &mut dying(2000).bench.queue;
     assert_eq!((queue.depth(), queue.deaths.dead()), (Depth::default(), 2000));
-    assert!(queue.memory <= 80 * SIZE, "{} bytes", queue.memory);
+    assert!(queue.memory.bytes <= 80 * SIZE, "{} bytes", queue.memory.bytes);
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn nor_do_those_that_nobody_took() {
         queue.relieve();
     }
     assert_eq!((queue.deaths.dead(), queue.plan_load()), (2000, None));
-    assert!(queue.memory <= 80 * SIZE, "{} bytes", queue.memory);
+    assert!(queue.memory.bytes <= 80 * SIZE, "{} bytes", queue.memory.bytes);
     queue.try_stuck_again();
     assert!(queue.has_dead());
 }

@@ -516,7 +516,8 @@ impl Run {
                 None => absent += u64::from(state == State::Ready),
             }
         }
-        assert_eq!((queue.memory, queue.absent()), (memory, absent));
+        assert_eq!((queue.memory.bytes, queue.absent()), (memory, absent));
+        self.check_figures();
         // What a run brings may lie behind others that are in memory and were not wanted before.
         assert!(queue.paging.wanted_bytes() <= wanted, "more than the {wanted} that are there");
         assert_eq!(queue.lanes.entries().count(), entries, "entries of what has left");
@@ -531,6 +532,25 @@ impl Run {
         assert_eq!((&all[..known.len()], queue.deaths.dead()), (&known[..], known.len() as u64));
         let sizes = model.messages.iter().filter(|kept| kept.place == Place::Dead).map(|kept| kept.size);
         assert_eq!(queue.deaths.dead_bytes(), sizes.sum::<u64>());
+    }
+
+    /// What is counted is what there is.
+    fn check_figures(&self) {
+        let (queue, model) = (&self.bench.queue, &self.model);
+        let figures = queue.figures();
+        let bytes = |wanted: &dyn Fn(&&Kept) -> bool| -> u64 {
+            model.messages.iter().filter(wanted).map(|kept| kept.size).sum()
+        };
+        let out = |acks: bool| move |kept: &&Kept| matches!(kept.place, Place::Out { no_ack, .. } if no_ack != acks);
+        assert_eq!((figures.unacked_bytes, figures.held_bytes), (bytes(&out(true)), bytes(&out(false))));
+        let in_memory = |kept: &&Kept| {
+            queue.lanes.get(Position(kept.position)).is_some_and(|entry| entry.message.is_some())
+        };
+        let count = model.messages.iter().filter(in_memory).count() as u64;
+        assert_eq!((figures.in_memory, figures.in_memory_bytes), (count, bytes(&in_memory)));
+        let stored = model.messages.iter().filter(|kept| kept.stored).count() as u64;
+        assert_eq!(figures.persistent, stored);
+        assert_eq!((figures.dead, figures.depth), (queue.deaths.dead(), queue.depth()));
     }
 
     /// Ends the queue with whatever is in it, and does what connections do that do not know yet.

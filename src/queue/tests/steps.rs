@@ -144,7 +144,13 @@ fn timing() -> impl Strategy<Value = Timing> {
 
 fn spec() -> impl Strategy<Value = ConsumerSpec> {
     (0u16..4, prop::bool::weighted(0.25), prop::bool::weighted(0.05), -1i32..2).prop_map(
-        |(prefetch, no_ack, exclusive, priority)| ConsumerSpec { prefetch, no_ack, exclusive, priority },
+        |(prefetch, no_ack, exclusive, priority)| ConsumerSpec {
+            prefetch,
+            no_ack,
+            exclusive,
+            priority,
+            ..ConsumerSpec::default()
+        },
     )
 }
 

@@ -204,7 +204,7 @@ impl Identify {
             Self::AddVhost { vhost, description, tags, default_queue_type } => {
                 let default_queue_type = QueueType::parse(&default_queue_type)
                     .ok_or_else(|| told("the default queue type should be classic or quorum"))?;
-                let metadata = Metadata { description, tags, default_queue_type };
+                let metadata = Metadata { description, tags, default_queue_type, ..Metadata::default() };
                 settled(broker, broker.add_vhost(&vhost, &metadata, CLI).map_err(of_vhost)?)?;
                 tracing::info!(?vhost, "vhost added");
             }
@@ -286,7 +286,7 @@ fn of_user(error: UserError) -> io::Error {
 fn of_vhost(error: VHostError) -> io::Error {
     let kind = match &error {
         VHostError::Exists(_) => ErrorKind::AlreadyExists,
-        VHostError::Missing(_) | VHostError::BadName => ErrorKind::InvalidInput,
+        VHostError::Missing(_) | VHostError::BadName | VHostError::Protected(_) => ErrorKind::InvalidInput,
     };
     io::Error::new(kind, error)
 }

@@ -27,8 +27,10 @@ use tokio_util::sync::CancellationToken;
 pub use ciphers::Cipher;
 pub use options::{ClientCertificates, Identity, TlsOptions, TlsVersion};
 
+use crate::broker::node::Certificate;
 use crate::server::tls::files::Stamps;
 use crate::server::tls::handshake::{Refused, Socket};
+use crate::server::tls::material::Served;
 use crate::server::tls::refusals::Refusals;
 use crate::session::peer::TlsPeer;
 
@@ -72,7 +74,7 @@ pub struct Tls {
 #[derive(Debug)]
 struct State {
     options: TlsOptions,
-    config: Arc<ServerConfig>,
+    served: Served,
     /// The files as they were when they were last read, or tried to be.
     read: Stamps,
 }
@@ -83,10 +85,10 @@ impl Tls {
     /// # Errors
     /// If one is missing, not usable or open to everybody, or if the settings do not go together.
     pub fn load(options: TlsOptions) -> Result<Arc<Self>, TlsError> {
-        let (read, config) = (Stamps::of(&options), Arc::new(material::server_config(&options)?));
+        let (read, served) = (Stamps::of(&options), material::served(&options)?);
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let signing = Arc::new(Semaphore::new(SIGNING_PER_CORE * cores));
-        let state = Mutex::new(State { options, config, read });
+        let state = Mutex::new(State { options, served, read });
         Ok(Arc::new(Self { state, signing, refusals: Refusals::default() }))
     }
 
@@ -97,19 +99,31 @@ impl Tls {
     pub fn reload(&self, options: Option<TlsOptions>) -> Result<(), TlsError> {
         let options = options.unwrap_or_else(|| self.state.lock().options.clone());
         let read = Stamps::of(&options);
-        let made = material::server_config(&options);
+        let made = material::served(&options);
         let mut state = self.state.lock();
         if made.is_ok() || state.options == options {
             // Files that are no good are looked at again once they change.
             state.read = read;
         }
-        state.config = Arc::new(made?);
+        state.served = made?;
         state.options = options;
         Ok(())
     }
 
+    /// What HTTPS is served with now. Its clients are not asked for a certificate.
+    #[must_use]
+    pub fn current_for_https(&self) -> Arc<ServerConfig> {
+        self.state.lock().served.https.clone()
+    }
+
+    /// The certificates that are shown now.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.state.lock().served.certificates.clone()
+    }
+
     fn current(&self) -> Arc<ServerConfig> {
-        self.state.lock().config.clone()
+        self.state.lock().served.amqp.clone()
     }
 
     /// Shakes hands with a client until `deadline`. If it does not come to a connection the log says why, unless the

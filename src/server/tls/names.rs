@@ -6,9 +6,10 @@ use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::asn1_rs::Tag;
-use x509_parser::certificate::X509Certificate;
+use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::server::clock;
@@ -48,9 +49,28 @@ pub(super) fn of_client(certificate: &CertificateDer<'_>) -> Option<ClientCertif
     Some(ClientCertificate {
         subject: distinguished_name(certificate.subject()),
         issuer: distinguished_name(certificate.issuer()),
+        validity: validity(certificate.validity()),
         common_name: common_name(certificate.subject()),
         alternative_names: names.filter_map(alternative_name).collect(),
     })
+}
+
+/// As RabbitMQ writes it.
+fn validity(validity: &Validity) -> String {
+    format!("{} - {}", moment(validity.not_before), moment(validity.not_after))
+}
+
+fn moment(time: ASN1Time) -> String {
+    let time = time.to_datetime();
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Until when a certificate is valid, in seconds since 1970.
+pub(super) fn ends_at(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// Says whose certificate we show and until when, in time to have it renewed.

@@ -48,8 +48,8 @@ fn who_holds_a_queue_that_is_gone_is_told_so() {
     assert_eq!(cell.publish_all(&mut messages), Err(Gone));
     assert_eq!(messages.len(), 2, "they are still there to be routed again");
     assert!(matches!(cell.get(true, &Outlet::new()), GetResult::Gone));
-    let spec = ConsumerSpec { prefetch: 0, no_ack: true, exclusive: false, priority: 0 };
-    let link = OutletLink { outlet, consumer: 8, channel: 1, no_ack: true };
+    let spec = ConsumerSpec { no_ack: true, ..ConsumerSpec::default() };
+    let link = OutletLink { outlet, connection: ConnectionId(1), consumer: 8, channel: 1, no_ack: true };
     assert_eq!(cell.consume(spec, link), Err(ConsumeError::Gone));
     cell.settle(Some(consumer), taken.deliveries.iter().map(|delivery| delivery.position), Settle::Requeue);
     assert!(!cell.cancel(consumer));

@@ -1,0 +1,201 @@
+//! What there is in a vhost, for those who list it.
+
+use std::sync::Arc;
+
+use super::{Topology, VHost};
+use crate::broker::policies::Applied;
+use crate::broker::queue_cell::QueueCell;
+use crate::broker::views::{BindingView, ExchangeView, MessageTotals};
+use crate::ids::QueueId;
+use crate::protocol::field::Table;
+use crate::routing::{BindingSpec, Destination, ExchangeKind, ExchangeSpec};
+
+/// Names that are looked up under one lock: each may be compared with many policies.
+const AT_ONCE: usize = 64;
+
+impl VHost {
+    /// The names of all queues but those of direct replies, sorted.
+    #[must_use]
+    pub fn queue_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.topology.read().queues.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How many queues there are, without those of direct replies.
+    #[must_use]
+    pub fn queue_count(&self) -> usize {
+        self.topology.read().queues.len()
+    }
+
+    /// The queue of this name, whoever it belongs to. Not one of direct replies.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<Arc<QueueCell>> {
+        self.topology.read().queues.get(name).cloned()
+    }
+
+    /// The queues of these names that there are, with the policies that apply to them.
+    pub(in crate::broker) fn queues_named(&self, names: &[String]) -> Vec<(Arc<QueueCell>, Applied)> {
+        let mut found = Vec::with_capacity(names.len());
+        for names in names.chunks(AT_ONCE) {
+            let topology = self.topology.read();
+            let policies = &topology.parameters.policies;
+            let cells = names.iter().filter_map(|name| topology.queues.get(name));
+            found.extend(
+                cells.map(|cell| (cell.clone(), policies.on_queue(&cell.spec.name, cell.traits().kind))),
+            );
+        }
+        found
+    }
+
+    /// The names of all exchanges, sorted; "" is the default exchange.
+    #[must_use]
+    pub fn exchange_names(&self) -> Vec<String> {
+        let topology = self.topology.read();
+        let others = topology.router.exchanges().map(|exchange| exchange.name.clone());
+        std::iter::once(String::new()).chain(others).collect()
+    }
+
+    /// How many exchanges there are, with the default exchange.
+    #[must_use]
+    pub fn exchange_count(&self) -> usize {
+        self.topology.read().router.len() + 1
+    }
+
+    /// The exchanges of these names that there are, in this order.
+    #[must_use]
+    pub fn exchange_views(&self, names: &[String]) -> Vec<ExchangeView> {
+        let mut views = Vec::with_capacity(names.len());
+        for names in names.chunks(AT_ONCE) {
+            let topology = self.topology.read();
+            let view = |name: &String| match &**name {
+                "" => Some(self.default_exchange_view()),
+                name => topology.router.exchange(name).map(|exchange| self.exchange(&topology, exchange)),
+            };
+            views.extend(names.iter().filter_map(view));
+        }
+        views
+    }
+
+    /// The exchange of this name; "" is the default exchange.
+    #[must_use]
+    pub fn exchange_view(&self, name: &str) -> Option<ExchangeView> {
+        self.exchange_views(&[name.to_owned()]).pop()
+    }
+
+    fn default_exchange_view(&self) -> ExchangeView {
+        let (publish_in, publish_out) = self.default_exchange.counted();
+        ExchangeView {
+            name: String::new(),
+            vhost: self.name.clone(),
+            kind: ExchangeKind::Direct,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: Table::default(),
+            policy: None,
+            operator_policy: None,
+            effective_policy: Default::default(),
+            publish_in,
+            publish_out,
+        }
+    }
+
+    fn exchange(&self, topology: &Topology, exchange: &ExchangeSpec) -> ExchangeView {
+        let applied = topology.parameters.policies.on_exchange(&exchange.name);
+        let counted = topology.exchange_counts.get(&exchange.name).map(|counts| counts.counted());
+        let (publish_in, publish_out) = counted.unwrap_or_default();
+        ExchangeView {
+            name: exchange.name.clone(),
+            kind: exchange.kind,
+            durable: exchange.durable,
+            auto_delete: exchange.auto_delete,
+            internal: exchange.internal,
+            arguments: exchange.arguments.clone(),
+            policy: applied.user_name(),
+            operator_policy: applied.operator_name(),
+            effective_policy: applied.effective(),
+            publish_in,
+            publish_out,
+            vhost: self.name.clone(),
+        }
+    }
+
+    /// All bindings: those of the default exchange by the names of queues, then the others by the names of their
+    /// sources.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<BindingView> {
+        let topology = self.topology.read();
+        let mut views = self.default_bindings(&topology);
+        views.extend(topology.router.bindings().filter_map(|binding| self.binding_view(&topology, binding)));
+        views
+    }
+
+    /// The bindings by which an exchange leads elsewhere.
+    #[must_use]
+    pub fn bindings_from(&self, source: &str) -> Vec<BindingView> {
+        let topology = self.topology.read();
+        if source.is_empty() {
+            return self.default_bindings(&topology);
+        }
+        let bindings = topology.router.bindings_from(source);
+        bindings.filter_map(|binding| self.binding_view(&topology, binding)).collect()
+    }
+
+    /// The bindings that lead to an exchange.
+    #[must_use]
+    pub fn bindings_to_exchange(&self, destination: &str) -> Vec<BindingView> {
+        let topology = self.topology.read();
+        let bindings = topology.router.bindings_to_exchange(destination);
+        bindings.filter_map(|binding| self.binding_view(&topology, binding)).collect()
+    }
+
+    /// The bindings that lead to a queue, with that of the default exchange.
+    #[must_use]
+    pub fn bindings_to_queue(&self, destination: &str) -> Vec<BindingView> {
+        let topology = self.topology.read();
+        let Some(cell) = topology.queues.get(destination) else { return Vec::new() };
+        let bindings = topology.router.bindings_of_queue(cell.id);
+        let own = bindings.filter_map(|binding| self.binding_view(&topology, binding));
+        std::iter::once(self.default_binding(destination)).chain(own).collect()
+    }
+
+    fn default_bindings(&self, topology: &Topology) -> Vec<BindingView> {
+        let mut names: Vec<&String> = topology.queues.keys().collect();
+        names.sort_unstable();
+        names.into_iter().map(|name| self.default_binding(name)).collect()
+    }
+
+    fn default_binding(&self, queue: &str) -> BindingView {
+        BindingView {
+            source: String::new(),
+            vhost: self.name.clone(),
+            destination: queue.to_owned(),
+            to_exchange: false,
+            routing_key: queue.to_owned(),
+            arguments: Table::default(),
+        }
+    }
+
+    fn binding_view(&self, topology: &Topology, binding: BindingSpec<QueueId>) -> Option<BindingView> {
+        let BindingSpec { source, destination, key, arguments } = binding;
+        let (destination, to_exchange) = match destination {
+            Destination::Queue(id) => (topology.by_id.get(&id)?.spec.name.clone(), false),
+            Destination::Exchange(name) => (name, true),
+        };
+        let vhost = self.name.clone();
+        Some(BindingView { source, vhost, destination, to_exchange, routing_key: key, arguments })
+    }
+
+    /// Messages of all queues together, those of direct replies included. Takes each queue's lock for a moment.
+    #[must_use]
+    pub fn message_totals(&self) -> MessageTotals {
+        let mut totals = MessageTotals::default();
+        for cell in self.queues() {
+            let (depth, _) = cell.counts();
+            totals.ready += depth.ready;
+            totals.unacked += depth.unacked + depth.held;
+        }
+        totals
+    }
+}

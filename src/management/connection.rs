@@ -1,0 +1,126 @@
+//! Sockets of the API: accepted, with deadlines and bounds, and served until the end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tower_http::normalize_path::NormalizePath;
+
+use crate::broker::node::{self, ListenerAddress};
+use crate::management::gate::Origin;
+use crate::management::options::TlsSource;
+
+/// How long a client may take for the head of a request, and be silent between two.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The largest head of a request, in bytes. Access tokens travel in it.
+const LARGEST_HEAD: usize = 16 << 10;
+
+/// How long accepting pauses when the process is out of descriptors.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How long requests that are under way at the end may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A socket that is listened on.
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) tls: Option<TlsSource>,
+}
+
+impl Listener {
+    /// What is spoken there.
+    pub(super) fn protocol(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// How it is shown in lists of listeners.
+    pub(super) fn shown(&self) -> Option<node::Listener> {
+        let at = ListenerAddress::Tcp(self.socket.local_addr().ok()?);
+        Some(node::Listener { protocol: self.protocol(), at })
+    }
+}
+
+/// Accepts until `stop`, then waits for what is under way.
+pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphore>, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    while let Some(place) = stop.run_until_cancelled(most.clone().acquire_owned()).await {
+        let Ok(place) = place else { break };
+        let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await else { break };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection of the management API");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        let (router, stop, tls) = (router.clone(), stop.clone(), listener.tls.clone());
+        connections.spawn(async move {
+            let origin = Origin::Address(address.ip());
+            let served = match tls {
+                None => speak(stream, router, origin, &stop).await,
+                Some(tls) => {
+                    let handshake = TlsAcceptor::from(tls()).accept(stream);
+                    match timeout(HANDSHAKE_PATIENCE, handshake).await {
+                        Ok(Ok(stream)) => speak(stream, router, origin, &stop).await,
+                        Ok(Err(error)) => Err(error),
+                        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+                    }
+                }
+            };
+            if let Err(error) = served {
+                tracing::debug!(peer = %address, %error, "a connection of the management API failed");
+            }
+            drop(place);
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+/// Serves one connection.
+pub(super) async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    router: Router,
+    origin: Origin,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    // RabbitMQ takes a slash at the end of a path for nothing.
+    let router = NormalizePath::trim_trailing_slash(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin);
+        router.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    match stop.run_until_cancelled(connection.as_mut()).await {
+        Some(done) => return done.map_err(io::Error::other),
+        None => connection.as_mut().graceful_shutdown(),
+    }
+    match timeout(GRACE, connection).await {
+        Ok(done) => done.map_err(io::Error::other),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+    }
+}

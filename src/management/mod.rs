@@ -1,0 +1,132 @@
+//! The management API: what RabbitMQ's tools ask and tell over HTTP, and what Prometheus reads.
+//!
+//! Everything here knows the broker only. A resource is a plain function from a [`Call`](call::Call) to an
+//! [`Answer`](answer::Answer), with a row in a table that says at which path it is and who may ask (`routes`). It runs on a
+//! thread that may block, so that the tasks of AMQP connections never wait for it; how many run at a time is bounded.
+//! `connection` has the sockets, `gate` finds out who asks.
+
+#![expect(dead_code, reason = "health checks, metrics and the control socket are still to come")]
+
+mod answer;
+mod binding_key;
+mod body;
+mod call;
+mod connection;
+mod cors;
+mod error;
+mod gate;
+mod listing;
+pub mod options;
+mod parts;
+mod past;
+mod properties;
+mod query;
+mod resources;
+mod router;
+mod routes;
+mod statistics;
+mod visitor;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::management::connection::{Listener, serve};
+use crate::management::options::{ManagementOptions, TlsSource};
+use crate::time::Now;
+
+/// Requests that are worked on at a time; others wait.
+const AT_A_TIME: usize = 16;
+
+/// Passwords that are checked at a time for requests.
+const LOGINS_AT_A_TIME: usize = 2;
+
+/// What all requests share.
+pub(crate) struct Api {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) options: ManagementOptions,
+    pub(crate) clock: fn() -> Now,
+    working: Semaphore,
+    logging_in: Semaphore,
+}
+
+/// The API on its sockets and, once [run](Self::run), served.
+pub struct Management {
+    listeners: Vec<Listener>,
+    api: Arc<Api>,
+    router: Router,
+}
+
+impl Management {
+    /// Binds all listeners. Without `tls` those for TLS are left out. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// If an address cannot be bound; the error names it.
+    pub fn bind(
+        options: ManagementOptions,
+        broker: Arc<Broker>,
+        tls: Option<&TlsSource>,
+        clock: fn() -> Now,
+    ) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for &address in &options.listen {
+            listeners.push(Listener { socket: bind(address)?, tls: None });
+        }
+        for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
+            listeners.push(Listener { socket: bind(address)?, tls: tls.cloned() });
+        }
+        listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
+        let api = Arc::new(Api {
+            broker,
+            options,
+            clock,
+            working: Semaphore::new(AT_A_TIME),
+            logging_in: Semaphore::new(LOGINS_AT_A_TIME),
+        });
+        let router = router::router(&api, routes::all());
+        Ok(Self { listeners, api, router })
+    }
+
+    /// What is spoken at which addresses, with the ports that were chosen for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(&'static str, String)> {
+        let shown = |listener: &Listener| {
+            let address = listener.socket.local_addr();
+            (
+                listener.protocol(),
+                address.map_or_else(|error| error.to_string(), |address| address.to_string()),
+            )
+        };
+        self.listeners.iter().map(shown).collect()
+    }
+
+    /// Serves until `stop`. Requests that are under way then are answered still, for a while.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        for listener in self.listeners {
+            let most = Arc::new(Semaphore::new(self.api.options.max_connections as usize));
+            tasks.spawn(serve(listener, self.router.clone(), most, stop.clone()));
+        }
+        stop.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listen = || {
+        let socket = std::net::TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket)
+    };
+    listen().map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address} for the management API: {error}"))
+    })
+}

@@ -1,0 +1,118 @@
+//! The one table of what there is: paths, methods, who may ask, and the function that answers.
+
+use axum::http::Method;
+
+use crate::management::answer::Answer;
+use crate::management::call::Call;
+use crate::management::error::ApiError;
+use crate::management::resources;
+use crate::management::visitor::Level;
+
+/// What answers a request.
+pub(crate) type Handler = fn(&Call) -> Result<Answer, ApiError>;
+
+/// What a visitor has to do with the vhost in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InVHost {
+    /// Nothing, or the resource looks itself.
+    Unasked,
+    /// It must be one whose content the visitor may see.
+    Sees,
+    /// The visitor must have permissions there, administrators too, as in RabbitMQ.
+    Enters,
+    /// The visitor must have permissions there unless it is an administrator.
+    Governs,
+}
+
+/// One method of a resource.
+#[derive(Clone)]
+pub(crate) struct Verb {
+    pub(crate) method: Method,
+    pub(crate) level: Level,
+    pub(crate) in_vhost: InVHost,
+    /// Whether the body may be large: definitions, a message.
+    pub(crate) is_large: bool,
+    pub(crate) handler: Handler,
+}
+
+impl Verb {
+    const fn new(method: Method, level: Level, handler: Handler) -> Self {
+        Self { method, level, in_vhost: InVHost::Unasked, is_large: false, handler }
+    }
+
+    /// As it says, also of the vhost that the path names.
+    pub(crate) const fn in_vhost(mut self, in_vhost: InVHost) -> Self {
+        self.in_vhost = in_vhost;
+        self
+    }
+
+    /// With a body that may be large.
+    pub(crate) const fn large(mut self) -> Self {
+        self.is_large = true;
+        self
+    }
+}
+
+/// GET, and so HEAD.
+pub(crate) const fn get(level: Level, handler: Handler) -> Verb {
+    Verb::new(Method::GET, level, handler)
+}
+
+/// PUT.
+pub(crate) const fn put(level: Level, handler: Handler) -> Verb {
+    Verb::new(Method::PUT, level, handler)
+}
+
+/// POST.
+pub(crate) const fn post(level: Level, handler: Handler) -> Verb {
+    Verb::new(Method::POST, level, handler)
+}
+
+/// DELETE.
+pub(crate) const fn delete(level: Level, handler: Handler) -> Verb {
+    Verb::new(Method::DELETE, level, handler)
+}
+
+/// A path below `/api`, with names in braces, and what can be done there.
+pub(crate) struct Resource {
+    pub(crate) path: &'static str,
+    pub(crate) verbs: Vec<Verb>,
+}
+
+impl Resource {
+    /// What can be done at a path.
+    pub(crate) fn new(path: &'static str, verbs: impl Into<Vec<Verb>>) -> Self {
+        Self { path, verbs: verbs.into() }
+    }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Resource> {
+    let kinds = [
+        resources::about::routes(),
+        resources::bindings::routes(),
+        resources::channels::routes(),
+        resources::closing::routes(),
+        resources::connections::routes(),
+        resources::consumers::routes(),
+        resources::exchange_views::routes(),
+        resources::exchanges::routes(),
+        resources::features::routes(),
+        resources::get::routes(),
+        resources::health::routes(),
+        resources::limits::routes(),
+        resources::nodes::routes(),
+        resources::overview::routes(),
+        resources::parameters::routes(),
+        resources::permissions::routes(),
+        resources::policies::routes(),
+        resources::publish::routes(),
+        resources::queue_views::routes(),
+        resources::queues::routes(),
+        resources::upkeep::routes(),
+        resources::users::routes(),
+        resources::vhosts::routes(),
+        resources::whoami::routes(),
+    ];
+    kinds.into_iter().flatten().collect()
+}
