@@ -1,5 +1,7 @@
 //! Events as a queue that is bound to their exchange gets them.
 
+mod imports;
+
 use serde_json::json;
 
 use super::*;
@@ -131,7 +133,7 @@ fn queues_and_bindings_come_and_go() {
         watched.seen(),
         [
             r#"queue.created {name: "q", vhost: "/", durable: true, auto_delete: false, arguments: {x-max-length: 5}, owner_pid: "", exclusive: false, user_who_performed_action: "hare"}"#.to_owned(),
-            format!(r#"queue.created {{name: "own", vhost: "/", durable: false, auto_delete: true, arguments: {{}}, owner_pid: "<leveret.{started}.2>", exclusive: true, user_who_performed_action: "hare"}}"#),
+            format!(r#"queue.created {{name: "own", vhost: "/", durable: false, auto_delete: true, arguments: {{}}, owner_pid: "<leveret@localhost.{started}.2>", exclusive: true, user_who_performed_action: "hare"}}"#),
         ]
     );
     vhost.bind(to_queue("amq.topic", "q", "a.#"), ME).unwrap();
@@ -311,7 +313,7 @@ fn vhosts_are_told_with_what_is_in_them() {
         r#"vhost.created {name: "v""#,
         r#"description: "d""#,
         r#"tags: ["t"]"#,
-        r#"cluster_state: {leveret: "running"}"#,
+        r#"cluster_state: {leveret@localhost: "running"}"#,
     ] {
         assert!(made.contains(part), "{made}");
     }
@@ -353,10 +355,10 @@ fn alarms_are_told_when_they_change() {
     assert_eq!(
         watched.seen(),
         [
-            r#"alarm.set {source: "memory", node: "leveret"}"#,
-            r#"alarm.set {source: "disk", node: "leveret"}"#,
-            r#"alarm.cleared {source: "memory", node: "leveret"}"#,
-            r#"alarm.cleared {source: "disk", node: "leveret"}"#,
+            r#"alarm.set {source: "memory", node: "leveret@localhost"}"#,
+            r#"alarm.set {source: "disk", node: "leveret@localhost"}"#,
+            r#"alarm.cleared {source: "memory", node: "leveret@localhost"}"#,
+            r#"alarm.cleared {source: "disk", node: "leveret@localhost"}"#,
         ]
     );
 }

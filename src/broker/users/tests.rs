@@ -1,9 +1,9 @@
-use crate::broker::events::INTERNAL;
 use std::sync::Arc;
 
 use super::*;
 use crate::broker::Broker;
 use crate::broker::definitions::{ImportOptions, Scope, parse};
+use crate::broker::events::INTERNAL;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::identity::password::Scheme;
 use crate::identity::tags::Tags;
@@ -130,7 +130,7 @@ fn there_is_no_default_user_where_definitions_bring_users() {
     let disk = restarted(&disk, broker);
     let broker = open(&disk, BrokerOptions::default());
     assert!(logs_in(&broker, "a", "one") && broker.users.find("guest").is_none());
-    broker.delete_user("a").unwrap();
+    broker.delete_user("a", INTERNAL).unwrap();
     let disk = restarted(&disk, broker);
     assert!(open(&disk, BrokerOptions::default()).users.all().is_empty());
 }

@@ -50,9 +50,9 @@ fn a_connection_that_comes_and_goes() {
     assert_eq!(
         seen(&cell, &words),
         [
-            "user.authentication.success guest test PLAIN",
-            "connection.created test guest / <leveret.1700000000000.1> PLAIN",
-            "channel.created test (1) guest / <leveret.1700000000000.1.1> <leveret.1700000000000.1> 1",
+            "user.authentication.success guest test #1 PLAIN",
+            "connection.created test #1 guest / <leveret@localhost.1700000000000.1> PLAIN",
+            "channel.created test #1 (1) guest / <leveret@localhost.1700000000000.1.1> <leveret@localhost.1700000000000.1> 1",
         ]
     );
     let own = queue::Declare { queue: "own", exclusive: true, ..Default::default() };
@@ -62,7 +62,7 @@ fn a_connection_that_comes_and_goes() {
     client.send(&consume("own", "a")).send(&consume("passing", "b")).send(&consume("passing", "c"));
     client.send(&basic::Cancel { consumer_tag: "b", ..Default::default() });
     let words = ["name", "queue", "consumer_tag", "channel", "prefetch_count", "ack_required"];
-    let channel = "<leveret.1700000000000.1.1>";
+    let channel = "<leveret@localhost.1700000000000.1.1>";
     assert_eq!(
         seen(&cell, &words),
         [
@@ -85,9 +85,9 @@ fn a_connection_that_comes_and_goes() {
             "consumer.deleted own guest",
             "consumer.deleted passing guest",
             "queue.deleted passing rmq-internal",
-            "channel.closed <leveret.1700000000000.1.1> guest",
+            "channel.closed <leveret@localhost.1700000000000.1.1> guest",
             "queue.deleted own rmq-internal",
-            "connection.closed test <leveret.1700000000000.1>",
+            "connection.closed test #1 <leveret@localhost.1700000000000.1>",
         ]
     );
 }
@@ -102,7 +102,7 @@ fn a_channel_ends_once_however_it_does() {
     client.send(&channel::Close::default()).send(&channel::Open::default());
     client.send(&basic::Get { queue: "nope", ..Default::default() });
     drop(client);
-    let pid = |serial: u32| format!("<leveret.1700000000000.1.{serial}>");
+    let pid = |serial: u32| format!("<leveret@localhost.1700000000000.1.{serial}>");
     let [one, two, three] = [1, 2, 3].map(pid);
     assert_eq!(
         seen(&cell, &["pid"]),
