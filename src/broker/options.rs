@@ -19,7 +19,7 @@ pub struct BrokerOptions {
     pub cluster_name: String,
     /// The name of this node, "leveret@host".
     pub node_name: String,
-    /// Vhosts that exist from the start. Never empty.
+    /// Vhosts that exist from the start, the first one being the default. Never empty.
     pub vhosts: Vec<String>,
     /// Users that are set at the start.
     pub users: Vec<UserOptions>,
@@ -51,6 +51,8 @@ pub struct BrokerOptions {
     pub traced: Vec<String>,
     /// How samples are taken and how long they are kept.
     pub statistics: StatisticsOptions,
+    /// Events are published to the default vhost's exchange for them.
+    pub events: bool,
     /// Where deadlines are compared with.
     pub clock: Clock,
     /// Definitions with users are imported next, so that users for the first start are not made.
@@ -165,6 +167,7 @@ impl Default for BrokerOptions {
             operators: Vec::new(),
             traced: Vec::new(),
             statistics: StatisticsOptions::default(),
+            events: true,
             clock: Clock::default(),
             brings_users: false,
         }

@@ -16,7 +16,7 @@ use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
 use crate::management::resources::exchanges::as_name;
-use crate::management::resources::queues::NOBODY;
+use crate::management::resources::queues::actor;
 use crate::management::routes::{InVHost, Resource, Verb, delete, get, post};
 use crate::management::visitor::Level;
 
@@ -138,7 +138,7 @@ fn bind(call: &Call) -> Result<Answer, ApiError> {
     let arguments = arguments.as_ref();
     ends.check(call, key)?;
     let request = BindRequest { source: &ends.source, target: ends.target(), key, arguments };
-    call.settle(ends.vhost.bind(request, NOBODY)?)?;
+    call.settle(ends.vhost.bind(request, actor(call))?)?;
     let place = [&*ends.destination, &properties_key(key, arguments)].map(escaped).join("/");
     Ok(Answer::CreatedAt(place))
 }
@@ -149,6 +149,6 @@ fn unbind(call: &Call) -> Result<Answer, ApiError> {
     ends.check(call, &binding.routing_key)?;
     let (key, arguments) = (&*binding.routing_key, binding.arguments.as_ref());
     let request = BindRequest { source: &ends.source, target: ends.target(), key, arguments };
-    call.settle(ends.vhost.unbind(request, NOBODY)?)?;
+    call.settle(ends.vhost.unbind(request, actor(call))?)?;
     Ok(Answer::NoContent)
 }

@@ -65,10 +65,11 @@ fn wanted(call: &Call) -> Result<Value, ApiError> {
 fn set_vhost(call: &Call) -> Result<Answer, ApiError> {
     let vhost = call.vhost()?;
     let wanted = VHostLimits::from_value(&wanted(call)?).map_err(ApiError::bad)?;
-    call.settle(vhost.change_limits(|limits| {
+    let change = |limits: &mut VHostLimits| {
         limits.max_connections = wanted.max_connections.or(limits.max_connections);
         limits.max_queues = wanted.max_queues.or(limits.max_queues);
-    }))?;
+    };
+    call.settle(vhost.change_limits(change, call.visitor.name()))?;
     Ok(Answer::NoContent)
 }
 
@@ -79,7 +80,7 @@ fn clear_vhost(call: &Call) -> Result<Answer, ApiError> {
         "max-queues" => |limits| limits.max_queues = None,
         other => return Err(unknown(other)),
     };
-    call.settle(vhost.change_limits(clear))?;
+    call.settle(vhost.change_limits(clear, call.visitor.name()))?;
     Ok(Answer::NoContent)
 }
 
@@ -112,7 +113,8 @@ fn set_user(call: &Call) -> Result<Answer, ApiError> {
         "max-connections" => |limits, set| limits.max_connections = set.max_connections,
         _ => |limits, set| limits.max_channels = set.max_channels,
     };
-    call.settle(call.broker().users.set_limits(user, |limits| change(limits, set))?)?;
+    let by = call.visitor.name();
+    call.settle(call.broker().users.set_limits(user, |limits| change(limits, set), by)?)?;
     Ok(Answer::NoContent)
 }
 
@@ -122,7 +124,8 @@ fn clear_user(call: &Call) -> Result<Answer, ApiError> {
         "max-channels" => |limits| limits.max_channels = None,
         other => return Err(unknown(other)),
     };
-    call.settle(call.broker().users.set_limits(call.name("user"), clear)?)?;
+    let (user, by) = (call.name("user"), call.visitor.name());
+    call.settle(call.broker().users.set_limits(user, clear, by)?)?;
     Ok(Answer::NoContent)
 }
 

@@ -74,7 +74,7 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
     };
     let mut new = Metadata::default();
     change(&mut new);
-    let (is_new, gate) = match broker.add_vhost(name, &new) {
+    let (is_new, gate) = match broker.add_vhost(name, &new, call.visitor.name()) {
         Ok(gate) => (true, gate),
         Err(VHostError::Exists(_)) => (false, broker.set_vhost_metadata(name, change)?),
         Err(error) => return Err(error.into()),
@@ -110,12 +110,12 @@ fn given_to_maker(call: &Call, vhost: &VHost) -> crate::channel::gates::Gate {
     use crate::channel::gates::Gate;
     let Visitor::User(user) = &call.visitor else { return Gate::OPEN };
     // Not one who is kept elsewhere: whoever vouches for such a user says what it may do.
-    let everything = || vhost.set_permissions(&user.name, Permissions::everything());
+    let everything = || vhost.set_permissions(&user.name, Permissions::everything(), &user.name);
     call.broker().users.with_existing(&user.name, everything).unwrap_or(Gate::OPEN)
 }
 
 fn remove(call: &Call) -> Result<Answer, ApiError> {
-    call.settle(call.broker().delete_vhost(call.name("vhost"))?)?;
+    call.settle(call.broker().delete_vhost(call.name("vhost"), call.visitor.name())?)?;
     Ok(Answer::NoContent)
 }
 
