@@ -6,6 +6,7 @@ use super::{Config, DefinitionsOptions, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
 use crate::broker::stamps::Stamps;
+use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
 use crate::management::options::ManagementOptions;
 use crate::server::clock::unix_ms;
@@ -116,6 +117,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         // They were checked as they were loaded.
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
+        statistics: StatisticsOptions { interval: options.stats.interval.0, ..StatisticsOptions::default() },
         clock: Clock::Read(unix_ms),
         brings_users: false,
     }
