@@ -22,8 +22,8 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new("/vhost-limits", [get(Level::Management, of_vhosts)]),
         Resource::new("/vhost-limits/{vhost}", [get(Level::Management, of_vhost).in_vhost(InVHost::Sees)]),
         Resource::new("/vhost-limits/{vhost}/{limit}", [put(admin, set_vhost), delete(admin, clear_vhost)]),
-        Resource::new("/user-limits", [get(Level::Management, of_users)]),
-        Resource::new("/user-limits/{user}", [get(Level::Management, of_user)]),
+        Resource::new("/user-limits", [get(admin, of_users)]),
+        Resource::new("/user-limits/{user}", [get(admin, of_user)]),
         Resource::new("/user-limits/{user}/{limit}", [put(admin, set_user), delete(admin, clear_user)]),
     ]
 }
@@ -92,11 +92,8 @@ fn of_user(call: &Call) -> Result<Answer, ApiError> {
     Ok(users_listed(call, vec![users::found(call)?]))
 }
 
-/// The limits that the visitor may see: their own, or all.
 fn users_listed(call: &Call, users: Vec<Arc<User>>) -> Answer {
-    let sees_all = call.visitor.is(Level::Monitoring);
-    let seen = users.into_iter().filter(|user| sees_all || user.name == call.visitor.name());
-    let limits = seen.map(|user| (user.name.clone(), user.details().limits));
+    let limits = users.into_iter().map(|user| (user.name.clone(), user.details().limits));
     let limited = limits.filter(|(_, limits)| !limits.is_empty());
     listed(call, "user", limited.map(|(user, limits)| (user, limits.value())).collect())
 }

@@ -84,11 +84,11 @@ fn one(call: &Call) -> Result<Answer, ApiError> {
 /// There is no such parameter.
 const MISSING: ApiError = ApiError::NotFound("parameter_not_found");
 
-/// Policies of operators only administrators may set, by whichever path.
+/// What only administrators may set by other paths, they alone may set by this one.
 fn check_component(call: &Call) -> Result<(), ApiError> {
     match Component::parse(call.name("component")) {
-        Ok(Component::Policy(_)) => call.visitor.require(Level::Administrator),
-        Ok(Component::Limits | Component::Unsupported(_)) | Err(_) => Ok(()),
+        Ok(Component::Policy(_) | Component::Limits) => call.visitor.require(Level::Administrator),
+        Ok(Component::Unsupported(_)) | Err(_) => Ok(()),
     }
 }
 
@@ -105,9 +105,12 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
 fn clear(call: &Call) -> Result<Answer, ApiError> {
     check_component(call)?;
     let vhost = call.vhost()?;
-    let (component, name) = (call.name("component"), call.name("name"));
-    let gate = vhost.clear_parameter(component, name, call.visitor.name())?;
-    call.settle(gate.ok_or(MISSING)?)?;
+    let gate = match vhost.clear_parameter(call.name("component"), call.name("name"), call.visitor.name()) {
+        Ok(gate) => gate.ok_or(MISSING)?,
+        Err(ParameterError::NoComponent(_)) => return Err(MISSING),
+        Err(error) => return Err(error.into()),
+    };
+    call.settle(gate)?;
     Ok(Answer::NoContent)
 }
 
