@@ -104,6 +104,8 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
 fn clear(call: &Call) -> Result<Answer, ApiError> {
     check_component(call)?;
     let vhost = call.vhost()?;
+    // Also of what cannot be a parameter there is none.
+    found(call, &vhost).ok_or(MISSING)?;
     let gate = vhost.clear_parameter(call.name("component"), call.name("name"))?;
     call.settle(gate.ok_or(MISSING)?)?;
     Ok(Answer::NoContent)
