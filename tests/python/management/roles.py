@@ -74,9 +74,7 @@ CASES = [
     *reads("policies/{v}/roles", "parameters", "parameters/vhost-limits", "parameters/vhost-limits/{v}", who=policymaker),
     *reads("global-parameters", "global-parameters/roles", who=policymaker),
     *reads("vhost-limits", "vhost-limits/{v}", who=all_of),
-    *reads("user-limits", who=all_of),
-    # RabbitMQ shows those of others to everybody.
-    *reads("user-limits/roles-user", who=administrator, since_4=True),
+    *reads("user-limits", "user-limits/roles-user", who=all_of),
     *reads("definitions", "definitions/{v}", "all-configuration", who=administrator),
     *reads("aliveness-test/{v}", who=all_of),
     *reads("health/checks/alarms", "health/checks/local-alarms", "health/checks/virtual-hosts", who=all_of),
