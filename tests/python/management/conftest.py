@@ -60,14 +60,6 @@ def api(server):
     return server.api
 
 
-@pytest.fixture(autouse=True)
-def there_are_definitions(request, api):
-    """Skips what asks for definitions as long as there are none by HTTP."""
-    asks = "definitions" in request.node.name or "all-conf" in request.node.name or "test_definitions" in request.node.nodeid
-    if asks and api.get("definitions").status == 404:
-        pytest.skip("there are no definitions by HTTP yet")
-
-
 @pytest.fixture(scope="module")
 def vhost(api):
     """A vhost for the tests of one file; it goes with all that is in it."""

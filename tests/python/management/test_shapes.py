@@ -40,6 +40,8 @@ LEFT_OUT = [
     r"^definitions \.exchanges\[\]\.internal$",
     r"^vhost-definitions \.exchanges\[\]\.internal$",
     r"^vhost-definitions \.(parameters|policies)\[\]\.vhost$",
+    # What it is set to, and by whom.
+    r"^definitions \.global_parameters\[\]\.value$",
     # The listener between nodes has no place where there is one node.
     r"^health-(port|protocol)-listener-missing \.(ports|protocols)\[\]$",
 ]
