@@ -10,7 +10,7 @@ use crate::broker::views::BindingView;
 use crate::identity::access::Right;
 use crate::identity::operation::{Operation, Resource as On};
 use crate::management::answer::Answer;
-use crate::management::binding_key::{escaped, properties_key};
+use crate::management::binding_key::{as_written, escaped, properties_key};
 use crate::management::body::check_length;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
@@ -102,9 +102,9 @@ impl Ends {
 
     /// The binding between them that the path means.
     fn binding(&self, call: &Call) -> Result<BindingView, ApiError> {
-        let is_it = |binding: &BindingView| {
-            properties_key(&binding.routing_key, binding.arguments.as_ref()) == call.name("key")
-        };
+        let key = as_written(call.name("key"));
+        let is_it =
+            |binding: &BindingView| properties_key(&binding.routing_key, binding.arguments.as_ref()) == key;
         self.bindings().into_iter().find(is_it).ok_or(ApiError::NotFound("binding_not_found"))
     }
 
