@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::broker::Broker;
 use crate::broker::options::BrokerOptions;
+use crate::broker::stamps::Stamps;
 use crate::management::Management;
 use crate::management::options::ManagementOptions;
 use crate::storage::options::JournalOptions;
@@ -25,6 +26,7 @@ fn options(listen: Vec<SocketAddr>) -> ManagementOptions {
         path_prefix: "/prefix".to_owned(),
         max_body: 1 << 20,
         max_message_size: 1 << 20,
+        stamps: Stamps::default(),
         max_connections: 10,
         allow_origins: Vec::new(),
         cors_max_age: std::time::Duration::ZERO,
