@@ -29,8 +29,11 @@ pub mod queue_cell;
 pub mod registry;
 pub mod sources;
 mod spill;
+pub mod stamps;
+pub mod statistics;
 mod storage;
 pub mod strangers;
+pub mod thresholds;
 pub mod totals;
 pub mod transaction;
 pub mod users;
@@ -55,8 +58,10 @@ use crate::broker::node::Node;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
+use crate::broker::statistics::Statistics;
 use crate::broker::storage::Storage;
 use crate::broker::strangers::Strangers;
+use crate::broker::thresholds::Thresholds;
 use crate::broker::totals::AllTotals;
 use crate::broker::users::{Start, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
@@ -70,6 +75,7 @@ use crate::storage::image::{GLOBAL, Image, VHOST};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
+use crate::time::Clock;
 use crate::workers::{OnPanic, Workers};
 
 /// What a broker is made with beside options and what is on its disk.
@@ -98,6 +104,8 @@ pub struct Broker {
     pub strangers: Strangers,
     /// What blocks publishers.
     pub alarms: Alarms,
+    /// From where on it does.
+    pub thresholds: Thresholds,
     /// What happens, for whoever wants to know.
     pub events: Arc<Events>,
     /// Generated names.
@@ -106,6 +114,8 @@ pub struct Broker {
     pub login_attempts: LoginAttempts,
     /// What was counted in all vhosts.
     pub totals: Arc<AllTotals>,
+    /// Rates and the recent past.
+    pub statistics: Statistics,
     /// How many channels, queues and exchanges there are, and may be.
     pub limits: Arc<NodeLimits>,
     /// Where durable changes go.
@@ -117,6 +127,7 @@ pub struct Broker {
     /// The last number given to a queue.
     last_queue: Arc<AtomicU64>,
     storage: Option<Storage>,
+    clock: Clock,
 }
 
 impl Broker {
@@ -189,6 +200,7 @@ impl Broker {
             totals: Arc::default(),
         };
         let (node, totals) = (shared.node.clone(), shared.totals.clone());
+        let clock = options.clock.clone();
         let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let names = Names::new(kept.seed);
@@ -204,9 +216,11 @@ impl Broker {
             events,
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
+            thresholds: Thresholds::default(),
             names,
             login_attempts: LoginAttempts::default(),
             totals,
+            statistics: Statistics::new(options.statistics),
             globals,
             vhosts,
             limits: node,
@@ -216,6 +230,7 @@ impl Broker {
             journal: bodies.journal.clone(),
             bodies,
             storage: kept.storage,
+            clock,
         });
         broker.set_traced(&options.traced);
         for vhost in broker.vhosts.all().values() {

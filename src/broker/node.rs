@@ -31,7 +31,8 @@ pub struct ProcessFacts {
     pub processors: usize,
     /// Most files that it may have open; `None` if any number.
     pub open_files_limit: Option<u64>,
-    /// Most resident bytes before publishers are blocked; 0 is no limit.
+    /// Most resident bytes before publishers are blocked, as the configuration says; 0 is no limit. What holds now is in
+    /// [`Thresholds`](crate::broker::thresholds::Thresholds).
     pub memory_limit: u64,
 }
 
@@ -99,6 +100,7 @@ pub struct Node {
     open_files: AtomicU64,
     certificates: OnceLock<Certificates>,
     configuration: Mutex<Map<String, Value>>,
+    checkpoint_at: AtomicU64,
 }
 
 impl fmt::Debug for Node {
@@ -119,6 +121,7 @@ impl Node {
             open_files: AtomicU64::new(0),
             certificates: OnceLock::new(),
             configuration: Mutex::default(),
+            checkpoint_at: AtomicU64::new(0),
         }
     }
 
@@ -200,6 +203,17 @@ impl Node {
     pub fn disk(&self) -> DiskFigures {
         let [free, total, limit] = read(&self.disk);
         DiskFigures { free, total, limit }
+    }
+
+    /// Notes a checkpoint that was done.
+    pub(super) fn note_checkpoint(&self, unix_ms: u64) {
+        self.checkpoint_at.store(unix_ms, Ordering::Relaxed);
+    }
+
+    /// When the last checkpoint was done, in milliseconds since 1970; `None` if there was none since the start.
+    #[must_use]
+    pub fn last_checkpoint(&self) -> Option<u64> {
+        Some(self.checkpoint_at.load(Ordering::Relaxed)).filter(|&at| at > 0)
     }
 
     /// Notes how many files are open, sockets among them.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::policies::policy::Operator;
+use crate::broker::statistics::StatisticsOptions;
 use crate::identity::access::Permissions;
 use crate::identity::oauth::TokenRules;
 use crate::identity::oauth::keys::ConfiguredKey;
@@ -50,6 +51,8 @@ pub struct BrokerOptions {
     pub traced: Vec<String>,
     /// Events are published to the default vhost's exchange for them.
     pub events: bool,
+    /// How samples are taken and how long they are kept.
+    pub statistics: StatisticsOptions,
     /// Where deadlines are compared with.
     pub clock: Clock,
     /// Definitions with users are imported next, so that users for the first start are not made.
@@ -164,6 +167,7 @@ impl Default for BrokerOptions {
             operators: Vec::new(),
             traced: Vec::new(),
             events: true,
+            statistics: StatisticsOptions::default(),
             clock: Clock::default(),
             brings_users: false,
         }

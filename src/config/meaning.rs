@@ -5,6 +5,8 @@ use super::setting::{Name, Verify, Watermark};
 use super::{Config, DefinitionsOptions, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
+use crate::broker::stamps::Stamps;
+use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
 use crate::management::options::ManagementOptions;
 use crate::server::clock::unix_ms;
@@ -116,6 +118,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
         events: options.events.exchange,
+        statistics: StatisticsOptions { interval: options.stats.interval.0, ..StatisticsOptions::default() },
         clock: Clock::Read(unix_ms),
         brings_users: false,
     }
@@ -204,6 +207,7 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         shutdown_grace: options.shutdown.grace.0,
         workers: usize::try_from(options.server.workers.0).unwrap_or(0),
         memory_watermark: watermark(options.memory.high_watermark, machine),
+        machine_memory: machine.memory,
         memory_check_interval: options.memory.check_interval.0,
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,
@@ -219,6 +223,7 @@ fn management_options(options: &Options) -> ManagementOptions {
         path_prefix: http.path_prefix.0.clone(),
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         max_message_size: options.amqp.max_message_size.0,
+        stamps: Stamps { time: options.interceptors.timestamp, node: options.interceptors.routing_node },
         max_connections: http.max_connections.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,

@@ -140,6 +140,11 @@ options! {
         /// How long a browser may remember that they may.
         max_age: Span<0> [Restart] = Span(Duration::from_secs(1800));
     }
+    /// Samples of what is counted, of which the management API makes rates and charts.
+    stats: Stats {
+        /// From one sample to the next. The shorter it is, the less far back charts go.
+        interval: Span<100> [Restart] = Span(Duration::from_secs(5));
+    }
     /// What clients are told so that they work as with RabbitMQ.
     compat: Compat {
         /// The version of RabbitMQ that the management API names. Tools choose their ways by it.

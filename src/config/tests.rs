@@ -69,12 +69,14 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.session, SessionLimits::default());
     let server = ServerOptions {
         memory_watermark: 600_000_000,
+        machine_memory: Some(1_000_000_000),
         message_budget: 400_000_000,
         ..ServerOptions::default()
     };
     assert_eq!(config.server, server);
     let broker = BrokerOptions {
         cluster_name: "hare".to_owned(),
+        node_name: "leveret@hare".to_owned(),
         clock: Clock::Read(|| 0),
         // Of the layers' own the cheapest.
         passwords: PasswordOptions::default(),

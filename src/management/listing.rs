@@ -324,6 +324,33 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_made_a_few_at_a_time_and_only_those_that_are_asked_for() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let items: Vec<String> = (0..200).map(|number| format!("{number:03}")).collect();
+        let (made, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counts = (made.clone(), most.clone());
+        let make = move |items: &[String]| -> Vec<Option<Value>> {
+            counts.0.fetch_add(items.len(), Ordering::Relaxed);
+            counts.1.fetch_max(items.len(), Ordering::Relaxed);
+            items
+                .iter()
+                .map(|name| (!name.ends_with('7')).then(|| json!({ "name": name, "last": &name[2..] })))
+                .collect()
+        };
+        let rows = Rows::together(items, |name| name, make);
+        let rows = Order::of(&Query::from("sort=name&sort_reverse=true")).applied(rows);
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+        let page: Vec<Value> = rows.made(&rows.items[..3]).map(|row| row["name"].clone()).collect();
+        assert_eq!((page, made.load(Ordering::Relaxed)), (vec![json!("199"), json!("198")], 3));
+        let rows = Order::of(&Query::from("sort=last&sort=name")).applied(rows);
+        assert_eq!(most.load(Ordering::Relaxed), AT_ONCE);
+        assert_eq!(rows.made(&rows.items).count(), 180);
+        assert_eq!((&*rows.items[0], &*rows.items[20], &*rows.items[199]), ("197", "000", "199"));
+    }
+
+    #[test]
     fn columns_are_paths() {
         let row = json!({ "name": "a", "stats": { "size": 1, "rate": 2 }, "x": [{ "y": 1, "z": 2 }, 3] });
         let of = |query: &str| Columns::of(&Query::from(query)).of_row(row.clone());

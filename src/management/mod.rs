@@ -12,6 +12,7 @@ mod binding_key;
 mod body;
 mod call;
 mod connection;
+pub mod control_socket;
 mod cors;
 mod error;
 mod gate;
@@ -19,6 +20,7 @@ mod listing;
 pub mod options;
 mod parts;
 mod past;
+mod progress;
 mod properties;
 mod query;
 mod resources;
@@ -29,18 +31,21 @@ mod visitor;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::management::connection::{Listener, serve};
+use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::options::{ManagementOptions, TlsSource};
 use crate::time::Now;
+
+pub use crate::management::progress::PROGRESS;
 
 /// Requests that are worked on at a time; others wait.
 const AT_A_TIME: usize = 16;
@@ -53,6 +58,10 @@ pub(crate) struct Api {
     pub(crate) broker: Arc<Broker>,
     pub(crate) options: ManagementOptions,
     pub(crate) clock: fn() -> Now,
+    /// Where the data are, if there is a control socket beside them.
+    pub(crate) data_dir: OnceLock<PathBuf>,
+    /// The server stops: what takes long is to end.
+    pub(crate) ending: CancellationToken,
     working: Semaphore,
     logging_in: Semaphore,
 }
@@ -60,6 +69,7 @@ pub(crate) struct Api {
 /// The API on its sockets and, once [run](Self::run), served.
 pub struct Management {
     listeners: Vec<Listener>,
+    local: Option<(UnixListener, control_socket::Name)>,
     api: Arc<Api>,
     router: Router,
 }
@@ -87,11 +97,26 @@ impl Management {
             broker,
             options,
             clock,
+            data_dir: OnceLock::new(),
+            ending: CancellationToken::new(),
             working: Semaphore::new(AT_A_TIME),
             logging_in: Semaphore::new(LOGINS_AT_A_TIME),
         });
-        let router = router::router(&api, routes::all());
-        Ok(Self { listeners, api, router })
+        let router = router::router(&api, &api.options.path_prefix, routes::all());
+        Ok(Self { listeners, local: None, api, router })
+    }
+
+    /// Listens on the [control socket](control_socket) in the data directory too, which this process has locked. If that is
+    /// not possible the log says so. Call it within a tokio runtime.
+    pub fn listen_locally(&mut self, data_dir: &Path) {
+        match control_socket::bind(data_dir) {
+            Ok(local) => {
+                self.local = Some(local);
+                // It is called once.
+                let _ = self.api.data_dir.set(data_dir.to_path_buf());
+            }
+            Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
+        }
     }
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.
@@ -114,7 +139,13 @@ impl Management {
             let most = Arc::new(Semaphore::new(self.api.options.max_connections as usize));
             tasks.spawn(serve(listener, self.router.clone(), most, stop.clone()));
         }
+        if let Some((socket, name)) = self.local {
+            // Who comes here knows nothing of the prefix that proxies need.
+            let router = router::router(&self.api, "", routes::all());
+            tasks.spawn(serve_local(socket, name, router, stop.clone()));
+        }
         stop.cancelled().await;
+        self.api.ending.cancel();
         tasks.close();
         tasks.wait().await;
     }

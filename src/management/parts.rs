@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::broker::connections::{OpenChannel, OpenConnection};
+use crate::broker::connections::OpenConnection;
 use crate::broker::definitions::value_of;
 use crate::broker::views::ConsumerView;
 
@@ -62,13 +62,6 @@ pub(crate) fn consumer(node: &str, view: &ConsumerView) -> Value {
         "prefetch_count": view.prefetch,
         "queue": { "name": view.queue, "vhost": view.vhost },
     })
-}
-
-/// The channels of a connection, with it.
-pub(crate) fn channels_of(
-    connection: &std::sync::Arc<OpenConnection>,
-) -> impl Iterator<Item = (std::sync::Arc<OpenConnection>, std::sync::Arc<OpenChannel>)> + '_ {
-    connection.channels().into_iter().map(|channel| (connection.clone(), channel))
 }
 
 /// A moment in milliseconds since 1970, as RabbitMQ writes it: "2026-01-01T00:00:00.000+00:00".

@@ -38,8 +38,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Where the API begins.
 const BASE: &str = "/api";
 
-/// A router for these resources.
-pub(super) fn router(api: &Arc<Api>, resources: Vec<Resource>) -> Router {
+/// A router for these resources, with this before the base of all paths.
+pub(super) fn router(api: &Arc<Api>, prefix: &str, resources: Vec<Resource>) -> Router {
     let mut router = Router::new();
     for Resource { path, verbs } in resources {
         let mut methods = MethodRouter::new();
@@ -50,7 +50,7 @@ pub(super) fn router(api: &Arc<Api>, resources: Vec<Resource>) -> Router {
                 respond(api, verb, names, request)
             }));
         }
-        router = router.route(&format!("{}{BASE}{path}", api.options.path_prefix), methods);
+        router = router.route(&format!("{prefix}{BASE}{path}"), methods);
     }
     router
         .fallback(async || failed(&ApiError::NoPath))

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::broker::statistics::{Range, Sample, Trend};
 use crate::broker::totals::{Counted, Event};
 use crate::management::error::ApiError;
 use crate::management::query::Query;
@@ -31,15 +32,6 @@ impl Family {
         (Self::Data, "data_rates_age", "data_rates_incr"),
         (Self::Node, "node_stats_age", "node_stats_incr"),
     ];
-}
-
-/// A stretch of the past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Range {
-    /// How far back it goes, in seconds.
-    pub(crate) age: u64,
-    /// Seconds from one sample to the next.
-    pub(crate) step: u64,
 }
 
 /// What a request asks of the past.
@@ -75,24 +67,11 @@ impl Ranges {
 
 /// What was known of an object's numbers before.
 pub(crate) trait Past {
-    /// How fast a number changes, each second; `None` if it is not followed.
-    fn rate(&self, key: &str) -> Option<f64>;
+    /// How fast a number changes, each second; 0 if it is not followed.
+    fn rate(&self, key: &str) -> f64;
 
-    /// What it was: milliseconds since 1970 and the number, newest first.
-    fn samples(&self, key: &str, range: Range) -> Vec<(u64, u64)>;
-}
-
-/// Of what has no past yet.
-pub(crate) struct NoPast;
-
-impl Past for NoPast {
-    fn rate(&self, _key: &str) -> Option<f64> {
-        None
-    }
-
-    fn samples(&self, _key: &str, _range: Range) -> Vec<(u64, u64)> {
-        Vec::new()
-    }
+    /// What it was; no samples if it is not followed.
+    fn trend(&self, key: &str, range: Range) -> Trend;
 }
 
 /// An object that is filled with numbers.
@@ -109,11 +88,12 @@ impl Numbers<'_> {
     }
 
     fn details(&self, family: Family, key: &str) -> Value {
-        let rate = self.past.rate(key).unwrap_or_default();
-        match self.ranges.get(family) {
-            None => json!({ "rate": rate }),
-            Some(range) => of_samples(rate, &self.past.samples(key, range)),
-        }
+        let rate = self.past.rate(key);
+        let Some(range) = self.ranges.get(family) else { return json!({ "rate": rate }) };
+        let trend = self.past.trend(key, range);
+        let told = |sample: &Sample| json!({ "sample": sample.value, "timestamp": sample.unix_ms });
+        let samples: Vec<Value> = trend.samples.iter().map(told).collect();
+        json!({ "rate": rate, "samples": samples, "avg": trend.average(), "avg_rate": trend.average_rate() })
     }
 
     /// How many messages there are.
@@ -143,21 +123,6 @@ impl Numbers<'_> {
             object.insert("message_stats".to_owned(), events.into());
         }
     }
-}
-
-/// A rate with the samples of a range, newest first, and what they say on average.
-fn of_samples(rate: f64, samples: &[(u64, u64)]) -> Value {
-    let told: Vec<Value> =
-        samples.iter().map(|(at, number)| json!({ "sample": number, "timestamp": at })).collect();
-    let sum: u64 = samples.iter().fold(0, |sum, (_, number)| sum.saturating_add(*number));
-    let avg = if samples.is_empty() { 0.0 } else { sum as f64 / samples.len() as f64 };
-    let avg_rate = match (samples.first(), samples.last()) {
-        (Some((end, last)), Some((begin, first))) if end > begin => {
-            (*last as f64 - *first as f64) * 1000.0 / (end - begin) as f64
-        }
-        _ => 0.0,
-    };
-    json!({ "rate": rate, "samples": told, "avg": avg, "avg_rate": avg_rate })
 }
 
 /// What was counted for a vhost, or all, by RabbitMQ's names.
@@ -201,16 +166,14 @@ mod tests {
     struct Known;
 
     impl Past for Known {
-        fn rate(&self, key: &str) -> Option<f64> {
-            (key == "messages").then_some(1.5)
+        fn rate(&self, key: &str) -> f64 {
+            if key == "messages" { 1.5 } else { 0.0 }
         }
 
-        fn samples(&self, key: &str, range: Range) -> Vec<(u64, u64)> {
-            if key == "messages" {
-                vec![(range.age * 1000 + 2000, 7), (range.age * 1000, 3)]
-            } else {
-                Vec::new()
-            }
+        fn trend(&self, key: &str, range: Range) -> Trend {
+            let sample = |seconds: u64, value| Sample { unix_ms: seconds * 1000, value };
+            let all = [sample(range.age + 2, 7), sample(range.age, 3)];
+            Trend { samples: if key == "messages" { all.to_vec() } else { Vec::new() } }
         }
     }
 
@@ -255,7 +218,7 @@ mod tests {
     #[test]
     fn events_are_left_out_until_there_is_one() {
         let ranges = Ranges::default();
-        let numbers = Numbers { past: &NoPast, ranges: &ranges };
+        let numbers = Numbers { past: &Known, ranges: &ranges };
         let mut counts = Counts::default();
         assert_eq!(numbers.events(&of_queue(&counts)), None);
         counts.get_no_ack = 2;

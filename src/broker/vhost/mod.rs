@@ -11,6 +11,7 @@ mod exchanges;
 mod importing;
 mod letters;
 mod listing;
+pub mod moving;
 mod parameters;
 mod permissions;
 mod queues;
@@ -26,7 +27,7 @@ pub(in crate::broker) use importing::{Importing, NewBinding, VHostPlan};
 pub use queues::{Declared, QueueDeclare};
 pub use replies::{REPLY_TO, is_reply_name};
 pub use routes::{Route, RouteScratch, Routed};
-pub use trace::TRACE_EXCHANGE;
+pub use trace::{TRACE_EXCHANGE, TraceOrigin};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use crate::broker::limits::NodeOptions;
 use crate::broker::limits::{NodeLimits, Quota, VHostLimits};
 use crate::broker::policies::policy::Operator;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
+use crate::broker::statistics::VHostHistory;
 use crate::broker::totals::{AllTotals, Totals};
 use crate::broker::vhost::parameters::Parameters;
 use crate::broker::vhost::replies::Replies;
@@ -95,6 +97,7 @@ pub struct VHost {
     /// Bytes of connections that were in it.
     pub(super) bytes: EndedBytes,
     default_exchange: Arc<ExchangeCounts>,
+    pub(super) history: VHostHistory,
     shared: Shared,
 }
 
@@ -227,6 +230,7 @@ impl VHost {
             totals: shared.totals.begin(),
             bytes: EndedBytes::default(),
             default_exchange: ExchangeCounts::new(""),
+            history: VHostHistory::default(),
             shared,
         });
         if has_events {

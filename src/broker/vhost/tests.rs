@@ -7,6 +7,8 @@ mod deleting;
 mod gates;
 mod letters;
 mod lifetimes;
+mod listing;
+mod moving;
 mod permissions;
 mod routes;
 mod transactions;

@@ -137,8 +137,8 @@ impl Told {
             put("idle_since", moment(active_at).into());
         }
         put_reductions(&mut told);
-        let past = past_of(&self.broker, Of::Channel(connection.id, channel.number));
-        Numbers { past: &*past, ranges: &self.ranges }.put_events(&mut told, &of_channel(channel));
+        let past = past_of(&self.broker, Of::Channel(channel));
+        Numbers { past: &past, ranges: &self.ranges }.put_events(&mut told, &of_channel(channel));
         told
     }
 

@@ -128,8 +128,8 @@ fn described(broker: &Broker, connection: &OpenConnection, ranges: &Ranges) -> V
     put("garbage_collection", garbage_collection());
     put_tls(&mut told, facts.tls.as_ref());
     put_reductions(&mut told);
-    let past = past_of(broker, Of::Connection(connection.id));
-    let numbers = Numbers { past: &*past, ranges };
+    let past = past_of(broker, Of::Connection(connection));
+    let numbers = Numbers { past: &past, ranges };
     numbers.put(&mut told, Family::Data, "recv_oct", counters.received_bytes.get());
     numbers.put(&mut told, Family::Data, "send_oct", counters.sent_bytes.get());
     told.into()

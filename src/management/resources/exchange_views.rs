@@ -119,7 +119,7 @@ impl Told {
         put("user_who_performed_action", if is_own { "" } else { ITSELF }.into());
         if self.with_statistics {
             let past = past_of(&self.broker, Of::Exchange(vhost, &view.name));
-            let numbers = Numbers { past: &*past, ranges: &self.ranges };
+            let numbers = Numbers { past: &past, ranges: &self.ranges };
             let counts = [("publish_in", view.publish_in), ("publish_out", view.publish_out)];
             numbers.put_events(&mut told, &counts);
         }

@@ -12,17 +12,19 @@ use serde_json::{Value, json};
 use crate::broker::outlet::Outlet;
 use crate::broker::queue_cell::{GetResult, QueueCell};
 use crate::broker::totals::{Event, Tally};
-use crate::broker::vhost::VHost;
+use crate::broker::vhost::{RouteScratch, VHost};
 use crate::identity::operation::Operation;
 use crate::management::answer::Answer;
 use crate::management::body::{Object, missing};
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::properties;
+use crate::management::resources::publish::origin;
 use crate::management::resources::queues;
 use crate::management::resources::queues::NOBODY;
 use crate::management::routes::{InVHost, Resource, post};
 use crate::management::visitor::Level;
+use crate::message::MessageBuilder;
 use crate::protocol::properties::Properties;
 use crate::queue::arguments::QueueKind;
 use crate::queue::rules::Traits;
@@ -32,7 +34,10 @@ use crate::queue::{Got, Settle};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of messages after which no more are taken, so that an answer does not take all memory there is.
-const MOST_BYTES: u64 = 64 << 20;
+const MOST_BYTES: usize = 32 << 20;
+
+/// What an answer has about each of them beside its content, in bytes.
+const ROW: usize = 256;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -103,6 +108,13 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
     // Together, and last: who takes them one by one and puts them back gets the same one each time. What is put back because
     // of an error is as if nobody had seen it.
     count(&vhost, &got, wanted);
+    if vhost.is_traced() {
+        let (mut builder, mut scratch) = (MessageBuilder::default(), RouteScratch::new());
+        builder.set_time((call.api.clock)().unix_ms);
+        for Got { message, redelivered, .. } in &got {
+            vhost.trace_delivery(origin(call), name, (message, *redelivered), &mut builder, &mut scratch);
+        }
+    }
     let how = if error.is_some() { Settle::Requeue } else { wanted.settle };
     cell.settle(None, got.iter().map(|got| got.position), how);
     vhost.move_letters();
@@ -144,7 +156,7 @@ fn take(call: &Call, vhost: &VHost, cell: &QueueCell, wanted: Wanted) -> Taken {
     while wanted.count.is_none_or(|count| (taken.got.len() as u64) < count) && bytes < MOST_BYTES {
         match cell.get(false, &outlet) {
             GetResult::Got(got) => {
-                bytes += got.message.body_len();
+                bytes += got.message.wire_size() + ROW;
                 taken.got.push(got);
                 deadline = now().after(PATIENCE);
             }

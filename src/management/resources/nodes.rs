@@ -3,15 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use crate::broker::Broker;
+use crate::broker::statistics::activity::Booked;
 use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
 use crate::management::past::{Of, past_of};
 use crate::management::resources::overview::{churn, contexts, exchange_types};
-use crate::management::routes::{Resource, get};
+use crate::management::routes::{Resource, delete, get};
 use crate::management::statistics::{Family, Numbers, Ranges};
 use crate::management::visitor::Level;
+use crate::storage::meters::Metered;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -21,6 +23,8 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new("/nodes/{node}", [get(monitoring, one)]),
         Resource::new("/nodes/{node}/memory", [get(monitoring, memory)]),
         Resource::new("/nodes/{node}/memory/relative", [get(monitoring, relative_memory)]),
+        Resource::new("/reset", [delete(Level::Administrator, reset)]),
+        Resource::new("/reset/{node}", [delete(Level::Administrator, reset_named)]),
     ]
 }
 
@@ -52,7 +56,7 @@ fn described(call: &Call) -> Result<Value, ApiError> {
     put("uptime", now.saturating_sub(node.started_at).into());
     put("processors", process.processors.into());
     put("rates_mode", "basic".into());
-    put("mem_limit", process.memory_limit.into());
+    put("mem_limit", broker.thresholds.memory().into());
     put("mem_alarm", broker.alarms.is_memory_on().into());
     put("mem_calculation_strategy", "rss".into());
     put("disk_free_limit", node.disk().limit.into());
@@ -61,7 +65,7 @@ fn described(call: &Call) -> Result<Value, ApiError> {
     let files = process.open_files_limit;
     put("fd_total", files.into());
     put("sockets_total", files.into());
-    put("db_dir", process.data_dir.map(|path| path.display().to_string()).into());
+    put("db_dir", process.data_dir.map(|path| path.display().to_string()).unwrap_or_default().into());
     let paths = |path: Option<std::path::PathBuf>| -> Vec<String> {
         path.iter().map(|path| path.display().to_string()).collect()
     };
@@ -90,7 +94,7 @@ fn mechanisms(call: &Call) -> Value {
 fn put_figures(broker: &Broker, ranges: &Ranges, told: &mut Map<String, Value>) {
     let node = &broker.node;
     let past = past_of(broker, Of::Node);
-    let numbers = Numbers { past: &*past, ranges };
+    let numbers = Numbers { past: &past, ranges };
     let figures = [
         ("mem_used", node.memory().used),
         ("disk_free", node.disk().free),
@@ -100,7 +104,30 @@ fn put_figures(broker: &Broker, ranges: &Ranges, told: &mut Map<String, Value>) 
     for (key, number) in figures {
         numbers.put(told, Family::Node, key, number);
     }
-    told.extend(churn(&numbers, &broker.churn()));
+    told.extend(churn(&numbers, Family::Node, &broker.churn()));
+    let meters = broker.journal.meters();
+    let (writes, syncs, reads) = (meters.writes.metered(), meters.syncs.metered(), meters.reads.metered());
+    let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(&name));
+    let sums: Vec<Booked> = vhosts.map(|vhost| vhost.queue_sums()).collect();
+    let counts = [
+        ("io_write_count", writes.count),
+        ("io_write_bytes", writes.bytes),
+        ("io_sync_count", syncs.count),
+        ("io_read_count", reads.count),
+        ("io_read_bytes", reads.bytes),
+        ("msg_store_read_count", sums.iter().map(|sums| sums.disk_reads).sum()),
+        ("msg_store_write_count", sums.iter().map(|sums| sums.disk_writes).sum()),
+    ];
+    for (key, number) in counts {
+        numbers.put(told, Family::Node, key, number);
+    }
+    let times = [("io_write_avg_time", writes), ("io_sync_avg_time", syncs), ("io_read_avg_time", reads)];
+    for (key, Metered { count, time, .. }) in times {
+        let milliseconds = if count == 0 { 0.0 } else { time.as_secs_f64() * 1000.0 / count as f64 };
+        told.insert(key.to_owned(), milliseconds.into());
+        // It is an average since the start, which nobody follows.
+        told.insert(format!("{key}_details"), json!({ "rate": 0.0 }));
+    }
 }
 
 /// Adds what RabbitMQ tells of Erlang's virtual machine and of its own ways to store, with the zero that clients expect
@@ -188,6 +215,17 @@ fn memory(call: &Call) -> Result<Answer, ApiError> {
 fn relative_memory(call: &Call) -> Result<Answer, ApiError> {
     call.check_node()?;
     Ok(Answer::Json(json!({ "memory": used(call.broker()).relative() })))
+}
+
+/// Forgets all samples, so that rates and charts begin anew. What is counted goes on.
+fn reset(call: &Call) -> Result<Answer, ApiError> {
+    call.broker().statistics.reset(call.broker());
+    Ok(Answer::NoContent)
+}
+
+fn reset_named(call: &Call) -> Result<Answer, ApiError> {
+    call.check_node()?;
+    reset(call)
 }
 
 #[cfg(test)]

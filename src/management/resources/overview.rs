@@ -55,7 +55,7 @@ fn overview(call: &Call) -> Result<Answer, ApiError> {
     put("statistics_db_event_queue", 0.into());
     put_totals(call, &ranges, &mut told);
     let past = past_of(broker, Of::Node);
-    let churn = churn(&Numbers { past: &*past, ranges: &ranges }, &broker.churn());
+    let churn = churn(&Numbers { past: &past, ranges: &ranges }, Family::Messages, &broker.churn());
     told.insert("churn_rates".to_owned(), churn.into());
     if call.visitor.is(Level::Monitoring) {
         let node = &broker.node.name;
@@ -77,11 +77,15 @@ fn put_totals(call: &Call, ranges: &Ranges, told: &mut Map<String, Value>) {
     };
     let mut messages = MessageTotals::default();
     let mut counted = Counted::default();
+    let (mut disk_reads, mut disk_writes) = (0, 0);
     for vhost in &vhosts {
         let of_vhost = vhost.message_totals();
         messages.ready += of_vhost.ready;
         messages.unacked += of_vhost.unacked;
         counted += vhost.totals.counted();
+        let sums = vhost.queue_sums();
+        disk_reads += sums.disk_reads;
+        disk_writes += sums.disk_writes;
     }
     if monitors {
         // With what was counted in vhosts that are gone.
@@ -99,17 +103,19 @@ fn put_totals(call: &Call, ranges: &Ranges, told: &mut Map<String, Value>) {
         "queues": vhosts.iter().map(|vhost| vhost.queue_count()).sum::<usize>(),
     });
     told.insert("object_totals".to_owned(), object_totals);
-    let past = if monitors { past_of(broker, Of::Everything) } else { past_of(broker, Of::VHosts(&vhosts)) };
-    let numbers = Numbers { past: &*past, ranges };
+    let past = if monitors { past_of(broker, Of::Node) } else { past_of(broker, Of::VHosts(&vhosts)) };
+    let numbers = Numbers { past: &past, ranges };
     let mut queue_totals = Map::new();
     numbers.lengths(&mut queue_totals, messages.ready, messages.unacked);
     told.insert("queue_totals".to_owned(), queue_totals.into());
-    let events = numbers.events(&of_vhost(&counted)).unwrap_or_default();
+    let disk = [("disk_reads", disk_reads), ("disk_writes", disk_writes)];
+    let counts: Vec<(&str, u64)> = of_vhost(&counted).into_iter().chain(disk).collect();
+    let events = numbers.events(&counts).unwrap_or_default();
     told.insert("message_stats".to_owned(), events.into());
 }
 
 /// How often things came and went.
-pub(super) fn churn(numbers: &Numbers<'_>, churn: &Churn) -> Map<String, Value> {
+pub(super) fn churn(numbers: &Numbers<'_>, family: Family, churn: &Churn) -> Map<String, Value> {
     let counts = [
         ("connection_created", churn.connections_opened),
         ("connection_closed", churn.connections_closed),
@@ -121,7 +127,7 @@ pub(super) fn churn(numbers: &Numbers<'_>, churn: &Churn) -> Map<String, Value> 
     ];
     let mut told = Map::new();
     for (key, number) in counts {
-        numbers.put(&mut told, Family::Node, key, number);
+        numbers.put(&mut told, family, key, number);
     }
     told
 }
@@ -153,7 +159,8 @@ fn listeners(call: &Call) -> Value {
             "protocol": listener.protocol,
             "ip_address": address.ip().to_string(),
             "port": address.port(),
-            "socket_opts": {},
+            // What RabbitMQ writes where there are none.
+            "socket_opts": if listener.protocol.starts_with("http") { json!([]) } else { json!({}) },
         }))
     };
     node.listeners().iter().filter_map(told).collect()

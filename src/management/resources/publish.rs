@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::broker::publishing::{check_expiration, sender_selected};
 use crate::broker::queue_cell::{QueueCell, Taken};
+use crate::broker::stamps::Rewrite;
 use crate::broker::totals::{Event, Tally};
-use crate::broker::vhost::{REPLY_TO, Route, RouteScratch, VHost};
+use crate::broker::vhost::{REPLY_TO, Route, RouteScratch, TraceOrigin, VHost};
 use crate::channel::gates::Gate;
 use crate::identity::access::Right;
 use crate::identity::operation::Operation;
@@ -60,11 +61,18 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     };
     call.check_keys(&vhost, Right::Write, &exchange, &keys)?;
     check(call, properties)?;
-    let mut builder = MessageBuilder::default();
-    builder.set_time((call.api.clock)().unix_ms);
+    let (mut builder, unix_ms) = (MessageBuilder::default(), (call.api.clock)().unix_ms);
+    builder.set_time(unix_ms);
+    let node = &call.broker().node_name;
+    let changed =
+        Rewrite { reply_to: None, stamps: call.api.options.stamps, unix_ms, node }.apply(properties);
+    let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
     let hides_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
     let marks = Marks { hides_bcc, ..Marks::default() };
     let message = builder.build_marked(&exchange, key, properties, Body::Owned(payload), marks);
+    if vhost.is_traced() {
+        vhost.trace_publish(origin(call), &message, &route, &mut builder, &mut scratch);
+    }
     let taken = hand_in(&vhost, &route, &message, &mut scratch);
     count(&vhost, &route, &message);
     vhost.move_letters();
@@ -73,6 +81,16 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     }
     call.settle(Gate::durable(taken.safe))?;
     Ok(Answer::Json(json!({ "routed": !route.queues.is_empty() })))
+}
+
+/// Who publishes or gets, for traces. It has no connection of AMQP.
+pub(super) fn origin(call: &Call) -> TraceOrigin<'_> {
+    TraceOrigin {
+        node: &call.broker().node_name,
+        connection: "management",
+        channel: 0,
+        user: call.visitor.name(),
+    }
 }
 
 /// The body of the message.

@@ -144,8 +144,8 @@ impl Told {
         if self.detail == Detail::Identity {
             return told;
         }
-        let past = past_of(&self.broker, Of::Queue(vhost, view.id));
-        let numbers = Numbers { past: &*past, ranges: &self.ranges };
+        let past = past_of(&self.broker, Of::Queue(vhost, view));
+        let numbers = Numbers { past: &past, ranges: &self.ranges };
         let depth = &view.figures.depth;
         if self.detail == Detail::Totals {
             let unacked = depth.unacked + depth.held;

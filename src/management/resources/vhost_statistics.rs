@@ -10,7 +10,7 @@ use crate::management::statistics::{Family, Numbers, Ranges, of_vhost};
 /// Adds it to what is told of a vhost.
 pub(super) fn put(told: &mut Map<String, Value>, broker: &Broker, vhost: &VHost, ranges: &Ranges) {
     let past = past_of(broker, Of::VHost(vhost));
-    let numbers = Numbers { past: &*past, ranges };
+    let numbers = Numbers { past: &past, ranges };
     let messages = vhost.message_totals();
     numbers.lengths(told, messages.ready, messages.unacked);
     let bytes = broker.registry.bytes_of(vhost);
