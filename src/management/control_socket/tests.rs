@@ -25,6 +25,7 @@ fn options(listen: Vec<SocketAddr>) -> ManagementOptions {
         path_prefix: "/prefix".to_owned(),
         max_body: 1 << 20,
         max_message_size: 1 << 20,
+        stamps: Default::default(),
         max_connections: 10,
         allow_origins: Vec::new(),
         cors_max_age: std::time::Duration::ZERO,
