@@ -94,7 +94,7 @@ fn purge(call: &Call) -> Result<Answer, ApiError> {
 
 fn bindings(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, cell) = found(call)?;
-    Ok(bindings::listed(call, vhost.bindings_to_queue(&cell.spec.name)))
+    Ok(bindings::listed(call, &vhost, vhost.bindings_to_queue(&cell.spec.name)))
 }
 
 /// What mirrored queues were told in RabbitMQ. One that is alone is in step with itself.
