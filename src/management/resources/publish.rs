@@ -73,14 +73,14 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     if vhost.is_traced() {
         vhost.trace_publish(origin(call), &message, &route, &mut builder, &mut scratch);
     }
-    let taken = hand_in(&vhost, &route, &message, &mut scratch);
-    count(&vhost, &route, &message);
+    let HandedIn { reached, taken } = hand_in(&vhost, &route, &message, &mut scratch);
+    count(&vhost, &route, reached, &message);
     vhost.move_letters();
     if taken.refused > 0 {
         return Err(ApiError::bad("rejected Unable to publish message. Check queue limits."));
     }
     call.settle(Gate::durable(taken.safe))?;
-    Ok(Answer::Json(json!({ "routed": !route.queues.is_empty() })))
+    Ok(Answer::Json(json!({ "routed": reached > 0 })))
 }
 
 /// Who publishes or gets, for traces. It has no connection of AMQP.
@@ -134,9 +134,9 @@ fn check(call: &Call, properties: Properties<'_>) -> Result<(), ApiError> {
     Err(ApiError::bad(format!("user_id property set to '{claimed}' but authenticated user was '{name}'")))
 }
 
-/// Counts a message for its exchange and its vhost.
-fn count(vhost: &VHost, route: &Route, message: &Message) {
-    let routed = route.queues.len() as u64;
+/// Counts a message that so many queues took for its exchange and its vhost.
+fn count(vhost: &VHost, route: &Route, reached: usize, message: &Message) {
+    let routed = reached as u64;
     route.exchange.add(1, routed);
     let mut tally = Tally::default();
     tally.count_size(message.body_len());
@@ -144,14 +144,21 @@ fn count(vhost: &VHost, route: &Route, message: &Message) {
     tally.count(Event::ReceivedConfirm, 1);
     tally.count(Event::Confirmed, 1);
     tally.count(Event::Routed, routed);
-    if route.queues.is_empty() {
+    if reached == 0 {
         tally.count(Event::UnroutableReturned, 1);
     }
     vhost.totals.take(&mut tally, NOBODY);
 }
 
+/// What became of a message.
+struct HandedIn {
+    /// Queues that took it, or refused it because of what holds for them.
+    reached: usize,
+    taken: Taken,
+}
+
 /// Gives a message to its queues. Where all of them are gone it is routed once more: they may exist again.
-fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteScratch) -> Taken {
+fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteScratch) -> HandedIn {
     // A queue that is gone takes nothing.
     let one = |cell: &Arc<QueueCell>| cell.publish(std::iter::once(message.clone())).ok();
     let publish = |route: &Route| -> Vec<Taken> { route.queues.iter().filter_map(one).collect() };
@@ -159,5 +166,31 @@ fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteS
     if taken.is_empty() && !route.queues.is_empty() {
         taken = publish(&vhost.route_of(message, scratch));
     }
-    taken.into_iter().fold(Taken::default(), Taken::and)
+    HandedIn { reached: taken.len(), taken: taken.into_iter().fold(Taken::default(), Taken::and) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::broker::options::BrokerOptions;
+    use crate::broker::vhost::QueueDeclare;
+
+    #[test]
+    fn a_message_whose_queues_have_gone_is_routed_once_more_or_nowhere() {
+        let broker = Broker::new(BrokerOptions::default());
+        let (vhost, mut scratch) = (broker.vhost("/").unwrap(), RouteScratch::new());
+        let declare = || {
+            vhost.declare_queue(QueueDeclare { name: "q", ..QueueDeclare::default() }, NOBODY).unwrap();
+        };
+        declare();
+        let route = vhost.route("", "q", None, &mut scratch).unwrap().route;
+        let message = MessageBuilder::default().build("", "q", Properties::EMPTY, Body::Borrowed(b"x"));
+        let mut reached = || hand_in(&vhost, &route, &message, &mut scratch).reached;
+        assert_eq!(reached(), 1);
+        vhost.delete_queue("q", false, false, NOBODY).unwrap();
+        assert_eq!(reached(), 0);
+        declare();
+        assert_eq!(reached(), 1);
+    }
 }
