@@ -50,6 +50,9 @@ pub(super) fn found(call: &Call) -> Result<(Arc<VHost>, Arc<QueueCell>), ApiErro
 fn declare(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, body) = (call.vhost()?, call.object()?);
     let name = clean_name(call.name("queue"));
+    if name.is_empty() {
+        return Err(ApiError::bad("a queue has to have a name"));
+    }
     check_length("queue", &name)?;
     let flag = |key: &str| body.flag(key).map(Option::unwrap_or_default);
     let (durable, auto_delete) = (flag("durable")?, flag("auto_delete")?);
