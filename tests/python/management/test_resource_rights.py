@@ -126,6 +126,11 @@ def test_makers_of_policies_do_not_set_what_is_an_operators(user, api, vhost, na
     assert theirs.put("parameters", "operator_policy", vhost, mine, body={"value": policy}).status == 401
     limits = {"value": {"max-queues": 1}}
     assert theirs.put("parameters", "vhost-limits", vhost, "limits", body=limits).status == 401
+    path = ("parameters", "vhost-limits", vhost, "limits")
+    assert api.put(*path, body=limits).status == 201
+    assert theirs.put(*path, body={"value": {"max-queues": 2}}).status == theirs.delete(*path).status == 401
+    assert api.read(*path)["value"] == limits["value"]
+    api.done("DELETE", *path)
     assert theirs.put("parameters", "shovel", vhost, mine, body={"value": {}}).status == 201
     assert theirs.delete("parameters", "shovel", vhost, mine).status == 204
     assert api.read("operator-policies", vhost) == api.read("vhost-limits", vhost) == []
