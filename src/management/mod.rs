@@ -17,6 +17,7 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
+mod masking;
 pub mod options;
 mod parts;
 mod past;
