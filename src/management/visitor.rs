@@ -50,6 +50,11 @@ impl Visitor {
         }
     }
 
+    /// Whether it is this user.
+    pub(crate) fn is_user(&self, other: &User) -> bool {
+        matches!(self, Self::User(user) if user.is_same(other))
+    }
+
     /// Whether it has a tag that lets it do this.
     pub(crate) fn is(&self, level: Level) -> bool {
         let user = match self {
