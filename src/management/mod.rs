@@ -5,8 +5,6 @@
 //! thread that may block, so that the tasks of AMQP connections never wait for it; how many run at a time is bounded.
 //! `connection` has the sockets, `gate` finds out who asks.
 
-#![expect(dead_code, reason = "health checks, metrics and the control socket are still to come")]
-
 mod answer;
 mod binding_key;
 mod body;

@@ -99,15 +99,8 @@ async fn admit(
     let names: Vec<_> = names.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let query = Query::of(&head.uri)?;
     let most = if verb.is_large { api.options.max_body } else { SMALL_BODY };
-    let mut call = Call {
-        api: api.clone(),
-        visitor,
-        method: head.method,
-        query,
-        headers: head.headers,
-        body: Bytes::new(),
-        names,
-    };
+    let mut call =
+        Call { api: api.clone(), visitor, query, headers: head.headers, body: Bytes::new(), names };
     if verb.in_vhost != InVHost::Unasked {
         check_vhost(&call, verb.in_vhost)?;
     }

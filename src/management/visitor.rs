@@ -26,8 +26,6 @@ pub(crate) enum Visitor {
 pub(crate) enum Level {
     /// Anybody may ask, without logging in.
     Anyone,
-    /// Whoever can log in.
-    Known,
     /// `management`.
     Management,
     /// `policymaker`.
@@ -65,7 +63,7 @@ impl Visitor {
         let tags = user.details().tags.clone();
         let has = |any: &[Tag]| any.iter().any(|tag| tags.has(tag));
         match level {
-            Level::Anyone | Level::Known => true,
+            Level::Anyone => true,
             Level::Management => {
                 has(&[Tag::Management, Tag::Policymaker, Tag::Monitoring, Tag::Administrator])
             }
@@ -89,7 +87,7 @@ impl Visitor {
             Level::Administrator => "Not administrator user",
             Level::Policymaker => "Not policymaker user",
             Level::Local => "Only by the control socket",
-            Level::Anyone | Level::Known | Level::Management => "Not management user",
+            Level::Anyone | Level::Management => "Not management user",
         }))
     }
 

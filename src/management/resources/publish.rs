@@ -26,9 +26,6 @@ use crate::management::visitor::{Level, Visitor};
 use crate::message::{Body, Marks, Message, MessageBuilder};
 use crate::protocol::properties::Properties;
 
-/// Bytes of a wrong payload that are told.
-const SHOWN: usize = 40;
-
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
     let publish = post(Level::Management, publish).in_vhost(InVHost::Enters).large();
@@ -108,11 +105,6 @@ fn payload(body: &Object, most: u64) -> Result<Vec<u8>, ApiError> {
         return Err(ApiError::bad(format!("message size {size} is larger than configured max size {most}")));
     }
     Ok(payload)
-}
-
-/// The error for a payload that is none, with its beginning.
-fn not_base64(text: &str) -> ApiError {
-    ApiError::bad(format!("not_base64: {}", &text[..text.floor_char_boundary(SHOWN)]))
 }
 
 /// What holds for the properties of every message.
