@@ -107,7 +107,7 @@ impl Api {
             let (user, unsaid) = (shown(&name), (unsaid > 0).then_some(unsaid));
             tracing::warn!(peer = %address, user, unsaid, "login to the management API refused: {error}");
         }
-        let first = self.options.failed_login_delay;
+        let first = self.live.current().failed_login_delay;
         let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, now);
         tokio::time::sleep(delay).await;
         Err(match error {

@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
-use crate::management::options::{ManagementOptions, TlsSource};
+use crate::management::options::{ManagementOptions, SharedOptions, TlsSource};
 use crate::time::Now;
 
 pub use crate::management::progress::PROGRESS;
@@ -55,7 +55,10 @@ const LOGINS_AT_A_TIME: usize = 2;
 /// What all requests share.
 pub(crate) struct Api {
     pub(crate) broker: Arc<Broker>,
+    /// As they were at the start.
     pub(crate) options: ManagementOptions,
+    /// As they are now.
+    pub(crate) live: SharedOptions,
     pub(crate) clock: fn() -> Now,
     /// Where the data are, if there is a control socket beside them.
     pub(crate) data_dir: OnceLock<PathBuf>,
@@ -94,6 +97,7 @@ impl Management {
         listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
         let api = Arc::new(Api {
             broker,
+            live: SharedOptions::new(options.clone()),
             options,
             clock,
             data_dir: OnceLock::new(),
@@ -116,6 +120,12 @@ impl Management {
             }
             Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
         }
+    }
+
+    /// The settings, some of which can be changed while the API is served.
+    #[must_use]
+    pub fn options(&self) -> SharedOptions {
+        self.api.live.clone()
     }
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.

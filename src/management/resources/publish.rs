@@ -34,6 +34,7 @@ pub(crate) fn routes() -> Vec<Resource> {
 
 fn publish(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, exchange, body) = (call.vhost()?, as_name(call.name("exchange")), call.object()?);
+    let options = call.api.live.current();
     for key in ["routing_key", "properties", "payload", "payload_encoding"] {
         body.required(key)?;
     }
@@ -41,7 +42,7 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     check_length("exchange", &exchange)?;
     check_length("routing_key", key)?;
     let raw = properties::from_json(&body.object("properties")?)?;
-    let payload = payload(&body, call.api.options.max_message_size)?;
+    let payload = payload(&body, options.max_message_size)?;
     call.check(&vhost, Operation::PublishTo(&exchange))?;
     if let Some(reason) = call.broker().alarms.reason() {
         return Err(ApiError::Unavailable(format!("publishers are blocked: {reason}")));
@@ -61,8 +62,7 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     let (mut builder, unix_ms) = (MessageBuilder::default(), (call.api.clock)().unix_ms);
     builder.set_time(unix_ms);
     let node = &call.broker().node_name;
-    let changed =
-        Rewrite { reply_to: None, stamps: call.api.options.stamps, unix_ms, node }.apply(properties);
+    let changed = Rewrite { reply_to: None, stamps: options.stamps, unix_ms, node }.apply(properties);
     let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
     let hides_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
     let marks = Marks { hides_bcc, ..Marks::default() };
