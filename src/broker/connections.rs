@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::broker::churn::Tick;
 use crate::broker::counter::Counter;
 use crate::broker::outlet::Outlet;
 use crate::broker::users::User;
@@ -118,6 +120,40 @@ pub struct ConnectionCounters {
     pub pending: Counter,
 }
 
+/// Bytes that went each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// From clients.
+    pub received: u64,
+    /// To clients.
+    pub sent: u64,
+}
+
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+}
+
+/// Bytes of connections that have ended.
+#[derive(Debug, Default)]
+pub(super) struct EndedBytes {
+    received: Tick,
+    sent: Tick,
+}
+
+impl EndedBytes {
+    pub(super) fn add(&self, bytes: Bytes) {
+        self.received.add(bytes.received);
+        self.sent.add(bytes.sent);
+    }
+
+    pub(super) fn get(&self) -> Bytes {
+        Bytes { received: self.received.get(), sent: self.sent.get() }
+    }
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub struct OpenConnection {
@@ -151,6 +187,12 @@ impl OpenConnection {
     pub fn state(&self) -> ConnectionState {
         let state = usize::from(self.state.load(Ordering::Relaxed));
         ConnectionState::ALL.get(state).copied().unwrap_or_default()
+    }
+
+    /// Bytes that it received and sent.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        Bytes { received: self.counters.received_bytes.get(), sent: self.counters.sent_bytes.get() }
     }
 
     /// Says what it does now. For its session.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
+use crate::broker::churn::Tick;
 use crate::broker::users::User;
 use crate::broker::vhost::VHost;
 use crate::protocol::reply::{AmqpError, ReplyCode};
@@ -15,13 +16,16 @@ pub struct Quota {
     used: AtomicU64,
     /// Below 0 any number.
     limit: AtomicI64,
+    taken: Tick,
+    given_back: Tick,
 }
 
 impl Quota {
     /// None is used, and so many may be; any number if `None`.
     #[must_use]
     pub fn new(limit: Option<u32>) -> Self {
-        Self { used: AtomicU64::new(0), limit: AtomicI64::new(as_number(limit)) }
+        let limit = AtomicI64::new(as_number(limit));
+        Self { used: AtomicU64::new(0), limit, taken: Tick::default(), given_back: Tick::default() }
     }
 
     /// So many may be from now on. Those that are stay.
@@ -40,7 +44,7 @@ impl Quota {
             _ => Some(used + 1),
         };
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.map(|_| ()).map_err(|_| limit.unsigned_abs())
+        taken.map(|_| self.taken.count()).map_err(|_| limit.unsigned_abs())
     }
 
     /// Counts so many more, unless there may not be as many: then the limit is the error.
@@ -65,6 +69,19 @@ impl Quota {
     /// Counts so many less.
     pub fn give_back(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);
+        self.given_back.add(count);
+    }
+
+    /// How often one more was [taken](Self::take).
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
+    /// How many were given back, of those that were there from the start too.
+    #[must_use]
+    pub fn given_back(&self) -> u64 {
+        self.given_back.get()
     }
 
     /// How many there are.
@@ -87,6 +104,8 @@ pub struct NodeLimits {
     pub queues: Quota,
     /// Exchanges in all vhosts, without those that every vhost has.
     pub exchanges: Quota,
+    /// Successful declarations of queues.
+    pub queues_declared: Tick,
 }
 
 /// Most things of the broker; 0 is no limit.
@@ -103,7 +122,8 @@ pub struct NodeOptions {
 impl NodeLimits {
     pub(super) fn new(options: NodeOptions) -> Self {
         let quota = || Quota::new(None);
-        let limits = Self { channels: quota(), queues: quota(), exchanges: quota() };
+        let queues_declared = Tick::default();
+        let limits = Self { channels: quota(), queues: quota(), exchanges: quota(), queues_declared };
         limits.set(options);
         limits
     }

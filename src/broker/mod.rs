@@ -7,9 +7,11 @@ pub mod agenda;
 pub mod alarms;
 mod backup;
 pub mod checkpoint;
+pub mod churn;
 pub mod connections;
 pub mod counter;
 pub mod definitions;
+pub mod exchange_counts;
 pub mod globals;
 pub mod key_ring;
 pub mod limits;
@@ -27,6 +29,7 @@ pub mod registry;
 pub mod sources;
 mod spill;
 mod storage;
+pub mod totals;
 pub mod transaction;
 pub mod users;
 pub mod vhost;
@@ -40,6 +43,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::broker::alarms::Alarms;
+use crate::broker::churn::{Churn, LoginAttempts};
 use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
@@ -49,6 +53,7 @@ use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
+use crate::broker::totals::AllTotals;
 use crate::broker::users::{Start, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
 use crate::broker::vhosts::VHosts;
@@ -92,6 +97,10 @@ pub struct Broker {
     pub alarms: Alarms,
     /// Generated names.
     pub names: Names,
+    /// How often somebody tried to log in.
+    pub login_attempts: LoginAttempts,
+    /// What was counted in all vhosts.
+    pub totals: Arc<AllTotals>,
     /// How many channels, queues and exchanges there are, and may be.
     pub limits: Arc<NodeLimits>,
     /// Where durable changes go.
@@ -167,8 +176,9 @@ impl Broker {
             operators: options.operators.into(),
             default_limits: options.vhost_limits,
             redefinitions: Arc::default(),
+            totals: Arc::default(),
         };
-        let node = shared.node.clone();
+        let (node, totals) = (shared.node.clone(), shared.totals.clone());
         let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let names = Names::new(kept.seed);
@@ -184,6 +194,8 @@ impl Broker {
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
             names,
+            login_attempts: LoginAttempts::default(),
+            totals,
             globals,
             vhosts,
             limits: node,
@@ -317,6 +329,22 @@ impl Broker {
         self.registry.set_limit(limit);
         self.registry.set_handshake_limit(handshakes);
         self.registry.set_source_limit(from_one_source);
+    }
+
+    /// How often connections, channels and queues came and went since the start.
+    #[must_use]
+    pub fn churn(&self) -> Churn {
+        let (connections_opened, connections_closed) = self.registry.churn();
+        let NodeLimits { channels, queues, queues_declared, .. } = &*self.limits;
+        Churn {
+            connections_opened,
+            connections_closed,
+            channels_opened: channels.taken(),
+            channels_closed: channels.given_back(),
+            queues_declared: queues_declared.get(),
+            queues_created: queues.taken(),
+            queues_deleted: queues.given_back(),
+        }
     }
 
     /// About how many bytes of memory all queued messages take.

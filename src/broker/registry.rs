@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use crate::broker::connections::OpenConnection;
+use crate::broker::churn::Tick;
+use crate::broker::connections::{Bytes, OpenConnection};
 use crate::broker::outlet::Outlet;
 use crate::broker::sources::{Source, Sources};
 use crate::broker::users::User;
@@ -32,6 +33,8 @@ pub struct Registry {
     handshake_limit: AtomicU32,
     /// Most of them from one source.
     source_limit: AtomicU32,
+    opened: Tick,
+    closed: Tick,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ impl Registry {
             handshakes: AtomicUsize::new(0),
             handshake_limit: AtomicU32::new(handshakes),
             source_limit: AtomicU32::new(from_one_source),
+            opened: Tick::default(),
+            closed: Tick::default(),
         }
     }
 
@@ -174,7 +179,7 @@ impl Registry {
     /// A connection will not open its vhost, or not stay in it. It counts among the handshakes until it is closed.
     pub fn refuse(&self, id: ConnectionId) {
         let mut connections = self.connections.lock();
-        connections.shown.remove(&id);
+        self.forget_shown(&mut connections, id);
         if connections.open.remove(&id).is_some() {
             // There is less room than before, so nobody waits for this.
             self.handshakes.store(connections.outlets.len() - connections.open.len(), Ordering::Release);
@@ -187,7 +192,7 @@ impl Registry {
             let mut connections = self.connections.lock();
             connections.outlets.remove(&id);
             connections.open.remove(&id);
-            connections.shown.remove(&id);
+            self.forget_shown(&mut connections, id);
             connections.sources.remove(id);
             self.count_handshakes(&mut connections)
         };
@@ -214,7 +219,33 @@ impl Registry {
         let mut connections = self.connections.lock();
         if connections.open.contains_key(&connection.id) {
             connections.shown.insert(connection.id, connection);
+            self.opened.count();
         }
+    }
+
+    fn forget_shown(&self, connections: &mut Connections, id: ConnectionId) {
+        if let Some(connection) = connections.shown.remove(&id) {
+            self.closed.count();
+            connection.facts.vhost.bytes.add(connection.bytes());
+        }
+    }
+
+    /// How many connections were opened and how many of them have ended.
+    pub(super) fn churn(&self) -> (u64, u64) {
+        // In this order, so that there never seem to be more that have ended.
+        let closed = self.closed.get();
+        (self.opened.get(), closed)
+    }
+
+    /// Bytes of all connections there ever were in a vhost.
+    #[must_use]
+    pub fn bytes_of(&self, vhost: &VHost) -> Bytes {
+        // While the lock is held none of them ends, so that each is counted once.
+        let connections = self.connections.lock();
+        let mut bytes = vhost.bytes.get();
+        let open = connections.shown.values().filter(|shown| std::ptr::eq(&*shown.facts.vhost, vhost));
+        open.for_each(|connection| bytes += connection.bytes());
+        bytes
     }
 
     /// The open connections, oldest first.

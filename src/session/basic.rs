@@ -139,6 +139,7 @@ impl Open {
                 return Ok(());
             }
             GetResult::Empty => {
+                self.count_get_empty(number, cell);
                 self.reply(wire, number, Gate::OPEN, &basic::GetEmpty { cluster_id: "" }, Then::Nothing);
                 return Ok(());
             }
@@ -155,11 +156,13 @@ impl Open {
             channel.acked_at = channel.acked_at.max(lsn);
         }
         let key = if no_ack { None } else { Some(self.getter(number, cell)) };
+        self.count_got(number, cell, no_ack, redelivered);
         let channel = self.channel(number)?;
         let tag = match key {
             None => channel.unacked.skip(),
             Some(consumer) => channel.unacked.push(Unacked { consumer, position }),
         };
+        channel.count_unacked();
         if channel.has_window && !no_ack {
             wire.outlet.use_window(number);
         }
@@ -207,6 +210,7 @@ impl Open {
             if let Some(channel) = self.channels.get_mut(&number) {
                 channel.getters.push(key);
             }
+            self.count_by_queue(key);
             key
         });
         self.timeouts.delivered = true;

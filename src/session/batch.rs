@@ -16,25 +16,71 @@ use crate::message::Message;
 pub(super) struct PublishBatch {
     route: Option<Arc<Route>>,
     run: Vec<Message>,
+    /// The channel of the last messages of the run, and how many they are.
+    last: (u16, u64),
+    /// Those before, to be counted.
+    groups: Vec<Group>,
     lines: Lines,
     /// Publishes on channels in confirm mode, in order: channel and how many in a row.
     confirms: Vec<(u16, u64)>,
 }
 
+/// Publishes in a row, of one channel along one route.
+#[derive(Debug)]
+struct Group {
+    channel: u16,
+    count: u64,
+    route: Arc<Route>,
+}
+
 impl PublishBatch {
     pub(super) fn is_empty(&self) -> bool {
-        self.run.is_empty() && self.lines.is_empty() && self.confirms.is_empty()
+        self.run.is_empty() && self.lines.is_empty() && self.confirms.is_empty() && self.groups.is_empty()
     }
 
     /// Adds a message that goes to at least one queue.
     #[inline]
-    pub(super) fn add(&mut self, route: &Arc<Route>, message: Message) {
+    pub(super) fn add(&mut self, channel: u16, route: &Arc<Route>, message: Message) {
         let same = self.route.as_ref().is_some_and(|run| Arc::ptr_eq(run, route));
         if !same {
             self.spread();
-            self.route = Some(route.clone());
+            let before = self.route.replace(route.clone());
+            self.end_group(before);
+            self.last.0 = channel;
+        } else if self.last.0 != channel {
+            self.end_group(self.route.clone());
+            self.last.0 = channel;
         }
+        self.last.1 += 1;
         self.run.push(message);
+    }
+
+    /// Counts a message that is not added: it goes nowhere, or is part of a transaction.
+    pub(super) fn count_alone(&mut self, channel: u16, route: &Arc<Route>) {
+        match self.groups.last_mut() {
+            Some(last) if last.channel == channel && Arc::ptr_eq(&last.route, route) => last.count += 1,
+            _ => self.groups.push(Group { channel, count: 1, route: route.clone() }),
+        }
+    }
+
+    fn end_group(&mut self, route: Option<Arc<Route>>) {
+        let (channel, count) = (self.last.0, std::mem::take(&mut self.last.1));
+        if count > 0
+            && let Some(route) = route
+        {
+            self.groups.push(Group { channel, count, route });
+        }
+    }
+
+    /// Tells how many messages each channel has published along which route since the last call.
+    pub(super) fn count(&mut self, mut each: impl FnMut(u16, u64, &Route)) {
+        let (channel, count) = (self.last.0, std::mem::take(&mut self.last.1));
+        self.groups.drain(..).for_each(|group| each(group.channel, group.count, &group.route));
+        if count > 0
+            && let Some(route) = &self.route
+        {
+            each(channel, count, route);
+        }
     }
 
     /// Counts a publish on a channel in confirm mode.
@@ -48,15 +94,15 @@ impl PublishBatch {
 
     /// Moves the run into the lines of its queues.
     fn spread(&mut self) {
-        let Some(route) = self.route.take() else { return };
+        let Self { route: Some(route), run, lines, .. } = self else { return };
         if let [cell] = &*route.queues {
-            self.lines.of(cell).append(&mut self.run);
+            lines.of(cell).append(run);
             return;
         }
         for cell in &route.queues {
-            self.lines.of(cell).extend(self.run.iter().cloned());
+            lines.of(cell).extend(run.iter().cloned());
         }
-        self.run.clear();
+        run.clear();
     }
 
     /// Hands everything to the queues, and calls `confirm` for each count of publishes to be confirmed with what became
@@ -76,6 +122,7 @@ impl PublishBatch {
             }
         } else {
             self.spread();
+            self.route = None;
             for (cell, mut line) in std::mem::take(&mut self.lines).lines {
                 taken = taken.and(publish_run(vhost, scratch, std::slice::from_ref(&cell), &mut line));
             }
@@ -159,6 +206,7 @@ fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> 
 mod tests {
     use super::*;
     use crate::broker::Broker;
+    use crate::broker::exchange_counts::ExchangeCounts;
     use crate::broker::options::BrokerOptions;
     use crate::broker::outlet::Outlet;
     use crate::broker::queue_cell::GetResult;
@@ -206,11 +254,13 @@ mod tests {
     fn routes_that_alternate_keep_the_order_in_every_queue() {
         let vhost = vhost();
         let cells = queues(&vhost, 2 * FEW_LINES);
-        let all = Arc::new(Route { queues: cells.clone().into() });
-        let half = Arc::new(Route { queues: cells[FEW_LINES..].into() });
+        let route = |cells: &[Arc<QueueCell>]| {
+            Arc::new(Route { queues: cells.into(), exchange: ExchangeCounts::new("") })
+        };
+        let (all, half) = (route(&cells), route(&cells[FEW_LINES..]));
         let (mut batch, mut scratch) = (PublishBatch::default(), RouteScratch::default());
         for number in 0..20_u8 {
-            batch.add(if number % 2 == 0 { &all } else { &half }, message(&[number]));
+            batch.add(1, if number % 2 == 0 { &all } else { &half }, message(&[number]));
         }
         batch.flush(&vhost, &mut scratch, |_, _, _| {});
         assert!(batch.is_empty());

@@ -13,6 +13,7 @@ use crate::ids::Lsn;
 use crate::protocol::content::Assembler;
 use crate::protocol::method::{Args, channel, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::counting::PublishCounts;
 use crate::session::open::{Open, Stop};
 use crate::session::publish::Published;
 use crate::session::tx::Transaction;
@@ -51,6 +52,8 @@ pub(super) struct Channel {
     pub(super) flow: bool,
     /// What others see of it.
     pub(super) shown: Arc<OpenChannel>,
+    /// What it has published to which exchange.
+    pub(super) published: PublishCounts,
     /// Its place among all channels.
     _seat: ChannelSeat,
 }
@@ -111,6 +114,7 @@ impl Channel {
             acked_at: Lsn::ZERO,
             flow: true,
             shown,
+            published: PublishCounts::default(),
             _seat: seat,
         }
     }
@@ -141,6 +145,22 @@ impl Channel {
         self.gated_bytes += frames.len();
         self.gates.push(gate, Waiting { frames, then });
         false
+    }
+
+    /// Says how many deliveries await their acknowledgement.
+    #[inline]
+    pub(super) fn count_unacked(&self) {
+        self.shown.counters.unacked.set(self.unacked.len() as u64);
+    }
+
+    /// Says what waits for a commit.
+    pub(super) fn count_uncommitted(&self) {
+        let (published, settled) = match &self.mode {
+            Mode::Tx(transaction) => (transaction.published(), transaction.settled()),
+            _ => (0, 0),
+        };
+        self.shown.counters.uncommitted.set(published as u64);
+        self.shown.counters.acks_uncommitted.set(settled as u64);
     }
 
     /// Says how many consumers it has.
@@ -246,7 +266,7 @@ impl Open {
         self.closed.push(Closed { number, until: wire.out.queued(), crossed: false });
     }
 
-    fn drop_channel(&mut self, number: u16) {
+    pub(super) fn drop_channel(&mut self, number: u16) {
         self.channels.remove(&number);
         self.shown.remove_channel(number);
     }

@@ -1,5 +1,6 @@
 //! Class confirm: publisher confirms.
 
+use crate::broker::totals::Event;
 use crate::channel::confirms::Confirms;
 use crate::channel::gates::Gate;
 use crate::ids::Lsn;
@@ -41,6 +42,7 @@ impl Open {
     pub(super) fn send_confirms(&mut self, wire: &mut Wire, number: u16, durable: Lsn) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         let Mode::Confirm(confirms) = &mut channel.mode else { return };
+        let waiting = confirms.outstanding();
         while let Some(confirm) = confirms.next_due(durable) {
             let (delivery_tag, multiple) = (confirm.tag, confirm.multiple);
             if confirm.ack {
@@ -49,5 +51,9 @@ impl Open {
                 wire.send(number, &basic::Nack { delivery_tag, multiple, requeue: false });
             }
         }
+        let left = confirms.outstanding();
+        channel.shown.counters.unconfirmed.set(left);
+        channel.shown.counters.confirm.add(waiting - left);
+        self.tally.count(Event::Confirmed, waiting - left);
     }
 }

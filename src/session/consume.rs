@@ -118,6 +118,7 @@ impl Open {
         tag: &str,
         no_wait: bool,
     ) -> Result<(), AmqpError> {
+        self.count_by_queue(key);
         let channel = self.channel(number)?;
         channel.tags.insert(tag.into(), key);
         channel.count_consumers();

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::connections::DeliveredFrom;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::vhost::is_reply_name;
 use crate::ids::{ConsumerId, Position};
@@ -25,6 +26,8 @@ pub(super) struct Consumer {
     pub(super) outstanding: u32,
     /// It may be given messages, or messages be taken under its key.
     pub(super) live: bool,
+    /// What its channel counts of its queue.
+    pub(super) counts: Option<Arc<DeliveredFrom>>,
     /// How every delivery begins: frame header, method ids, consumer tag.
     pub(super) prefix: Box<[u8]>,
 }
@@ -76,6 +79,7 @@ impl Consumers {
             timeout: None,
             outstanding: 0,
             live: true,
+            counts: None,
             prefix,
         };
         if self.free.pop().is_some() {

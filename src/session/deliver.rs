@@ -8,6 +8,7 @@ use crate::ids::Position;
 use crate::protocol::frame::FRAME_HEADER;
 use crate::protocol::method::basic;
 use crate::queue::Settle;
+use crate::session::counting::Row;
 use crate::session::open::Open;
 use crate::session::wire::Wire;
 
@@ -73,9 +74,12 @@ impl Open {
         if self.traced {
             self.trace_deliveries(wire, &deliveries);
         }
+        let mut row = Row::default();
         for delivery in deliveries.drain(..) {
+            self.count_delivery(&mut row, &delivery);
             self.send_delivery(wire, delivery);
         }
+        self.count_row(&row);
         self.taken.deliveries = deliveries;
     }
 
@@ -157,17 +161,20 @@ impl Open {
     pub(super) fn sweep_outlet(&mut self, wire: &mut Wire) {
         wire.outlet.take(&mut self.taken);
         let mut room = 0;
+        let mut row = Row::default();
         for delivery in std::mem::take(&mut self.taken.deliveries) {
             if self.consumers.get(delivery.consumer).is_some_and(|consumer| consumer.id.is_some()) {
                 if self.traced {
                     self.trace_deliveries(wire, std::slice::from_ref(&delivery));
                 }
+                self.count_delivery(&mut row, &delivery);
                 self.send_delivery(wire, delivery);
             } else {
                 room += delivery.cost();
                 self.settlements.push((delivery.consumer, delivery.position, Settle::Unsent));
             }
         }
+        self.count_row(&row);
         for key in std::mem::take(&mut self.taken.gone) {
             self.on_queue_gone(wire, key);
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::broker::churn::LoginProtocol;
 use crate::broker::login::{Answer, Attempt, Ticket};
 use crate::broker::users::User;
 use crate::protocol::PROTOCOL_HEADER;
@@ -227,6 +228,7 @@ impl Handshake {
         let logins = &wire.broker.logins;
         match answer {
             Ok(user) => {
+                wire.broker.login_attempts.note(LoginProtocol::Amqp091, true);
                 logins.note_success(wire.peer.source, name);
                 let limits = &wire.limits;
                 let tune = connection::Tune {
@@ -238,6 +240,7 @@ impl Handshake {
                 self.step = Step::TuneOk(user);
             }
             Err(why) => {
+                wire.broker.login_attempts.note(LoginProtocol::Amqp091, false);
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
                 tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");

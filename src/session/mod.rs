@@ -13,6 +13,7 @@ mod confirm;
 mod connection;
 mod consume;
 mod consumers;
+mod counting;
 mod deliver;
 mod exchange;
 mod external;
@@ -177,6 +178,8 @@ impl Session {
         if let State::Open(open) = &mut self.state {
             open.flush(&mut self.wire);
             open.watch_unacked(&self.wire, now.moment);
+            open.count_input(used);
+            open.report(&self.wire);
         }
         used
     }
@@ -269,6 +272,7 @@ impl Session {
             State::Open(open) => {
                 let close = open.on_wake(&mut self.wire);
                 open.watch_unacked(&self.wire, now.moment);
+                open.report(&self.wire);
                 close.or_else(|| open.look_for_secret(&mut self.wire).err())
             }
             State::Handshake(handshake) => {
@@ -288,7 +292,9 @@ impl Session {
         self.wire.pulse.last_write = now.moment;
         self.wire.pulse.last_progress = now.moment;
         if let State::Open(open) = &mut self.state {
+            open.count_output(&self.wire, n);
             open.on_written(&mut self.wire);
+            open.report(&self.wire);
         }
     }
 

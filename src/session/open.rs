@@ -8,6 +8,7 @@ use crate::broker::limits::ConnectionSeat;
 use crate::broker::login::Ticket;
 use crate::broker::outlet::Taken;
 use crate::broker::queue_cell::QueueCell;
+use crate::broker::totals::Tally;
 use crate::broker::users::User;
 use crate::broker::vhost::{RouteScratch, VHost};
 use crate::channel::gates::Gate;
@@ -70,6 +71,8 @@ pub(super) struct Open {
     pub(super) routes: RouteCache,
     pub(super) scratch: RouteScratch,
     pub(super) builder: MessageBuilder,
+    /// What was counted and not handed over.
+    pub(super) tally: Tally,
     /// Queues that go with the connection.
     pub(super) owned: BTreeMap<QueueId, Arc<QueueCell>>,
     pub(super) taken: Taken,
@@ -131,6 +134,7 @@ impl Open {
             routes: RouteCache::default(),
             scratch: RouteScratch::default(),
             builder: MessageBuilder::default(),
+            tally: Tally::default(),
             owned: BTreeMap::new(),
             taken: Taken::default(),
             sent: Sent::default(),
@@ -159,6 +163,12 @@ impl Open {
         self.builder.set_time(now.unix_ms);
         self.traced = self.vhost.is_traced();
         self.intercepts = self.traced || stamps_all(&wire.limits);
+    }
+
+    /// Whether it is not read until the journal has caught up with it.
+    #[inline]
+    pub(super) fn is_held_up(&self) -> bool {
+        self.held_back || self.outruns_journal
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -311,14 +321,18 @@ impl Open {
 
     /// Hands what was published to the queues.
     pub(super) fn flush_publishes(&mut self) {
+        self.count_publishes();
         let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
         publishes.flush(vhost, scratch, |number, count, taken| {
-            if let Some(Mode::Confirm(confirms)) = channels.get_mut(&number).map(|c| &mut c.mode) {
+            if let Some(channel) = channels.get_mut(&number)
+                && let Channel { mode: Mode::Confirm(confirms), shown, .. } = &mut **channel
+            {
                 if taken.refused == 0 {
                     confirms.taken(count, taken.safe);
                 } else {
                     confirms.refused(count);
                 }
+                shown.counters.unconfirmed.set(confirms.outstanding());
                 if !waiting.contains(&number) {
                     waiting.push(number);
                 }
@@ -476,7 +490,10 @@ impl Open {
             self.vhost.delete_owned(&cell);
         }
         self.move_letters();
-        self.channels.clear();
+        for number in numbers {
+            self.drop_channel(number);
+        }
+        self.report(wire);
         self.seat = None;
     }
 }

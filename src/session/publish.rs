@@ -166,6 +166,7 @@ impl Open {
             }
         };
         let message = self.builder.build(address.exchange, address.routing_key, properties, body);
+        self.tally.count_size(message.body_len());
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         let is_alone = confirms && route.may_refuse();
@@ -173,7 +174,7 @@ impl Open {
             let route = route.clone();
             return self.publish_to(wire, number, address, &route, message);
         }
-        self.publishes.add(route, message);
+        self.publishes.add(number, route, message);
         if confirms {
             self.publishes.count_confirm(number);
         }
@@ -216,6 +217,7 @@ impl Open {
         let Address { exchange, routing_key, .. } = address;
         let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
         let message = self.builder.build_marked(exchange, routing_key, properties, body, marks);
+        self.tally.count_size(message.body_len());
         self.publish_to(wire, number, address, &route, message)
     }
 
@@ -255,7 +257,9 @@ impl Open {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
             let staged = Staged { message, route: route.clone(), mandatory: address.mandatory };
-            return transaction.publish(staged);
+            let result = transaction.publish(staged);
+            channel.count_uncommitted();
+            return result;
         }
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         // Its publisher is told of this one and no other.
@@ -264,10 +268,14 @@ impl Open {
             self.flush_publishes();
         }
         if !route.queues.is_empty() {
-            self.publishes.add(route, message);
-        } else if address.mandatory {
-            // Before its confirm, which comes with the batch.
-            return_message(wire, number, &message);
+            self.publishes.add(number, route, message);
+        } else {
+            self.publishes.count_alone(number, route);
+            self.count_unroutable(number, address.mandatory);
+            if address.mandatory {
+                // Before its confirm, which comes with the batch.
+                return_message(wire, number, &message);
+            }
         }
         if confirms {
             self.publishes.count_confirm(number);

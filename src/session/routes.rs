@@ -67,6 +67,7 @@ impl RouteCache {
 mod tests {
     use super::*;
     use crate::broker::Broker;
+    use crate::broker::exchange_counts::ExchangeCounts;
     use crate::broker::options::BrokerOptions;
     use crate::broker::vhost::QueueDeclare;
     use crate::ids::ConnectionId;
@@ -81,7 +82,7 @@ mod tests {
     fn route(vhost: &VHost, queues: usize) -> Arc<Route> {
         let request = QueueDeclare { name: "q", ..Default::default() };
         let cell = vhost.declare_queue(request, ConnectionId(1)).unwrap().cell;
-        Arc::new(Route { queues: vec![cell; queues].into() })
+        Arc::new(Route { queues: vec![cell; queues].into(), exchange: ExchangeCounts::new("") })
     }
 
     #[test]

@@ -30,6 +30,9 @@ impl Open {
                 settlements.push((unacked.consumer, unacked.position, how));
             }),
         };
+        if matches!(channel.mode, Mode::Tx(_)) {
+            channel.count_uncommitted();
+        }
         settled.map_err(|unknown| AmqpError::new(ReplyCode::PreconditionFailed, unknown.to_string()))
     }
 
@@ -74,6 +77,7 @@ impl Open {
             let Some(consumer) = self.consumers.get(key) else { continue };
             let (number, no_ack) = (consumer.channel, consumer.no_ack);
             let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            self.count_settled(key, how, u64::from(count));
             // What was not sent was not counted as given.
             if how != Settle::Unsent {
                 self.consumers.settled(key, count);
@@ -89,6 +93,7 @@ impl Open {
     pub(super) fn settled_on(&mut self, wire: &Wire, number: u16, count: u32, lsn: Lsn) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.acked_at = channel.acked_at.max(lsn);
+        channel.count_unacked();
         if channel.has_window {
             let mut resume = Vec::new();
             wire.outlet.open_window(number, count, &mut resume);

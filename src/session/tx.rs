@@ -49,6 +49,11 @@ impl Transaction {
         &mut self.settlements
     }
 
+    /// How many messages are published when it is committed.
+    pub(super) fn published(&self) -> usize {
+        self.publishes.len()
+    }
+
     /// How many deliveries are settled when it is committed.
     pub(super) fn settled(&self) -> usize {
         self.settlements.len()
@@ -96,11 +101,14 @@ impl Open {
             M::Commit(_) => {
                 let transaction = std::mem::take(self.transaction(number)?);
                 let gate = self.commit(wire, number, transaction)?;
+                self.channel(number)?.count_uncommitted();
                 self.reply(wire, number, gate, &tx::CommitOk {}, Then::Nothing);
             }
             M::Rollback(_) => {
                 let taken = self.transaction(number)?.take_back();
-                self.channel(number)?.unacked.restore(taken);
+                let channel = self.channel(number)?;
+                channel.unacked.restore(taken);
+                channel.count_uncommitted();
                 self.reply(wire, number, Gate::OPEN, &tx::RollbackOk {}, Then::Nothing);
             }
             M::SelectOk(_) | M::CommitOk(_) | M::RollbackOk(_) => {
@@ -128,6 +136,7 @@ impl Open {
             return Ok(Gate::OPEN);
         }
         let mut commit = Commit::default();
+        let (mut published, mut unroutable) = (Vec::new(), Vec::new());
         for Staged { message, mut route, mandatory } in publishes {
             if !route.queues.is_empty() && !route.queues.iter().any(|cell| self.vhost.stands(cell)) {
                 // The queues it was for are gone since; they may exist again, or others in their place.
@@ -136,6 +145,8 @@ impl Open {
             if self.traced {
                 self.trace_publish(wire, number, &message, &route);
             }
+            unroutable.extend(route.queues.is_empty().then_some(mandatory));
+            published.push(route.clone());
             if route.queues.is_empty() && mandatory {
                 return_message(wire, number, &message);
             }
@@ -155,7 +166,11 @@ impl Open {
             self.channel(number)?.unacked.restore(taken);
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, "partial tx completion"));
         };
-        for (_, unacked, _) in settlements {
+        published.iter().for_each(|route| self.publishes.count_alone(number, route));
+        unroutable.iter().for_each(|&mandatory| self.count_unroutable(number, mandatory));
+        self.count_publishes();
+        for (_, unacked, how) in settlements {
+            self.count_settled(unacked.consumer, how, 1);
             self.consumers.settled(unacked.consumer, 1);
             self.settled_on(wire, number, 1, lsn);
             self.forget_getter(number, unacked.consumer);

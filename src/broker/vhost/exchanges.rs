@@ -121,7 +121,7 @@ impl VHost {
             Gate::OPEN
         };
         let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
-        topology.router.declare(exchange);
+        topology.declare(exchange);
         topology.router.set_fallback(&name, fallback);
         self.changed();
         Ok(gate)
@@ -214,6 +214,7 @@ impl VHost {
             return Err(self.in_use("exchange", &name));
         }
         let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
+        topology.forget_counts(&removed);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
         let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));
@@ -293,6 +294,7 @@ impl VHost {
         if removed.bindings.is_empty() {
             return Ok(self.unchanged(true));
         }
+        topology.forget_counts(&removed);
         self.changed();
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         let durable = durable || removed.exchanges.iter().any(|exchange| exchange.durable);

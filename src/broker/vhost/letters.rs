@@ -27,6 +27,8 @@ const LOOKS: usize = 256;
 struct Letter {
     /// Where it is in its queue; `None` if it was refused there.
     position: Option<Position>,
+    /// Why it died; `None` if it goes nowhere since its queue has no dead-letter exchange any more.
+    reason: Option<Reason>,
     message: Message,
     targets: Vec<Arc<QueueCell>>,
 }
@@ -63,7 +65,7 @@ impl Postman<'_> {
         let before = targets.len();
         targets.retain(|cell| !deaths::is_cycle(&letter, reason, &cell.spec.name));
         self.cycle |= targets.len() < before;
-        Letter { position, message: letter, targets }
+        Letter { position, reason: Some(reason), message: letter, targets }
     }
 
     fn targets(&mut self, letter: &Message) -> Vec<Arc<QueueCell>> {
@@ -134,7 +136,8 @@ impl VHost {
             }
             // There is no such exchange any more: what is dead is dropped.
             None => {
-                let drop = |position, message| Letter { position, message, targets: Vec::new() };
+                let drop =
+                    |position, message| Letter { position, reason: None, message, targets: Vec::new() };
                 dead.into_iter().map(|dead| drop(Some(dead.position), dead.message)).collect()
             }
         };
@@ -157,7 +160,7 @@ impl VHost {
             // Rising ids: the order in which everyone who holds several queues takes them.
             let mut states: Vec<_> = cells.iter().map(|cell| cell.lock_also()).collect();
             self.shared.bodies.journal.append(|batch| {
-                for Letter { position, message, targets } in letters {
+                for Letter { position, reason, message, targets } in letters {
                     let places: Vec<usize> =
                         targets.iter().filter_map(|cell| at(cell)).filter(|&at| !states[at].gone).collect();
                     let mut has_room = |&at: &usize| cells[at].has_room(&mut states[at], message, &mut wakes);
@@ -169,6 +172,9 @@ impl VHost {
                             source.set_aside(&mut states[at], position);
                         }
                         continue;
+                    }
+                    if let Some(reason) = *reason {
+                        self.totals.count_dead(reason, at_least_once, 1);
                     }
                     for at in places {
                         cells[at].take_letter(&mut states[at], message, batch, &mut wakes);

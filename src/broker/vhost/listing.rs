@@ -69,7 +69,7 @@ impl VHost {
         for names in names.chunks(AT_ONCE) {
             let topology = self.topology.read();
             let view = |name: &String| match &**name {
-                "" => Some(self.default_exchange()),
+                "" => Some(self.default_exchange_view()),
                 name => topology.router.exchange(name).map(|exchange| self.exchange(&topology, exchange)),
             };
             views.extend(names.iter().filter_map(view));
@@ -83,7 +83,8 @@ impl VHost {
         self.exchange_views(&[name.to_owned()]).pop()
     }
 
-    fn default_exchange(&self) -> ExchangeView {
+    fn default_exchange_view(&self) -> ExchangeView {
+        let (publish_in, publish_out) = self.default_exchange.counted();
         ExchangeView {
             name: String::new(),
             vhost: self.name.clone(),
@@ -95,13 +96,15 @@ impl VHost {
             policy: None,
             operator_policy: None,
             effective_policy: Default::default(),
-            publish_in: 0,
-            publish_out: 0,
+            publish_in,
+            publish_out,
         }
     }
 
     fn exchange(&self, topology: &Topology, exchange: &ExchangeSpec) -> ExchangeView {
         let applied = topology.parameters.policies.on_exchange(&exchange.name);
+        let counted = topology.exchange_counts.get(&exchange.name).map(|counts| counts.counted());
+        let (publish_in, publish_out) = counted.unwrap_or_default();
         ExchangeView {
             name: exchange.name.clone(),
             kind: exchange.kind,
@@ -112,7 +115,9 @@ impl VHost {
             policy: applied.user_name(),
             operator_policy: applied.operator_name(),
             effective_policy: applied.effective(),
-            ..self.default_exchange()
+            publish_in,
+            publish_out,
+            vhost: self.name.clone(),
         }
     }
 

@@ -32,18 +32,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::broker::agenda::Agenda;
+use crate::broker::connections::EndedBytes;
+use crate::broker::exchange_counts::ExchangeCounts;
 #[cfg(test)]
 use crate::broker::limits::NodeOptions;
 use crate::broker::limits::{NodeLimits, Quota, VHostLimits};
 use crate::broker::policies::policy::Operator;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
+use crate::broker::totals::{AllTotals, Totals};
 use crate::broker::vhost::parameters::Parameters;
 use crate::broker::vhost::replies::Replies;
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::routing::{BindingSpec, Destination, Removed, Router};
+use crate::routing::{BindingSpec, Destination, ExchangeSpec, Removed, Router};
 use crate::storage::bodies::Bodies;
 use crate::storage::image::{Definitions, NamedQueue};
 use crate::storage::journal::Append;
@@ -83,6 +86,11 @@ pub struct VHost {
     agenda: Arc<Agenda<QueueCell>>,
     /// Open connections.
     pub(super) connections: Quota,
+    /// What was counted in it.
+    pub totals: Arc<Totals>,
+    /// Bytes of connections that were in it.
+    pub(super) bytes: EndedBytes,
+    default_exchange: Arc<ExchangeCounts>,
     shared: Shared,
 }
 
@@ -99,6 +107,7 @@ pub(super) struct Shared {
     pub(super) default_limits: VHostLimits,
     /// Numbers changes of durable definitions, so that a vhost is not taken for an earlier one of its name.
     pub(super) redefinitions: Arc<AtomicU64>,
+    pub(super) totals: Arc<AllTotals>,
 }
 
 /// What the topology lock guards.
@@ -107,10 +116,33 @@ struct Topology {
     router: Router<QueueId>,
     queues: HashMap<String, Arc<QueueCell>>,
     by_id: HashMap<QueueId, Arc<QueueCell>, foldhash::fast::FixedState>,
+    /// Of all exchanges but the default one.
+    exchange_counts: HashMap<String, Arc<ExchangeCounts>>,
     parameters: Parameters,
 }
 
 impl Topology {
+    fn with_predeclared(parameters: Parameters) -> Self {
+        let router = Router::with_predeclared();
+        let names = router.exchanges().map(|exchange| &exchange.name);
+        let exchange_counts = names.map(|name| (name.clone(), ExchangeCounts::new(name))).collect();
+        Self { router, parameters, exchange_counts, ..Self::default() }
+    }
+
+    /// Adds an exchange, unless there is one of its name.
+    fn declare(&mut self, exchange: ExchangeSpec) {
+        let counts = || ExchangeCounts::new(&exchange.name);
+        self.exchange_counts.entry(exchange.name.clone()).or_insert_with(counts);
+        self.router.declare(exchange);
+    }
+
+    /// Forgets what exchanges counted that were removed.
+    fn forget_counts(&mut self, removed: &Removed<QueueId>) {
+        for exchange in &removed.exchanges {
+            self.exchange_counts.remove(&exchange.name);
+        }
+    }
+
     fn add(&mut self, cell: Arc<QueueCell>) {
         self.queues.insert(cell.spec.name.clone(), cell.clone());
         self.by_id.insert(cell.id, cell);
@@ -143,12 +175,12 @@ impl VHost {
     ) -> Arc<Self> {
         let Shared { operators, default_limits, .. } = &shared;
         let parameters = Parameters::restored(&name, operators, *default_limits, definitions.parameters);
-        let mut topology = Topology { router: Router::with_predeclared(), parameters, ..Topology::default() };
+        let mut topology = Topology::with_predeclared(parameters);
         let own = definitions.exchanges.iter().filter(|exchange| is_own(&exchange.name)).count();
         shared.node.exchanges.add(own as u64);
         shared.node.queues.add(definitions.queues.len() as u64);
         for exchange in definitions.exchanges {
-            topology.router.declare(exchange);
+            topology.declare(exchange);
         }
         topology.follow_alternates();
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
@@ -179,6 +211,9 @@ impl VHost {
             redefined_at,
             agenda,
             connections,
+            totals: shared.totals.begin(),
+            bytes: EndedBytes::default(),
+            default_exchange: ExchangeCounts::new(""),
             shared,
         })
     }
@@ -199,6 +234,7 @@ impl VHost {
             operators: Arc::default(),
             default_limits: VHostLimits::default(),
             redefinitions: Arc::default(),
+            totals: Arc::default(),
         };
         Self::restored(name.to_owned(), Arc::new(Agenda::new(clock)), shared, Definitions::default())
     }

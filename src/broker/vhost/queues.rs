@@ -64,6 +64,7 @@ impl VHost {
         if let Some(cell) = topology.queues.get(&name) {
             self.check_same(cell, request, durable, who)?;
             cell.touch();
+            self.shared.node.queues_declared.count();
             return Ok(Declared { cell: cell.clone(), created: false, gate: self.unchanged(durable) });
         }
         if name.starts_with(RESERVED_PREFIX) && !request.server_named {
@@ -92,6 +93,7 @@ impl VHost {
             let text = format!("cannot declare queue '{}': queue limit ({limit}) is reached", spec.name);
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
         }
+        self.shared.node.queues_declared.count();
         Ok(self.create_queue(&mut topology, spec))
     }
 
@@ -297,6 +299,7 @@ impl VHost {
     fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell) -> Gate {
         let id: QueueId = cell.id;
         let removed = topology.router.remove_queue(id);
+        topology.forget_counts(&removed);
         self.shared.node.queues.give_back(1);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         topology.queues.remove(&cell.spec.name);

@@ -76,7 +76,8 @@ impl VHost {
         let cell = QueueCell::new(id, spec, self.shared.bodies.clone(), self.agenda.clone());
         let spec = ConsumerSpec { no_ack: true, exclusive: true, tag: tag.into(), ..ConsumerSpec::default() };
         let consumer = cell.consume(spec, link)?;
-        let route = Arc::new(Route { queues: Box::new([cell.clone()]) });
+        let exchange = self.default_exchange.clone();
+        let route = Arc::new(Route { queues: Box::new([cell.clone()]), exchange });
         self.replies.routes.write().insert(cell.spec.name.clone(), route);
         Ok((cell, consumer))
     }

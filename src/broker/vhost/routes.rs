@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::replies::is_reply_name;
 use super::{Topology, VHost};
+use crate::broker::exchange_counts::ExchangeCounts;
 use crate::broker::queue_cell::QueueCell;
 use crate::deaths::routing_keys;
 use crate::ids::QueueId;
@@ -18,6 +19,8 @@ use crate::routing::Scratch;
 pub struct Route {
     /// Each queue once, in the order of their ids.
     pub queues: Box<[Arc<QueueCell>]>,
+    /// What the exchange that it begins at counts.
+    pub exchange: Arc<ExchangeCounts>,
 }
 
 impl Route {
@@ -57,7 +60,7 @@ impl VHost {
         scratch: &mut RouteScratch,
     ) -> Result<Routed, AmqpError> {
         if exchange.is_empty() && is_reply_name(key) {
-            let route = self.replies.find(key).unwrap_or_else(|| Arc::new(Route { queues: Box::default() }));
+            let route = self.replies.find(key).unwrap_or_else(|| Arc::new(self.no_route()));
             // One name is used for few messages, and would push others out.
             return Ok(Routed { route, epoch: self.epoch(), cacheable: false });
         }
@@ -66,11 +69,13 @@ impl VHost {
         let epoch = self.epoch();
         if exchange.is_empty() {
             let queues = topology.queues.get(key).cloned().into_iter().collect();
-            return Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable: true });
+            let route = Route { queues, exchange: self.default_exchange.clone() };
+            return Ok(Routed { route: Arc::new(route), epoch, cacheable: true });
         }
         let queues = self.find_bound(&topology, exchange, &[key], headers, scratch)?.collect();
         let cacheable = !topology.router.headers_matter(exchange);
-        Ok(Routed { route: Arc::new(Route { queues }), epoch, cacheable })
+        let exchange = self.counts_of(&topology, exchange);
+        Ok(Routed { route: Arc::new(Route { queues, exchange }), epoch, cacheable })
     }
 
     /// As [`route`](Self::route), for a message with several keys, which come to an alternate exchange only together.
@@ -85,17 +90,19 @@ impl VHost {
         scratch: &mut RouteScratch,
     ) -> Result<Arc<Route>, AmqpError> {
         let mut queues = Vec::new();
-        if exchange.is_empty() {
+        let counts = if exchange.is_empty() {
             for key in keys {
                 queues.extend(self.route(exchange, key, headers, scratch)?.route.queues.iter().cloned());
             }
+            self.default_exchange.clone()
         } else {
             let topology = self.topology.read();
             queues.extend(self.find_bound(&topology, exchange, keys, headers, scratch)?);
-        }
+            self.counts_of(&topology, exchange)
+        };
         queues.sort_unstable_by_key(|cell| cell.id);
         queues.dedup_by_key(|cell| cell.id);
-        Ok(Arc::new(Route { queues: queues.into() }))
+        Ok(Arc::new(Route { queues: queues.into(), exchange: counts }))
     }
 
     /// The queues that a client reaches through an exchange that is not the default one.
@@ -142,8 +149,18 @@ impl VHost {
         let headers = Properties::assume_valid(message.raw_properties()).headers();
         match self.route_keys(message.exchange(), &routing_keys(message), headers, scratch) {
             Ok(route) => route,
-            Err(_) => Arc::new(Route { queues: Box::default() }),
+            Err(_) => Arc::new(self.no_route()),
         }
+    }
+
+    /// A route to nowhere.
+    fn no_route(&self) -> Route {
+        Route { queues: Box::default(), exchange: self.default_exchange.clone() }
+    }
+
+    /// What an exchange counts that was found just now.
+    pub(super) fn counts_of(&self, topology: &Topology, exchange: &str) -> Arc<ExchangeCounts> {
+        topology.exchange_counts.get(exchange).unwrap_or(&self.default_exchange).clone()
     }
 
     /// Whether a queue still exists.

@@ -27,6 +27,7 @@ impl VHost {
     pub fn trace_route(&self, key: &str, scratch: &mut RouteScratch) -> Route {
         let topology = self.topology.read();
         let found = topology.router.route(TRACE_EXCHANGE, &[key], None, scratch).unwrap_or_default();
-        Route { queues: found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect() }
+        let queues = found.iter().filter_map(|id| topology.by_id.get(id).cloned()).collect();
+        Route { queues, exchange: self.counts_of(&topology, TRACE_EXCHANGE) }
     }
 }
