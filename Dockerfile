@@ -9,7 +9,7 @@
 FROM rust:1.95-slim-trixie AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake gcc g++ make && rm -rf /var/lib/apt/lists/*
 WORKDIR /leveret
-COPY Cargo.toml Cargo.lock build.rs rustfmt.toml clippy.toml ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 COPY benches benches
 # The commit, for `leveret --version`: docker build --build-arg BUILD_COMMIT=$(git rev-parse --short HEAD) .
@@ -28,7 +28,7 @@ ENV LEVERET_LISTEN_AMQP=0.0.0.0:5672 \
     LEVERET_STORAGE_DATA_DIR=/var/lib/leveret
 USER leveret
 VOLUME /var/lib/leveret
-EXPOSE 5672 5671 15670
+EXPOSE 5672 5671 15670 15671
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["leveret", "ctl", "ping"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD leveret ctl ping || exit 1
 ENTRYPOINT ["leveret"]

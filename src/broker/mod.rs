@@ -29,6 +29,7 @@ pub mod registry;
 pub mod sources;
 mod spill;
 mod storage;
+pub mod strangers;
 pub mod totals;
 pub mod transaction;
 pub mod users;
@@ -53,6 +54,7 @@ use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
 use crate::broker::storage::Storage;
+use crate::broker::strangers::Strangers;
 use crate::broker::totals::AllTotals;
 use crate::broker::users::{Start, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
@@ -66,7 +68,6 @@ use crate::storage::image::{GLOBAL, Image, VHOST};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
-use crate::throttle::Throttle;
 use crate::workers::{OnPanic, Workers};
 
 /// What a broker is made with beside options and what is on its disk.
@@ -91,8 +92,8 @@ pub struct Broker {
     pub logins: Logins,
     /// Open connections.
     pub registry: Registry,
-    /// Log lines about clients that do not speak AMQP.
-    pub strangers: Throttle,
+    /// Log lines about clients that have not logged in.
+    pub strangers: Strangers,
     /// What blocks publishers.
     pub alarms: Alarms,
     /// Generated names.
@@ -190,7 +191,7 @@ impl Broker {
                 options.max_handshakes,
                 options.max_handshakes_per_source,
             ),
-            strangers: Throttle::default(),
+            strangers: Strangers::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
             names,

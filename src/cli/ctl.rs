@@ -48,7 +48,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
 enum Command {
-    /// See whether a broker runs: exit with 0 if it answers, and with 1 if not
+    /// See whether a broker runs: exit with 0 if it answers, and with 69 if not
     Ping(Ping),
     /// Set a policy: what holds for all queues and exchanges whose names match
     SetPolicy(SetPolicy),

@@ -7,8 +7,13 @@ use std::path::Path;
 use rustix::process::geteuid;
 use tracing::warn;
 
+use crate::config::Loaded;
+
 /// Permissions of everybody but the owner.
 const OF_OTHERS: u32 = 0o077;
+
+/// Permissions of everybody but the owner and a group.
+const OF_EVERYBODY: u32 = 0o007;
 
 /// Makes sure that the memory of the process, which has passwords in it, does not end in a file when it crashes, and is
 /// not read by other processes of its user.
@@ -34,6 +39,17 @@ pub(super) fn forbid_core_dumps() {
 pub(super) fn warn_of_root() {
     if geteuid().is_root() {
         warn!("running as root, which Leveret never needs; give it a user of its own");
+    }
+}
+
+/// Warns of a configuration file that everybody may read and that has secrets in it. A group may: so services have it.
+pub(super) fn warn_of_readers_of_secrets(loaded: &Loaded) {
+    let Some(path) = loaded.file_with_secrets() else { return };
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    let mode = metadata.mode() & 0o7777;
+    if mode & OF_EVERYBODY != 0 {
+        let (path, mode) = (path.display(), format!("{mode:04o}"));
+        warn!(%path, mode, "everybody may read the passwords in the configuration; chmod 0640 keeps them out");
     }
 }
 

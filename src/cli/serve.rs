@@ -66,6 +66,7 @@ fn start(
     let directory = make_data_directory(&mut config, ephemeral)?;
     raise_open_files();
     process::warn_of_root();
+    process::warn_of_readers_of_secrets(&loaded);
     if !loaded.options.server.core_dumps {
         process::forbid_core_dumps();
     }

@@ -26,7 +26,7 @@ mod value;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::level_filters::LevelFilter;
 
@@ -277,6 +277,23 @@ fn nearest_key(name: &str) -> String {
     nearest(name, known).unwrap_or_default().to_owned()
 }
 
+impl Loaded {
+    /// The file that was read, if a password or another secret comes from it.
+    #[must_use]
+    pub fn file_with_secrets(&self) -> Option<&Path> {
+        let is_secret = |name: &str| {
+            let user = name.strip_prefix("auth.users.").and_then(|user| self.options.users.get(user));
+            name == "auth.default_pass"
+                || name.starts_with("auth.oauth2.hmac_secrets.")
+                || user.is_some_and(|user| user.password.is_some())
+        };
+        self.origins.iter().find_map(|(name, origin)| match origin {
+            Origin::File { path, .. } if is_secret(name) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+}
+
 impl Options {
     /// The options in which two configurations differ, with when a change takes effect.
     #[must_use]
@@ -289,9 +306,7 @@ impl Options {
         if self.hosts != other.hosts {
             changes.push(("tls.sni", Effect::Reload));
         }
-        if self.oauth2_names != other.oauth2_names {
-            changes.push(("auth.oauth2", Effect::Restart));
-        }
+        changes.extend(self.token_changes(other).map(|name| (name, Effect::Restart)));
         if self.operators != other.operators {
             changes.push(("policies.operator", Effect::Restart));
         }

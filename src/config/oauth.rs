@@ -156,6 +156,23 @@ impl Options {
         Ok(())
     }
 
+    /// What differs in the tables of the section, and in the files that are named there.
+    pub(super) fn token_changes(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+        let (own, others) = (&self.oauth2_names, &other.oauth2_names);
+        let are_keys_other = own.signing_keys != others.signing_keys
+            || own.signing_keys.values().any(|path| own.file(path) != others.file(path));
+        // That another file is named shows in the table of options.
+        let are_authorities_other = self.oauth2.https_ca_file == other.oauth2.https_ca_file
+            && self.oauth2.https_ca_file.iter().any(|path| own.file(path) != others.file(path));
+        let changed = [
+            ("auth.oauth2.signing_keys", are_keys_other),
+            ("auth.oauth2.hmac_secrets", own.hmac_secrets != others.hmac_secrets),
+            ("auth.oauth2.scope_aliases", own.scope_aliases != others.scope_aliases),
+            ("auth.oauth2.https_ca_file", are_authorities_other),
+        ];
+        changed.into_iter().filter(|(_, is_other)| *is_other).map(|(name, _)| name)
+    }
+
     /// How tokens are judged, if they are taken.
     pub(super) fn token_options(&self) -> Option<TokenOptions> {
         let section = &self.oauth2;

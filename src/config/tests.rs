@@ -304,6 +304,17 @@ fn changes_tell_what_needs_a_restart() {
 }
 
 #[test]
+fn a_file_with_secrets_is_known_as_one() {
+    let is_one = |text: &str| Run::default().file(text).loaded().file_with_secrets().is_some();
+    assert!(is_one("[auth]\ndefault_pass = \"hush\"\n"));
+    assert!(is_one("[auth.users.bob]\npassword = \"hush\"\n"));
+    assert!(is_one("[auth.oauth2.hmac_secrets]\nk = \"hush, hush, hush, hush, hush, hush, hush\"\n"));
+    assert!(!is_one("[auth]\ndefault_user = \"bob\"\n"));
+    let elsewhere = Run::default().file("[amqp]\nheartbeat = 5\n").set("auth.default_pass", "hush");
+    assert!(elsewhere.loaded().file_with_secrets().is_none());
+}
+
+#[test]
 fn secrets_do_not_show_in_debug_output() {
     let run = Run::default().set("auth.default_pass", "hush").set("auth.users.bob.password", "hush");
     assert!(!format!("{:?} {:?}", run.loaded().options, run.config()).contains("hush"));

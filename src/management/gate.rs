@@ -19,6 +19,14 @@ use crate::management::visitor::Visitor;
 /// The longest credentials that are looked at, in bytes. Access tokens are large.
 const LONGEST: usize = 12 << 10;
 
+/// How much of a name the log has, in characters.
+const SHOWN: usize = 64;
+
+/// A stranger's name as the log may have it.
+fn shown(name: &str) -> String {
+    name.chars().take(SHOWN).flat_map(char::escape_debug).collect()
+}
+
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -89,11 +97,13 @@ impl Api {
             Ok(Err(error)) => error,
             Err(_) => return Err(ApiError::Unavailable("the login could not be checked".to_owned())),
         };
-        if self.broker.strangers.admit((self.clock)().moment).is_some() {
-            tracing::warn!(peer = %address, user = name, %error, "login to the management API refused");
+        let now = (self.clock)().moment;
+        if let Some(unsaid) = self.broker.strangers.logins.admit(Some(source), now) {
+            let (user, unsaid) = (shown(&name), (unsaid > 0).then_some(unsaid));
+            tracing::warn!(peer = %address, user, unsaid, "login to the management API refused: {error}");
         }
         let first = self.options.failed_login_delay;
-        let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, (self.clock)().moment);
+        let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, now);
         tokio::time::sleep(delay).await;
         Err(match error {
             LoginError::NotLoopback => ApiError::refused("User can only log in via localhost"),

@@ -134,19 +134,21 @@ impl<S: ClientStream> Connection<S> {
             Poll::Pending => false,
             Poll::Ready(Ok(0)) => {
                 self.reading = false;
-                self.session.handle_closed_by_peer("the client closed the socket without connection.close");
+                self.session
+                    .handle_closed_by_peer("the client closed the socket without connection.close", now);
                 true
             }
             Poll::Ready(Ok(_)) => true,
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 // TLS without its own goodbye. AMQP has one, so nothing can be cut off unnoticed.
                 self.reading = false;
-                self.session.handle_closed_by_peer("the client closed the socket without connection.close");
+                self.session
+                    .handle_closed_by_peer("the client closed the socket without connection.close", now);
                 true
             }
             Poll::Ready(Err(error)) => {
                 self.reading = false;
-                self.session.handle_closed_by_peer(&format!("the socket failed: {error}"));
+                self.session.handle_closed_by_peer(&format!("the socket failed: {error}"), now);
                 true
             }
         }
@@ -230,7 +232,7 @@ impl<S: ClientStream> Connection<S> {
                 }
                 Poll::Ready(result) => {
                     let why = result.err().map_or_else(|| "it takes no bytes".to_owned(), |e| e.to_string());
-                    self.session.handle_closed_by_peer(&format!("the socket failed: {why}"));
+                    self.session.handle_closed_by_peer(&format!("the socket failed: {why}"), now);
                     return true;
                 }
             }
@@ -261,7 +263,7 @@ impl<S: ClientStream> Connection<S> {
             Poll::Ready(Ok(())) => self.unflushed = false,
             Poll::Ready(Err(error)) => {
                 self.unflushed = false;
-                self.session.handle_closed_by_peer(&format!("the socket failed: {error}"));
+                self.session.handle_closed_by_peer(&format!("the socket failed: {error}"), now);
             }
         }
         self.session.handle_flushing(self.unflushed, now);

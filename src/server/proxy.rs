@@ -48,7 +48,11 @@ pub(super) fn reveal(peer: &mut Peer, client: Client) {
 mod tests {
     use std::net::SocketAddr;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::protocol::proxy::LONGEST_V2;
+    use crate::server::stream::pieces::{Pieces, at_once};
 
     #[test]
     fn nobody_is_local_by_the_word_of_a_proxy_elsewhere() {
@@ -79,5 +83,52 @@ mod tests {
             assert_eq!(read(&mut &b"PROXY"[..]).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
             assert_eq!(read(&mut &b"AMQP\0\0\x09\x01"[..]).await.unwrap_err().kind(), ErrorKind::InvalidData);
         });
+    }
+
+    /// Headers with something wrong in them, or nothing, and what may come behind them.
+    fn headers() -> impl Strategy<Value = Vec<u8>> {
+        let v2 = |length: u16| {
+            let fixed = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11"[..], &length.to_be_bytes()].concat();
+            [fixed, vec![7; usize::from(length)]].concat()
+        };
+        let whole = prop_oneof![
+            Just(b"PROXY TCP4 203.0.113.9 10.0.0.1 40000 5672\r\n".to_vec()),
+            (0..300_usize)
+                .prop_map(|length| format!("PROXY UNKNOWN {}\r\n", "x".repeat(length)).into_bytes()),
+            (0..5000_u16).prop_map(v2),
+            proptest::collection::vec(any::<u8>(), 0..100),
+        ];
+        let change = proptest::option::of((any::<proptest::sample::Index>(), any::<u8>()));
+        (whole, change, proptest::collection::vec(any::<u8>(), 0..100)).prop_map(
+            |(mut header, change, rest)| {
+                if let Some((at, byte)) = change
+                    && !header.is_empty()
+                {
+                    let at = at.index(header.len());
+                    header[at] = byte;
+                }
+                [header, rest].concat()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_does_harm_however_it_is_cut(
+            bytes in headers(), pieces in proptest::collection::vec(1..1000_usize, 1..6), ones in any::<bool>(),
+        ) {
+            let heard = |pieces: &[usize]| {
+                let mut client = Pieces::new(&bytes, pieces);
+                let heard = at_once(read(&mut client)).map_err(|error| error.to_string());
+                (heard, client.read)
+            };
+            let whole = heard(&[bytes.len().max(1)]);
+            let cut = heard(&if ones { vec![1] } else { pieces });
+            prop_assert!(whole.1.max(cut.1) <= LONGEST_V2);
+            prop_assert_eq!(&whole.0, &cut.0);
+            if whole.0.is_ok() {
+                prop_assert_eq!(whole.1, cut.1, "nothing behind the header is taken");
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! What a connection runs on.
 
+#[cfg(test)]
+pub(super) mod pieces;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -20,6 +20,7 @@ use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
 use crate::session::open::Open;
 use crate::session::shown::shown;
+use crate::session::strangers::{self, NAME, printable};
 use crate::session::wire::{Capabilities, Wire};
 use crate::time::{Moment, Now};
 
@@ -49,7 +50,11 @@ enum Step {
         answer: String,
     },
     TuneOk(Arc<User>),
-    Open(Arc<User>),
+    Open {
+        user: Arc<User>,
+        /// Frames are as large as this once the connection is open: until then it may still be refused.
+        frame_max: u32,
+    },
 }
 
 /// A login whose answer is not there yet.
@@ -94,9 +99,14 @@ impl Handshake {
         !matches!(self.step, Step::Verifying(_) | Step::Refused { .. })
     }
 
+    /// Whether the login failed.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.step, Step::Refused { .. })
+    }
+
     /// Whether the client is far enough to be told what it did wrong.
     pub(super) fn tells_errors(&self) -> bool {
-        matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open(_))
+        matches!(self.step, Step::Refused { .. } | Step::TuneOk(_) | Step::Open { .. })
     }
 
     pub(super) fn next_timeout(&self) -> Option<Moment> {
@@ -118,13 +128,7 @@ impl Handshake {
         if PROTOCOL_HEADER.starts_with(seen) || HEADER_0_9.starts_with(seen) {
             return None;
         }
-        match wire.broker.strangers.admit(now.moment) {
-            None => {}
-            Some(0) => tracing::warn!(peer = %wire.peer.address, "not an AMQP 0-9-1 client: {}", guess(seen)),
-            Some(unsaid) => {
-                tracing::warn!(peer = %wire.peer.address, unsaid, "not an AMQP 0-9-1 client: {}", guess(seen));
-            }
-        }
+        strangers::log_other_protocol(wire, seen, now.moment);
         wire.out.append(|out| out.extend_from_slice(&PROTOCOL_HEADER));
         Some(false)
     }
@@ -154,20 +158,20 @@ impl Handshake {
             (Step::TuneOk(user), M::TuneOk(tune_ok)) => match check_tune(&wire.limits, tune_ok) {
                 Ok(()) => {
                     wire.channel_max = tune_ok.channel_max;
-                    wire.frame_max = tune_ok.frame_max;
                     wire.pulse.interval = std::time::Duration::from_secs(u64::from(tune_ok.heartbeat));
-                    self.step = Step::Open(user.clone());
+                    self.step = Step::Open { user: user.clone(), frame_max: tune_ok.frame_max };
                     Outcome::GoOn
                 }
                 Err(error) => Outcome::Fail(error),
             },
-            (Step::Open(user), M::Open(open)) => {
-                let user = user.clone();
+            (Step::Open { user, frame_max }, M::Open(open)) => {
+                let (user, frame_max) = (user.clone(), *frame_max);
                 let id = <connection::Open<'_> as Args>::ID;
                 // The node's limit comes first, as in RabbitMQ. A connection that fails after it is closed at once.
                 let counted = wire.broker.registry.open(wire.id);
                 let opened = counted.and_then(|()| {
                     let (vhost, seat) = wire.broker.admit(wire.id, open.virtual_host, &user)?;
+                    wire.frame_max = frame_max;
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
                     let connection = shown(wire, &user, &vhost, now);
                     wire.broker.registry.show(connection.clone());
@@ -175,7 +179,7 @@ impl Handshake {
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }
-            (Step::TuneOk(_) | Step::Open(_), M::Close(_)) => Outcome::ClientClosed,
+            (Step::TuneOk(_) | Step::Open { .. }, M::Close(_)) => Outcome::ClientClosed,
             (_, method) => silent(format!("{} out of order", Method::Connection(method).name())),
         }
     }
@@ -190,7 +194,7 @@ impl Handshake {
             .map(str::to_owned);
         let mechanism = external::offered(wire).find(|known| known.name() == start_ok.mechanism);
         let Some(mechanism) = mechanism else {
-            return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism)));
+            return silent(format!("mechanism '{}' is not offered", printable(start_ok.mechanism, NAME)));
         };
         wire.mechanism = mechanism.name();
         if mechanism == Mechanism::External {
@@ -243,7 +247,7 @@ impl Handshake {
                 wire.broker.login_attempts.note(LoginProtocol::Amqp091, false);
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
-                tracing::warn!(peer = %wire.peer.address, user = %printable(name), "login refused: {why}");
+                strangers::log_refused_login(wire, name, &why, now.moment);
                 self.step = Step::Refused { until: now.moment.after(delay), answer: refusal(mechanism) };
             }
         }
@@ -270,26 +274,6 @@ fn refusal(mechanism: Mechanism) -> String {
     format!(
         "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
     )
-}
-
-/// What a peer that sent these bytes probably is, for the operator.
-fn guess(seen: &[u8]) -> String {
-    match seen {
-        [0x16, 0x03, ..] => "a TLS client on a plain port".to_owned(),
-        [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] | [b'H', b'E', b'A', b'D', ..] => {
-            "HTTP on the AMQP port".to_owned()
-        }
-        [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => {
-            "a PROXY protocol header, and not from a proxy in listen.proxy_protocol".to_owned()
-        }
-        [b'A', b'M', b'Q', b'P', version @ ..] => format!("AMQP protocol {version:?}"),
-        _ => format!("it begins with {}", seen.escape_ascii()),
-    }
-}
-
-/// A name from a client as a log line may hold it.
-fn printable(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_default).collect()
 }
 
 fn send_start(wire: &mut Wire) {

@@ -30,6 +30,7 @@ mod routes;
 mod secret;
 mod settle;
 mod shown;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -313,11 +314,11 @@ impl Session {
     }
 
     /// The peer has closed its side, or the socket failed; `why` is for the log.
-    pub fn handle_closed_by_peer(&mut self, why: &str) {
+    pub fn handle_closed_by_peer(&mut self, why: &str, now: Now) {
         match &mut self.state {
             State::Open(open) => open.log_end(&self.wire, why),
             State::Handshake(handshake) if handshake.has_header() => {
-                tracing::info!(peer = %self.wire.peer.address, "connection closed during the handshake: {why}");
+                strangers::log_departure(&self.wire, why, now.moment);
             }
             State::Handshake(_) | State::Farewell(_) => {}
         }
@@ -351,11 +352,11 @@ impl Session {
             }
             Some(Silence::PeerGone) => {
                 let interval = self.wire.pulse.interval.as_secs();
-                self.abort(&format!("missed heartbeats from client, timeout: {interval}s"));
+                self.abort(&format!("missed heartbeats from client, timeout: {interval}s"), now);
             }
             Some(Silence::WriteStalled) => {
                 let timeout = self.wire.pulse.write_timeout.as_secs();
-                self.abort(&format!("the client took nothing for {timeout}s"));
+                self.abort(&format!("the client took nothing for {timeout}s"), now);
             }
         }
     }
@@ -422,9 +423,9 @@ impl Session {
                 self.end_silently(&why, now);
                 return;
             }
-            State::Handshake(_) => {
-                let (peer, text) = (&self.wire.peer.address, error.reply_text());
-                tracing::warn!(%peer, "connection refused: {text}");
+            State::Handshake(handshake) => {
+                let (is_refused, text) = (handshake.is_refused(), error.reply_text());
+                strangers::log_refusal(&self.wire, is_refused, &text, now.moment);
             }
             State::Open(open) => {
                 // What came before the error counts.
@@ -452,13 +453,14 @@ impl Session {
     }
 
     fn end_silently(&mut self, why: &str, now: Now) {
-        tracing::warn!(peer = %self.wire.peer.address, "connection refused: {why}");
+        let is_refused = matches!(&self.state, State::Handshake(handshake) if handshake.is_refused());
+        strangers::log_refusal(&self.wire, is_refused, why, now.moment);
         self.end(true);
         self.state = State::Farewell(Farewell::silent(now));
     }
 
-    fn abort(&mut self, why: &str) {
-        self.handle_closed_by_peer(why);
+    fn abort(&mut self, why: &str, now: Now) {
+        self.handle_closed_by_peer(why, now);
         self.state = State::Farewell(Farewell::abrupt());
     }
 

@@ -26,6 +26,7 @@ use crate::session::deliver::Sent;
 use crate::session::rewrite::stamps_all;
 use crate::session::rights::Rights;
 use crate::session::routes::RouteCache;
+use crate::session::strangers::{TEXT, printable};
 use crate::session::timeouts::Timeouts;
 use crate::session::wire::Wire;
 use crate::time::{Moment, Now};
@@ -114,7 +115,7 @@ impl Open {
         seat: ConnectionSeat,
         shown: Arc<OpenConnection>,
     ) -> Self {
-        let name = wire.name.as_deref().unwrap_or_default();
+        let name = printable(wire.name.as_deref().unwrap_or_default(), TEXT);
         let ends = user.token().and_then(|vouched| vouched.ends);
         let tls = wire.peer.tls.as_deref();
         let (tls, cipher) = (tls.map(|tls| tls.version), tls.map(|tls| tls.cipher));
@@ -457,12 +458,12 @@ impl Open {
 
     pub(super) fn log_end(&self, wire: &Wire, reason: &str) {
         let (user, vhost) = (&self.user.name, &self.vhost.name);
-        tracing::info!(peer = %wire.peer.address, ?user, ?vhost, reason = %printable(reason), "connection closed");
+        tracing::info!(peer = %wire.peer.address, ?user, ?vhost, reason = %printable(reason, TEXT), "connection closed");
     }
 
     pub(super) fn log_channel_error(&self, wire: &Wire, channel: u16, error: &str) {
         let (user, vhost) = (&self.user.name, &self.vhost.name);
-        tracing::warn!(peer = %wire.peer.address, ?user, ?vhost, channel, error = %printable(error), "channel closed");
+        tracing::warn!(peer = %wire.peer.address, ?user, ?vhost, channel, error = %printable(error, TEXT), "channel closed");
     }
 
     /// Gives everything back: unacked and undelivered messages, consumers, owned queues.
@@ -505,12 +506,4 @@ fn nearest(a: Lsn, b: Lsn, reached: Lsn) -> Lsn {
 
 fn not_on_a_channel() -> AmqpError {
     AmqpError::new(ReplyCode::CommandInvalid, "unimplemented method")
-}
-
-/// A text that holds a client's words, as a log line may hold it.
-fn printable(text: &str) -> String {
-    text.chars()
-        .take(256)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
 }

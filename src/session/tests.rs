@@ -17,7 +17,7 @@ use crate::broker::options::BrokerOptions;
 use crate::ids::Progress;
 use crate::protocol::content::{write_body, write_header};
 use crate::protocol::field::TableRef;
-use crate::protocol::frame::FrameKind;
+use crate::protocol::frame::{FRAME_OVERHEAD, FrameKind};
 use crate::protocol::method::{Args, Method, basic, channel, confirm, connection, queue, tx, write_method};
 use crate::storage::journal::Journal;
 
@@ -347,6 +347,28 @@ fn any_split_of_the_input_gives_the_same_answers() {
 }
 
 #[test]
+fn frames_are_small_until_the_connection_is_open() {
+    let broker = broker(Journal::in_memory());
+    let mut open = Vec::new();
+    write_method(&mut open, 0, &connection::Open { virtual_host: "/", ..Default::default() });
+    write_method(&mut open, 1, &channel::Open::default());
+    let mut whole = handshake(0);
+    // What the client chooses is as large as what it is offered.
+    whole.truncate(whole.len() - open.len() - FRAME_OVERHEAD - 12);
+    write_method(&mut whole, 0, &connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 0 });
+    let large = [&[1, 0, 1][..], &9000_u32.to_be_bytes()].concat();
+    for (is_open, last) in [(true, "channel.open-ok"), (false, "connection.close")] {
+        let mut client = Client { session: connect(&broker), now: 1000 };
+        client.session.handle_input(&whole, Now::at(1000));
+        if is_open {
+            client.session.handle_input(&open, Now::at(1000));
+        }
+        client.session.handle_input(&large, Now::at(1000));
+        assert_eq!(client.received().last(), Some(&last));
+    }
+}
+
+#[test]
 fn heartbeats_leave_at_half_the_interval_and_a_silent_peer_is_cut() {
     let broker = broker(Journal::in_memory());
     let mut client = Client { session: connect(&broker), now: 1000 };
@@ -531,7 +553,7 @@ fn what_a_dead_connection_had_comes_back_in_its_place() {
     assert_eq!(consumer.received()[2..], ["basic.deliver"; 3]);
     consumer.send(&basic::Ack { delivery_tag: 1, multiple: false });
     // The fourth is in the outlet, not sent, when the connection goes.
-    consumer.session.handle_closed_by_peer("test");
+    consumer.session.handle_closed_by_peer("test", Now::at(consumer.now));
     drop(consumer);
     assert_eq!(ready(&broker, "q"), [(1, true), (2, true), (3, false)]);
     assert_eq!(broker.registry.len(), 1);

@@ -62,3 +62,23 @@ fn secrets_do_not_show_and_aliases_do() {
     assert!(!shown.contains(SECRET) && shown.contains("\nk = \"***\" #"), "{shown}");
     assert!(shown.contains("\none = [\"rabbitmq.read:*/*\"] #"), "{shown}");
 }
+
+#[test]
+fn what_has_changed_is_named_table_by_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("authority.pem");
+    std::fs::write(&path, "one").unwrap();
+    let options = |tables: &str| {
+        let section = "[auth.oauth2]\nresource_server_id = \"rabbitmq\"\njwks_url = \"https://keys.example\"";
+        with(&format!("{section}\nhttps_ca_file = {path:?}\n{tables}")).loaded().options
+    };
+    let before = options("");
+    let names = |other: &Options| before.changes(other).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let tables =
+        format!("[auth.oauth2.hmac_secrets]\nk = \"{SECRET}\"\n[auth.oauth2.scope_aliases]\na = \"b\"\n");
+    assert!(names(&options("")).is_empty());
+    assert_eq!(names(&options(&tables)), ["auth.oauth2.hmac_secrets", "auth.oauth2.scope_aliases"]);
+    std::fs::write(&path, "another").unwrap();
+    let after = options("");
+    assert_eq!(before.changes(&after), [("auth.oauth2.https_ca_file", Effect::Restart)]);
+}

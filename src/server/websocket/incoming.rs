@@ -91,6 +91,12 @@ impl Incoming {
         Ok(kept)
     }
 
+    /// How many bytes of what came are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.head.len() + self.control.len()
+    }
+
     /// Takes a header or a part of one. Returns how many bytes of it were here.
     fn take_header(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         let had = self.head.len();

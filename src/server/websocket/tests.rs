@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::{self, Error, Message};
 use super::incoming::Refusal;
 use super::upgrade::{Origins, Upgraded, Visit, accept};
 use super::*;
+use crate::server::stream::pieces::{Pieces, at_once};
 
 /// A frame as a client sends it.
 fn frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
@@ -41,7 +42,10 @@ fn taken(bytes: &[u8], pieces: &[usize]) -> (Incoming, Result<Vec<u8>, Refusal>)
         }
         let end = (at + piece).min(bytes.len());
         let mut piece = bytes[at..end].to_vec();
-        match incoming.take(&mut piece) {
+        let result = incoming.take(&mut piece);
+        // Of headers and control frames: 14 and 125 bytes.
+        assert!(incoming.kept() <= 139, "it keeps {}", incoming.kept());
+        match result {
             Ok(kept) => payload.extend_from_slice(&piece[..kept]),
             Err(refusal) => return (incoming, Err(refusal)),
         }
@@ -61,6 +65,60 @@ fn messages() -> impl Strategy<Value = Vec<Vec<Part>>> {
     });
     let frame = (payload, any::<[u8; 4]>(), any::<bool>());
     proptest::collection::vec(proptest::collection::vec(frame, 1..4), 0..4)
+}
+
+/// Frames of all kinds, and among them bytes that are none.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let first =
+        prop_oneof![3 => Just(0x82), 1 => Just(0x02), 1 => Just(0x80), 3 => 0x88..0x8b_u8, 1 => any::<u8>()];
+    let payload = proptest::collection::vec(any::<u8>(), 0..150);
+    let whole =
+        (first, any::<[u8; 4]>(), payload).prop_map(|(first, mask, payload)| frame(first, mask, &payload));
+    let none = proptest::collection::vec(any::<u8>(), 0..40);
+    let one = prop_oneof![6 => whole, 1 => none];
+    proptest::collection::vec(one, 0..6).prop_map(|all| all.concat())
+}
+
+/// Requests with something wrong in them, or nothing, and what may come behind them.
+fn requests() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        Just("Origin: https://example.org\r\n".to_owned()),
+        Just("Via: 1.1 proxy\r\n".to_owned()),
+        Just("Sec-WebSocket-Protocol: amqp\r\n".to_owned()),
+        "[ -~]{0,40}\r\n",
+        (0..20_000_usize).prop_map(|length| format!("Cookie: {}\r\n", "x".repeat(length))),
+    ];
+    let request = proptest::collection::vec(line, 0..3).prop_map(|lines| request(&lines.concat()));
+    let change = proptest::option::of((any::<proptest::sample::Index>(), any::<u8>()));
+    let changed = (request, change).prop_map(|(mut request, change)| {
+        if let Some((at, byte)) = change {
+            let at = at.index(request.len());
+            request[at] = byte;
+        }
+        request
+    });
+    let bytes = proptest::collection::vec(any::<u8>(), 0..100);
+    let first = prop_oneof![4 => changed, 1 => bytes];
+    (first, frames()).prop_map(|(first, rest)| [first, rest].concat())
+}
+
+/// Who a client is, and the payload of its frames, or what is wrong with them.
+type Frames = (Visit, Result<Vec<u8>, String>);
+
+/// What becomes of a client with these bytes: what its request came to, and the first bytes of what it was told.
+fn met(bytes: &[u8], pieces: &[usize]) -> (Result<Frames, String>, String) {
+    let mut client = Pieces::new(bytes, pieces);
+    let accepted = at_once(accept(&mut client, &Origins::default()));
+    let result = accepted.map_err(|error| error.to_string()).map(|Upgraded { mut stream, visit }| {
+        let mut payload = Vec::new();
+        // What was read along with a mistake does not count.
+        let ended = at_once(stream.read_to_end(&mut payload)).map_err(|error| error.to_string());
+        (visit, ended.map(|_| payload))
+    });
+    if result.is_err() {
+        assert!(client.read <= 16 * 1024, "{} bytes were taken", client.read);
+    }
+    (result, String::from_utf8_lossy(&client.sent).lines().next().unwrap_or_default().to_owned())
 }
 
 proptest! {
@@ -90,8 +148,21 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
-        let _ = taken(&bytes, &[piece]);
+    fn no_frames_do_harm_however_they_are_cut(
+        bytes in frames(), pieces in proptest::collection::vec(1..50_usize, 1..6),
+    ) {
+        let (one, whole) = taken(&bytes, &[bytes.len().max(1)]);
+        let (other, cut) = taken(&bytes, &pieces);
+        prop_assert_eq!(whole, cut);
+        prop_assert_eq!((one.said, one.is_closed), (other.said, other.is_closed));
+    }
+
+    #[test]
+    fn no_request_does_harm_however_it_is_cut(
+        bytes in requests(), pieces in proptest::collection::vec(1..3000_usize, 1..6), ones in any::<bool>(),
+    ) {
+        let pieces = if ones { vec![1] } else { pieces };
+        prop_assert_eq!(met(&bytes, &[bytes.len().max(1)]), met(&bytes, &pieces));
     }
 }
 

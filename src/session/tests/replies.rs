@@ -188,7 +188,7 @@ fn an_address_ends_with_its_consumer() {
         ("channel error", |client| {
             client.send(&basic::Ack { delivery_tag: 77, multiple: false });
         }),
-        ("connection", |client| client.session.handle_closed_by_peer("test")),
+        ("connection", |client| client.session.handle_closed_by_peer("test", Now::at(client.now))),
     ];
     for (how, end) in ends {
         let broker = broker(Journal::in_memory());

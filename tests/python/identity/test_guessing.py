@@ -11,6 +11,7 @@ import pytest
 
 from identity.login import Login, logs_in
 from support.control import ctl
+from support.deadline import eventually
 from support.messages import publish
 
 pytestmark = pytest.mark.own_broker
@@ -70,6 +71,28 @@ def test_guessing_does_not_disturb_others(leveret, opened):
     guessing.join()
     assert successes == [False] * GUESSES
     assert slowest < 1 and rounds > 10, f"{rounds} rounds, the slowest of {slowest:.3f} s"
+
+
+def test_a_flood_of_failures_does_not_flood_the_log(leveret):
+    broker = leveret({"auth.failed_login_delay": 0, "limits.handshakes_per_address": 0})
+    failures, lines, strangers = 150, 100, []
+    for _ in range(failures):
+        # A blank password is refused without work.
+        assert not Login(broker, "ci", "", source=GUESSER).answer()[0]
+        # The broker is slow to close this one.
+        strangers.append(Login(broker, "ci", "", "NONE", source=GUESSER))
+
+    def said(text):
+        return [record for record in broker.records() if text in record["message"]]
+
+    for text in ("login refused: invalid", "connection refused: mechanism 'NONE'"):
+        eventually(lambda what=text: len(said(what)) >= lines, "the first ones are all said")
+        assert not any("unsaid" in record for record in said(text)[:lines]), text
+        # Then it is one every six seconds, with the number of those that were not.
+        assert len(said(text)) <= lines + 5, text
+        assert all(record["unsaid"] > 0 for record in said(text)[lines:]), text
+    for stranger in strangers:
+        stranger.socket.close()
 
 
 def test_no_password_is_written_anywhere(on):

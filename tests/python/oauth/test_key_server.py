@@ -6,9 +6,11 @@ import time
 import pika
 import pika.exceptions
 import pytest
+from cryptography import x509
 
 from support.authorization_server import KeyServer, claims, key, token
 from support.deadline import eventually
+from tls.authority import Authority
 
 from .conftest import log_in
 
@@ -131,6 +133,51 @@ def test_a_server_that_hangs_holds_nobody_up(leveret):
             thread.join(10)
         assert time.monotonic() - begin < 8
         assert answers == [False] * 8
+
+
+@pytest.mark.parametrize("place", ["jwks_url", "issuer"])
+def test_keys_come_within_tls_from_an_authority_of_ones_own(leveret, tmp_path, place):
+    authority = Authority(tmp_path)
+    with KeyServer(key(), certificate=authority.server()) as keys:
+        where = {"jwks_url": keys.url, "issuer": keys.issuer}[place]
+        broker = leveret(settings(**{place: where, "https_ca_file": authority.path}))
+        assert gets_in(broker, token(iss=keys.issuer))
+        assert len(keys.requests) == (1 if place == "jwks_url" else 2)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("no authority", "UnknownIssuer"),
+        ("another authority", "UnknownIssuer|BadSignature"),
+        ("another host", "NotValidForName|not valid for (any )?name"),
+        ("expired", "[Ee]xpired"),
+        ("a client's certificate", "InvalidPurpose|purpose|[Uu]sage"),
+    ],
+)
+def test_a_key_server_within_tls_has_to_prove_itself(leveret, tmp_path, case, reason):
+    authority = Authority(tmp_path)
+    other = Authority(tmp_path, "Another authority")
+    host = "elsewhere.example" if case == "another host" else "localhost"
+    certificate = authority.server(host=host, expired=case == "expired")
+    if case == "a client's certificate":
+        certificate = authority.client(alternative=[x509.DNSName("localhost")])
+    believed = {"no authority": {}, "another authority": {"https_ca_file": other.path}}
+    with KeyServer(key(), certificate=certificate) as keys:
+        trust = believed.get(case, {"https_ca_file": authority.path})
+        broker = leveret(settings(jwks_url=keys.url) | {f"auth.oauth2.{name}": value for name, value in trust.items()})
+        eventually(lambda: broker.has_logged(f"cannot be fetched.*({reason})"), broker.log_text)
+        assert not gets_in(broker, token())
+        assert not keys.requests, "it was told nothing"
+
+
+def test_within_tls_an_issuer_cannot_lead_out_of_it(leveret, tmp_path):
+    authority = Authority(tmp_path)
+    with KeyServer(key(), certificate=authority.server()) as keys:
+        keys.url = keys.url.replace("https://", "http://")
+        broker = leveret(settings(issuer=keys.issuer, https_ca_file=authority.path))
+        eventually(lambda: broker.has_logged("its jwks_uri is not https"), broker.log_text)
+        assert not gets_in(broker, token(iss=keys.issuer))
 
 
 def test_the_process_ends_while_a_server_hangs(leveret):

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import ssl
 import threading
 import time
 from functools import cache
@@ -86,12 +87,13 @@ def by_hand(header, body, secret=None):
 
 
 class KeyServer:
-    """Serves a key set on loopback. What it does can be changed while it runs.
+    """Serves a key set on loopback, within TLS if there is a `certificate` (the paths of it and its key). What it does
+    can be changed while it runs.
 
     `behaviour` is "answer", "fail" (500), "garbage" or "hang" (nothing is answered until it is changed or stopped).
     """
 
-    def __init__(self, *keys):
+    def __init__(self, *keys, certificate=None):
         self.keys = list(keys)
         self.behaviour = "answer"
         self.requests = []
@@ -111,7 +113,16 @@ class KeyServer:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self.issuer = f"http://127.0.0.1:{self._server.server_port}/realms/nost"
+        scheme = "http"
+        if certificate:
+            scheme, context = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*map(str, certificate))
+            # The handshake is left to the thread of the connection: a client that gives up holds up nobody.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self._server.handle_error = lambda *_: None
+        self.issuer = f"{scheme}://localhost:{self._server.server_port}/realms/nost"
         self.url = f"{self.issuer}/certs"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 

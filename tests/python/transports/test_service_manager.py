@@ -86,6 +86,10 @@ def test_what_others_may_read_is_told(tmp_path):
         assert all(path.stat().st_mode & 0o077 == 0 for path in directory.iterdir() if path.name != "control")
         assert not broker.has_logged("open to others")
     directory.chmod(0o750)
-    with Leveret(data_dir=directory) as broker:
+    config = tmp_path / "leveret.toml"
+    config.write_text('[auth]\ndefault_pass = "hush"\n')
+    config.chmod(0o644)
+    with Leveret(data_dir=directory, wrapper=["env", f"LEVERET_CONFIG_FILE={config}"]) as broker:
         eventually(lambda: broker.has_logged("the data directory is open to others"), "a warning")
+        assert broker.has_logged("everybody may read the passwords in the configuration")
         assert broker.has_logged("running as root") == (os.geteuid() == 0)

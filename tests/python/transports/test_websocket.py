@@ -10,6 +10,7 @@ import pytest
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 
+from support.deadline import eventually
 from support.silent_client import SilentClient
 from tls.authority import Authority, rsa_key
 
@@ -130,6 +131,34 @@ def test_guest_is_not_let_in_for_a_foreign_page_or_through_a_proxy(broker, reque
     capabilities = {"authentication_failure_close": True}
     with pytest.raises(AssertionError, match="ACCESS_REFUSED"):
         SilentClient(broker, capabilities=capabilities, connection=Stream(broker.address("ws"), **request_has))
+
+
+def test_a_certificate_is_nobodys_for_a_foreign_page(leveret, tmp_path):
+    authority = Authority(tmp_path)
+    cert, key = authority.server(key=rsa_key())
+    settings = {"listen.websocket_tls": "127.0.0.1:0", "tls.cert": cert, "tls.key": key, "tls.ca": authority.path}
+    settings |= {"tls.verify": "peer", "tls.fail_if_no_peer_cert": "true", "amqp.mechanisms": "PLAIN,EXTERNAL"}
+    settings |= {"auth.default_user": "CN=reader,O=Acme", "auth.default_pass": "unused"}
+    broker = leveret(settings)
+    port = broker.address("wss").split(":")[1]
+    context = ssl.create_default_context(cafile=str(authority.path))
+    context.load_cert_chain(*map(str, authority.client("reader")))
+
+    def answer(**request_has):
+        """What mechanisms are offered, and what is answered to EXTERNAL all the same."""
+        stream = Stream(f"wss://localhost:{port}/", ssl=context, **request_has)
+        stream.sendall(AMQP)
+        start = pika.frame.decode_frame(stream.recv(4096))[1].method
+        external = pika.spec.Connection.StartOk(client_properties={}, mechanism="EXTERNAL", response="")
+        stream.sendall(pika.frame.Method(0, external).marshal())
+        reply = stream.recv(4096)
+        stream.close()
+        return start.mechanisms.split(), pika.frame.decode_frame(reply)[1].method.NAME if reply else None
+
+    assert answer() == ([b"PLAIN", b"EXTERNAL"], "Connection.Tune")
+    assert answer(origin="https://localhost:8443") == ([b"PLAIN", b"EXTERNAL"], "Connection.Tune")
+    assert answer(origin="https://example.org") == ([b"PLAIN"], None)
+    eventually(lambda: broker.has_logged("mechanism 'EXTERNAL' is not offered"), "the log says why")
 
 
 def test_shutdown_says_goodbye_in_both_protocols(broker):
