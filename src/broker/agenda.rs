@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
+use crate::broker::statistics::activity::Activity;
 use crate::lock::{Rank, RankedMutex};
 use crate::time::Clock;
 
@@ -20,6 +21,8 @@ const FEW: usize = 1024;
 pub struct Agenda<T> {
     clock: Clock,
     state: RankedMutex<State<T>>,
+    /// Queues to which something happened since the last sample.
+    pub(super) activity: Activity<T>,
     /// There are dead letters. Written under the lock; read without it after each batch of work.
     has_letters: AtomicBool,
 }
@@ -65,7 +68,8 @@ impl<T> Agenda<T> {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let state = State { due: BinaryHeap::new(), letters: VecDeque::new(), waker: None, clean_at: FEW };
-        Self { clock, state: RankedMutex::new(Rank::Outlet, state), has_letters: AtomicBool::new(false) }
+        let state = RankedMutex::new(Rank::Outlet, state);
+        Self { clock, state, activity: Activity::default(), has_letters: AtomicBool::new(false) }
     }
 
     /// The time, in milliseconds since 1970.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::broker::churn::Tick;
 use crate::broker::counter::Counter;
 use crate::broker::outlet::Outlet;
+use crate::broker::statistics::{ChannelHistory, ConnectionHistory};
 use crate::broker::users::User;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, QueueId};
@@ -166,6 +167,7 @@ pub struct OpenConnection {
     outlet: Arc<Outlet>,
     state: AtomicU8,
     channels: Mutex<BTreeMap<u16, Arc<OpenChannel>>>,
+    pub(super) history: ConnectionHistory,
 }
 
 impl OpenConnection {
@@ -179,6 +181,7 @@ impl OpenConnection {
             outlet,
             state: AtomicU8::new(ConnectionState::Running as u8),
             channels: Mutex::default(),
+            history: ConnectionHistory::default(),
         })
     }
 
@@ -340,6 +343,7 @@ pub struct OpenChannel {
     transactional: AtomicBool,
     published: Mutex<Vec<Arc<PublishedTo>>>,
     delivered: Mutex<Vec<Arc<DeliveredFrom>>>,
+    pub(super) history: ChannelHistory,
 }
 
 /// Exchanges and queues of which a channel keeps counts of their own; what goes to others counts for the channel alone.
@@ -354,6 +358,7 @@ impl OpenChannel {
             transactional: AtomicBool::new(false),
             published: Mutex::default(),
             delivered: Mutex::default(),
+            history: ChannelHistory::default(),
         }
     }
 

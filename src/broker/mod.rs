@@ -28,6 +28,7 @@ pub mod queue_cell;
 pub mod registry;
 pub mod sources;
 mod spill;
+pub mod statistics;
 mod storage;
 pub mod strangers;
 pub mod totals;
@@ -53,6 +54,7 @@ use crate::broker::node::Node;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::parameters::GlobalParameters;
 use crate::broker::registry::Registry;
+use crate::broker::statistics::Statistics;
 use crate::broker::storage::Storage;
 use crate::broker::strangers::Strangers;
 use crate::broker::totals::AllTotals;
@@ -68,6 +70,7 @@ use crate::storage::image::{GLOBAL, Image, VHOST};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
+use crate::time::Clock;
 use crate::workers::{OnPanic, Workers};
 
 /// What a broker is made with beside options and what is on its disk.
@@ -102,6 +105,8 @@ pub struct Broker {
     pub login_attempts: LoginAttempts,
     /// What was counted in all vhosts.
     pub totals: Arc<AllTotals>,
+    /// Rates and the recent past.
+    pub statistics: Statistics,
     /// How many channels, queues and exchanges there are, and may be.
     pub limits: Arc<NodeLimits>,
     /// Where durable changes go.
@@ -113,6 +118,7 @@ pub struct Broker {
     /// The last number given to a queue.
     last_queue: Arc<AtomicU64>,
     storage: Option<Storage>,
+    clock: Clock,
 }
 
 impl Broker {
@@ -180,6 +186,7 @@ impl Broker {
             totals: Arc::default(),
         };
         let (node, totals) = (shared.node.clone(), shared.totals.clone());
+        let clock = options.clock.clone();
         let facts = Node::new(options.node_name, options.clock.unix_ms());
         let vhosts = VHosts::restored(globals.clone(), image, shared, options.clock, &options.vhosts);
         let names = Names::new(kept.seed);
@@ -197,6 +204,7 @@ impl Broker {
             names,
             login_attempts: LoginAttempts::default(),
             totals,
+            statistics: Statistics::new(options.statistics),
             globals,
             vhosts,
             limits: node,
@@ -206,6 +214,7 @@ impl Broker {
             journal: bodies.journal.clone(),
             bodies,
             storage: kept.storage,
+            clock,
         });
         broker.set_traced(&options.traced);
         for vhost in broker.vhosts.all().values() {

@@ -84,6 +84,7 @@ pub struct Node {
     memory: [AtomicU64; 2],
     disk: [AtomicU64; 3],
     open_files: AtomicU64,
+    checkpoint_at: AtomicU64,
 }
 
 impl Node {
@@ -96,6 +97,7 @@ impl Node {
             memory: Default::default(),
             disk: Default::default(),
             open_files: AtomicU64::new(0),
+            checkpoint_at: AtomicU64::new(0),
         }
     }
 
@@ -154,6 +156,17 @@ impl Node {
     pub fn disk(&self) -> DiskFigures {
         let [free, total, limit] = read(&self.disk);
         DiskFigures { free, total, limit }
+    }
+
+    /// Notes a checkpoint that was done.
+    pub(super) fn note_checkpoint(&self, unix_ms: u64) {
+        self.checkpoint_at.store(unix_ms, Ordering::Relaxed);
+    }
+
+    /// When the last checkpoint was done, in milliseconds since 1970; `None` if there was none since the start.
+    #[must_use]
+    pub fn last_checkpoint(&self) -> Option<u64> {
+        Some(self.checkpoint_at.load(Ordering::Relaxed)).filter(|&at| at > 0)
     }
 
     /// Notes how many files are open, sockets among them.

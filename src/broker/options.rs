@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::policies::policy::Operator;
+use crate::broker::statistics::StatisticsOptions;
 use crate::identity::access::Permissions;
 use crate::identity::oauth::TokenRules;
 use crate::identity::oauth::keys::ConfiguredKey;
@@ -48,6 +49,8 @@ pub struct BrokerOptions {
     pub operators: Vec<Operator>,
     /// Vhosts that are traced.
     pub traced: Vec<String>,
+    /// How samples are taken and how long they are kept.
+    pub statistics: StatisticsOptions,
     /// Where deadlines are compared with.
     pub clock: Clock,
 }
@@ -159,6 +162,7 @@ impl Default for BrokerOptions {
             vhost_limits: VHostLimits::default(),
             operators: Vec::new(),
             traced: Vec::new(),
+            statistics: StatisticsOptions::default(),
             clock: Clock::default(),
         }
     }

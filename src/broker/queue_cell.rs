@@ -15,6 +15,7 @@ use std::sync::{Arc, Weak};
 use crate::broker::agenda::Agenda;
 use crate::broker::outlet::{Outlet, OutletLink};
 use crate::broker::queue_cell::letters::LettersState;
+use crate::broker::queue_cell::showing::Seen;
 use crate::ids::{ConnectionId, ConsumerId, Lsn, Position, QueueId};
 use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
@@ -69,6 +70,7 @@ pub(super) struct State {
     changed: bool,
     /// Connections whose basic.get found that the next message has to be read first.
     getters: Vec<Arc<Outlet>>,
+    seen: Seen,
 }
 
 /// How far ahead of the deliveries a queue marks them in the journal: one record for so many messages.
@@ -155,11 +157,24 @@ impl QueueCell {
             armed: None,
             changed: true,
             getters: Vec::new(),
+            seen: Seen::new(agenda.now()),
         };
         let state = RankedMutex::new(Rank::Queue, state);
         let may_refuse = AtomicBool::new(false);
         let traits = Traits::of_arguments(spec.arguments.as_ref());
-        Arc::new_cyclic(|me| Self { id, spec, traits, bodies, agenda, may_refuse, state, me: me.clone() })
+        let cell = Arc::new_cyclic(|me| Self {
+            id,
+            spec,
+            traits,
+            bodies,
+            agenda,
+            may_refuse,
+            state,
+            me: me.clone(),
+        });
+        // What it had before a restart counts from the start.
+        cell.note_change(&mut cell.state.lock());
+        cell
     }
 
     /// Delivers from a queue that is locked, drops what is over its time or has no room, tells the journal of it, and sees
@@ -170,6 +185,7 @@ impl QueueCell {
 
     /// As [`deliver`](Self::deliver), of messages that came at `latest`: those without any time to wait have it.
     pub(super) fn deliver_at(&self, state: &mut State, wakes: &mut Vec<OutletLink>, latest: u64) {
+        self.note_change(state);
         let paging = state.queue.is_paging();
         if paging {
             state.queue.note_written(self.bodies.journal.written_address());
@@ -481,6 +497,7 @@ impl QueueCell {
         if state.gone {
             return GetResult::Gone;
         }
+        self.note_change(&mut state);
         let now = self.agenda.now();
         let mut got = state.queue.get(no_ack, now);
         if matches!(got, Get::Absent) && !self.load(&mut state) {
@@ -599,6 +616,7 @@ impl QueueCell {
     pub fn purge(&self) -> (u64, Lsn) {
         let (purged, lsn) = {
             let mut state = self.state.lock();
+            self.note_change(&mut state);
             let purged = self.purge_locked(&mut state);
             self.note_freed(&mut state);
             purged
@@ -650,6 +668,7 @@ impl QueueCell {
         keep(&state.queue)?;
         state.gone = true;
         let closed = state.queue.close(wakes);
+        self.book_locked(&mut state);
         if closed.frees_segments {
             self.bodies.note_freed();
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::broker::churn::Tick;
-use crate::broker::connections::{Bytes, OpenConnection};
+use crate::broker::connections::{Bytes, EndedBytes, OpenConnection};
 use crate::broker::outlet::Outlet;
 use crate::broker::sources::{Source, Sources};
 use crate::broker::users::User;
@@ -35,6 +35,8 @@ pub struct Registry {
     source_limit: AtomicU32,
     opened: Tick,
     closed: Tick,
+    /// Bytes of connections that have ended.
+    ended: EndedBytes,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,7 @@ impl Registry {
             source_limit: AtomicU32::new(from_one_source),
             opened: Tick::default(),
             closed: Tick::default(),
+            ended: EndedBytes::default(),
         }
     }
 
@@ -227,6 +230,7 @@ impl Registry {
         if let Some(connection) = connections.shown.remove(&id) {
             self.closed.count();
             connection.facts.vhost.bytes.add(connection.bytes());
+            self.ended.add(connection.bytes());
         }
     }
 
@@ -246,6 +250,34 @@ impl Registry {
         let open = connections.shown.values().filter(|shown| std::ptr::eq(&*shown.facts.vhost, vhost));
         open.for_each(|connection| bytes += connection.bytes());
         bytes
+    }
+
+    /// Bytes of all connections there ever were in each of these vhosts.
+    pub(super) fn bytes_of_all(&self, vhosts: &[Arc<VHost>]) -> Vec<Bytes> {
+        let places: HashMap<*const VHost, usize> = vhosts.iter().map(Arc::as_ptr).zip(0..).collect();
+        let connections = self.connections.lock();
+        let mut all: Vec<Bytes> = vhosts.iter().map(|vhost| vhost.bytes.get()).collect();
+        for connection in connections.shown.values() {
+            if let Some(at) = places.get(&Arc::as_ptr(&connection.facts.vhost)) {
+                all[*at] += connection.bytes();
+            }
+        }
+        all
+    }
+
+    /// Bytes of all connections there ever were. It never shrinks.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        let connections = self.connections.lock();
+        let mut bytes = self.ended.get();
+        connections.shown.values().for_each(|connection| bytes += connection.bytes());
+        bytes
+    }
+
+    /// How many connections there are, in their handshake or open.
+    #[must_use]
+    pub fn sockets(&self) -> u64 {
+        self.connections.lock().outlets.len() as u64
     }
 
     /// The open connections, oldest first.

@@ -42,6 +42,7 @@ impl Broker {
             }
             return 0;
         }
+        let timing = self.journal.meters().relief.begin();
         storage.set_short_of_memory(true);
         let share = budget / 2 / backlogs.len().max(1) as u64;
         backlogs.iter().for_each(|backlog| backlog.cell.keep(share.clamp(LEAST_KEPT, KEPT_BYTES)));
@@ -64,7 +65,9 @@ impl Broker {
             }
         }
         tracing::debug!(before, after = left, budget, "messages were moved out of memory");
-        before.saturating_sub(left)
+        let freed = before.saturating_sub(left);
+        timing.end(freed);
+        freed
     }
 
     /// Whether queues keep less than usual because memory was short.

@@ -42,10 +42,12 @@ pub enum Event {
     Redelivered,
     /// Acknowledgements, without rejections.
     Acknowledged,
+    /// Publishes whose route was looked up, since their connection did not remember it.
+    RouteLookups,
 }
 
 /// How many events there are.
-const EVENTS: usize = Event::Acknowledged as usize + 1;
+const EVENTS: usize = Event::RouteLookups as usize + 1;
 
 /// Where the sizes of messages begin: one number for each bucket, and their sum.
 const SIZES: usize = EVENTS;

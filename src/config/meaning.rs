@@ -5,6 +5,7 @@ use super::setting::{Name, Verify, Watermark};
 use super::{Config, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
+use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
 use crate::management::options::ManagementOptions;
 use crate::server::clock::unix_ms;
@@ -111,6 +112,7 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         // They were checked as they were loaded.
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
+        statistics: StatisticsOptions::default(),
         clock: Clock::Read(unix_ms),
     }
 }

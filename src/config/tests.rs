@@ -75,6 +75,7 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.server, server);
     let broker = BrokerOptions {
         cluster_name: "hare".to_owned(),
+        node_name: "leveret@hare".to_owned(),
         clock: Clock::Read(|| 0),
         // Of the layers' own the cheapest.
         passwords: PasswordOptions::default(),

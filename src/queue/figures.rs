@@ -31,6 +31,8 @@ pub struct Counts {
     pub ack: u64,
     /// Messages that were read from the disk again.
     pub disk_reads: u64,
+    /// Messages that left memory and are on disk only.
+    pub paged_out: u64,
     /// Messages that got a record in the journal.
     pub disk_writes: u64,
     /// Times that a consumer was passed over since its connection had no room.
@@ -212,7 +214,7 @@ impl<L: Link> Queue<L> {
     /// What happened in it.
     #[must_use]
     pub fn event_counts(&self) -> Counts {
-        self.counts
+        Counts { paged_out: self.paging.gone(), ..self.counts }
     }
 
     /// What there is in it.

@@ -249,6 +249,7 @@ impl<L: Link> Queue<L> {
                 && let Some(message) = entry.take_message()
             {
                 let memory = self.memory.remove(&message);
+                self.paging.note_gone(1);
                 if ready {
                     self.paging.left(position, memory);
                 }

@@ -41,6 +41,8 @@ pub(super) struct Paging {
     loading: bool,
     /// Messages that were nowhere, since somebody asked.
     lost: u64,
+    /// Messages that ever left memory and stayed in the queue.
+    gone: u64,
 }
 
 impl Default for Paging {
@@ -56,6 +58,7 @@ impl Default for Paging {
             dead_wanted: false,
             loading: false,
             lost: 0,
+            gone: 0,
         }
     }
 }
@@ -99,6 +102,16 @@ impl Paging {
 
     pub(super) fn is_loading(&self) -> bool {
         self.loading
+    }
+
+    /// Messages that ever left memory and stayed in the queue.
+    pub(super) fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    /// So many messages left memory, and stay.
+    pub(super) fn note_gone(&mut self, messages: u64) {
+        self.gone += messages;
     }
 
     /// Bytes up to which everything is kept.
@@ -225,7 +238,7 @@ impl<L: Link> Queue<L> {
     pub(super) fn let_go_of(&mut self, position: Position) {
         let written = self.paging.written;
         if let Some(entry) = self.lanes.entry(position) {
-            let_go(entry, written, &mut self.memory);
+            self.paging.gone += u64::from(let_go(entry, written, &mut self.memory));
         }
     }
 
@@ -510,6 +523,7 @@ fn sweep_lane(lane: &mut Lane, paging: &mut Paging, memory: &mut Memory, left: &
             let in_window = ready && at < paging.window_end;
             let gone = !in_window && let_go(entry, paging.written, memory);
             paging.absent += u64::from(gone && ready);
+            paging.gone += u64::from(gone);
             if !gone && !in_window && entry.is_stored() {
                 // Not written yet, and what follows is not either.
                 lane.swept = at;

@@ -12,6 +12,7 @@ mod listener;
 mod memory;
 pub mod options;
 mod proxy;
+mod statistics;
 mod stream;
 pub mod tls;
 mod unix;
@@ -138,6 +139,7 @@ impl Server {
         if let Some(control) = control {
             accepting.spawn(control.run(stop.clone()));
         }
+        accepting.spawn(statistics::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
         let key_ring = acceptor.broker.logins.key_ring();

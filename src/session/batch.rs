@@ -262,6 +262,10 @@ mod tests {
         for number in 0..20_u8 {
             batch.add(1, if number % 2 == 0 { &all } else { &half }, message(&[number]));
         }
+        let mut counted = Vec::new();
+        batch.count(|channel, count, route| counted.push((channel, count, route.queues.len())));
+        let expected = [(1, 1, 2 * FEW_LINES), (1, 1, FEW_LINES)].repeat(10);
+        assert_eq!(counted, expected, "a row for each change of the route");
         batch.flush(&vhost, &mut scratch, |_, _, _| {});
         assert!(batch.is_empty());
         for (at, cell) in cells.iter().enumerate() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::publishing::{check_expiration, sender_selected};
+use crate::broker::totals::Event;
 use crate::broker::vhost::{REPLY_TO, Route};
 use crate::identity::access::Right;
 use crate::message::{Body, Marks, Returns};
@@ -230,6 +231,7 @@ impl Open {
         headers: Option<TableRef<'_>>,
     ) -> Result<Arc<Route>, AmqpError> {
         let Address { exchange, routing_key, .. } = address;
+        self.tally.count(Event::RouteLookups, 1);
         // Permissions that change from here on change it as well.
         let epoch = self.vhost.epoch();
         self.check_publish(exchange)?;

@@ -122,10 +122,13 @@ impl Bodies {
     #[must_use]
     pub fn read(&self, queue: QueueId, load: Load) -> Outcome {
         let mut problems = Vec::new();
+        let timing = self.journal.meters().reads.begin();
         let read = match load {
             Load::Places(wanted) => Read::Places(self.read_places(queue, wanted, &mut problems)),
             Load::Run(unread, bytes) => self.read_run(queue, unread, bytes, &mut problems),
         };
+        let (Read::Places(found) | Read::Run { found, .. }) = &read;
+        timing.end(found.iter().filter_map(|found| found.message.as_ref()).map(Message::stored_len).sum());
         Outcome { read, problems }
     }
 

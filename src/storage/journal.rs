@@ -29,6 +29,7 @@ use crate::storage::disk::Disk;
 use crate::storage::files::{Begun, FileState};
 pub use crate::storage::files::{Held, Located};
 use crate::storage::image::Image;
+use crate::storage::meters::Meters;
 use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::room::Room;
 use crate::storage::{recovery, writer};
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     /// Writing or syncing failed: nothing will be durable any more.
     pub(super) failed: AtomicBool,
     keeps: Keeps,
+    pub(super) meters: Meters,
 }
 
 /// What becomes of records.
@@ -263,6 +265,12 @@ impl Journal {
         self.disk.as_ref().map(|(_, room)| &**room)
     }
 
+    /// What storage counts: how often it writes, syncs and reads, and how long that takes.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
     /// Whether writing or syncing failed: nothing becomes durable any more.
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -394,6 +402,7 @@ impl Shared {
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             keeps,
+            meters: Meters::default(),
         }
     }
 

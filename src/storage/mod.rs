@@ -13,6 +13,7 @@ mod group;
 pub mod image;
 pub mod item;
 pub mod journal;
+pub mod meters;
 pub mod options;
 mod progress;
 pub mod record;

@@ -245,7 +245,10 @@ impl Writer {
         let start = current.at;
         self.fill_ahead(header.len())?;
         // Bodies first, then the header that makes them count: one write unless the bodies are many slices.
+        let shared = self.shared.clone();
+        let timing = shared.meters.writes.begin();
         self.put(start, &fixed, &mut buffer)?;
+        timing.end(header.len());
         self.tail = Tail {
             end: buffer.base + u64::from(buffer.count),
             address: bodies + bodies_len,
@@ -409,7 +412,10 @@ impl Writer {
         if let Some(current) = &self.current
             && (self.options.sync != Sync::Never || self.is_sync_wanted())
         {
+            let shared = self.shared.clone();
+            let timing = shared.meters.syncs.begin();
             current.file.sync_data()?;
+            timing.end(0);
             self.synced();
         }
         self.unsynced_since = None;

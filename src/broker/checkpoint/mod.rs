@@ -102,8 +102,11 @@ impl Broker {
         if (wish.files == 0 && !freed) || journal.has_failed() {
             return Checkpoint::default();
         }
+        let timing = journal.meters().checkpoints.begin();
         match self.retire(storage, committed, wish) {
             Ok(done) => {
+                timing.end(0);
+                self.node.note_checkpoint(self.clock.unix_ms());
                 if storage.set_full(false) {
                     tracing::info!("there is room for checkpoints again");
                 }

@@ -1,10 +1,12 @@
 //! What there is in a vhost, for those who list it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{Topology, VHost};
+use crate::broker::exchange_counts::ExchangeCounts;
 use crate::broker::policies::Applied;
 use crate::broker::queue_cell::QueueCell;
+use crate::broker::statistics::activity::{Activity, Booked};
 use crate::broker::views::{BindingView, ExchangeView, MessageTotals};
 use crate::ids::QueueId;
 use crate::protocol::field::Table;
@@ -187,15 +189,47 @@ impl VHost {
         Some(BindingView { source, vhost, destination, to_exchange, routing_key: key, arguments })
     }
 
-    /// Messages of all queues together, those of direct replies included. Takes each queue's lock for a moment.
+    /// Messages of all queues together, those of direct replies included. Looks only at queues to which something happened
+    /// since the last sample, for a moment each.
     #[must_use]
     pub fn message_totals(&self) -> MessageTotals {
-        let mut totals = MessageTotals::default();
-        for cell in self.queues() {
-            let (depth, _) = cell.counts();
-            totals.ready += depth.ready;
-            totals.unacked += depth.unacked + depth.held;
+        let activity = self.activity();
+        activity.listed().iter().filter_map(Weak::upgrade).for_each(|cell| cell.book());
+        let Booked { ready, unacked, .. } = activity.sums();
+        MessageTotals { ready, unacked }
+    }
+
+    /// How often the disk was read for queues and written, and consumers passed over, as of the last sample. Queues that
+    /// are gone count too.
+    #[must_use]
+    pub fn queue_sums(&self) -> Booked {
+        self.activity().sums()
+    }
+
+    pub(in crate::broker) fn activity(&self) -> &Activity<QueueCell> {
+        &self.agenda.activity
+    }
+
+    /// The counts of an exchange; "" is the default exchange.
+    pub(in crate::broker) fn exchange_counts(&self, name: &str) -> Option<Arc<ExchangeCounts>> {
+        if name.is_empty() {
+            return Some(self.default_exchange.clone());
         }
-        totals
+        self.topology.read().exchange_counts.get(name).cloned()
+    }
+
+    /// The counts of exchanges to which something was published since the last call.
+    pub(in crate::broker) fn active_exchanges(&self) -> Vec<Arc<ExchangeCounts>> {
+        self.exchange_counts_where(ExchangeCounts::take_active)
+    }
+
+    pub(in crate::broker) fn all_exchange_counts(&self) -> Vec<Arc<ExchangeCounts>> {
+        self.exchange_counts_where(|_| true)
+    }
+
+    fn exchange_counts_where(&self, is_wanted: impl Fn(&ExchangeCounts) -> bool) -> Vec<Arc<ExchangeCounts>> {
+        let topology = self.topology.read();
+        let all = topology.exchange_counts.values().chain([&self.default_exchange]);
+        all.filter(|counts| is_wanted(counts)).cloned().collect()
     }
 }

@@ -39,6 +39,7 @@ use crate::broker::limits::NodeOptions;
 use crate::broker::limits::{NodeLimits, Quota, VHostLimits};
 use crate::broker::policies::policy::Operator;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
+use crate::broker::statistics::VHostHistory;
 use crate::broker::totals::{AllTotals, Totals};
 use crate::broker::vhost::parameters::Parameters;
 use crate::broker::vhost::replies::Replies;
@@ -91,6 +92,7 @@ pub struct VHost {
     /// Bytes of connections that were in it.
     pub(super) bytes: EndedBytes,
     default_exchange: Arc<ExchangeCounts>,
+    pub(super) history: VHostHistory,
     shared: Shared,
 }
 
@@ -214,6 +216,7 @@ impl VHost {
             totals: shared.totals.begin(),
             bytes: EndedBytes::default(),
             default_exchange: ExchangeCounts::new(""),
+            history: VHostHistory::default(),
             shared,
         })
     }

@@ -7,6 +7,7 @@ mod deleting;
 mod gates;
 mod letters;
 mod lifetimes;
+mod listing;
 mod permissions;
 mod routes;
 mod transactions;

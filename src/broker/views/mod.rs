@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::broker::Broker;
 use crate::broker::connections::OpenConnection;
 use crate::broker::queue_cell::QueueCell;
+use crate::broker::statistics::Rates;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, QueueId};
 use crate::protocol::field::Table;
@@ -57,6 +58,8 @@ pub struct QueueView {
     pub figures: Figures,
     /// What happened in it.
     pub counts: Counts,
+    /// How fast it happens.
+    pub rates: Rates,
     /// For which part of the time a consumer could take messages, from 0 to 1; 0 without consumers.
     pub consumer_capacity: f64,
     /// The tag of the consumer that has exclusive use.
@@ -251,15 +254,56 @@ impl ActivityStatus {
     }
 }
 
+/// How many things there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectTotals {
+    /// Open connections.
+    pub connections: u64,
+    /// Open channels.
+    pub channels: u64,
+    /// Channels that have published something.
+    pub publishers: u64,
+    /// Consumers, those of direct replies included.
+    pub consumers: u64,
+    /// Queues, without those of direct replies.
+    pub queues: u64,
+    /// Exchanges, with those that every vhost has.
+    pub exchanges: u64,
+}
+
 impl Broker {
+    /// How many things there are in all vhosts, or in one of them. Looks at every channel, and at no queue.
+    #[must_use]
+    pub fn object_totals(&self, only: Option<&VHost>) -> ObjectTotals {
+        let is_meant = |vhost: &VHost| only.is_none_or(|only| std::ptr::eq(only, vhost));
+        let mut totals = ObjectTotals::default();
+        for connection in self.registry.connections() {
+            if !is_meant(&connection.facts.vhost) {
+                continue;
+            }
+            totals.connections += 1;
+            for channel in connection.channels() {
+                totals.channels += 1;
+                totals.publishers += u64::from(channel.counters.publish.get() > 0);
+                totals.consumers += channel.counters.consumers.get();
+            }
+        }
+        for vhost in self.vhosts.all().values().filter(|vhost| is_meant(vhost)) {
+            totals.queues += vhost.queue_count() as u64;
+            totals.exchanges += vhost.exchange_count() as u64;
+        }
+        totals
+    }
+
     /// The queues of these names that there are, in this order. Take the names from
     /// [`VHost::queue_names`](crate::broker::vhost::VHost::queue_names).
     #[must_use]
     pub fn queue_views(&self, vhost: &VHost, names: &[String]) -> Vec<QueueView> {
         let cells = vhost.queues_named(names);
+        let at = self.statistics.moments();
         let held_up = self.journal.is_behind() || self.journal.is_oversized();
         let mut views: Vec<QueueView> =
-            cells.iter().filter_map(|(cell, applied)| cell.view(&vhost.name, applied, held_up)).collect();
+            cells.iter().filter_map(|(cell, applied)| cell.view(&vhost.name, applied, held_up, at)).collect();
         let mut connections = Connections::of(self);
         for view in &mut views {
             view.owner_connection = view.owner.and_then(|owner| connections.find(owner));

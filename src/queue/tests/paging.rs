@@ -59,6 +59,7 @@ fn a_long_queue_keeps_what_is_next_and_lets_the_rest_go_once_it_is_written() {
     let mut paged = Paged::with(200);
     paged.relieve();
     let queue = &mut paged.bench.queue;
+    assert_eq!((queue.event_counts().paged_out, queue.event_counts().disk_reads), (queue.absent(), 0));
     assert!(queue.memory.bytes <= 6 * SIZE && queue.absent() >= 190, "{} bytes", queue.memory.bytes);
     assert_eq!((queue.depth().ready, queue.depth().ready_bytes), (200, 20_000));
     assert!(matches!(queue.get(false, 0), Get::Got(got) if got.position == Position(0)));

@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_certificate_may_have_no_names() {
-        let expected = ClientCertificate::default();
+        let validity = "1975-01-01T00:00:00Z - 4096-01-01T00:00:00Z".to_owned();
+        let expected = ClientCertificate { validity, ..ClientCertificate::default() };
         assert_eq!(names(vec![], vec![]), expected);
         assert_eq!(of_client(&CertificateDer::from(b"garbage".to_vec())), None);
     }

@@ -71,8 +71,10 @@ fn publishes_count_for_channel_exchange_queue_and_vhost() {
         Event::Routed,
         Event::UnroutableDropped,
         Event::UnroutableReturned,
+        Event::RouteLookups,
     ];
-    assert_eq!(counted(&broker, events), [6, 0, 3, 2, 1]);
+    // Of three keys and a fanout each is looked up once.
+    assert_eq!(counted(&broker, events), [6, 0, 3, 2, 1, 4]);
     assert_eq!(broker.totals.counted().sizes()[0], 6);
     assert_eq!(broker.totals.counted().size_sum(), 6);
 }
@@ -276,6 +278,10 @@ fn a_consumer_is_shown_with_its_channel() {
     assert_eq!((view.ack_required, view.active, view.unacked), (true, true, 1));
     assert!(view.open_connection.is_some_and(|open| Arc::ptr_eq(&open, &connection(&broker))));
     assert_eq!(channel(&broker).counters.prefetch.get(), 7);
+    let totals = broker.object_totals(None);
+    assert_eq!((totals.connections, totals.channels, totals.consumers, totals.publishers), (1, 1, 1, 1));
+    assert_eq!((totals.queues, totals.exchanges), (1, 7));
+    assert_eq!(broker.object_totals(Some(&vhost(&broker))), totals);
     let queue = broker.queue_view(&vhost(&broker), "q").unwrap();
     assert_eq!((queue.messages(), queue.message_bytes(), queue.figures.in_memory), (1, 1, 1));
     assert_eq!((queue.figures.consumers, queue.paged_out(), queue.figures.persistent), (1, 0, 0));
