@@ -7,7 +7,7 @@ use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
 use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
-use crate::management::options::ManagementOptions;
+use crate::management::options::{ManagementOptions, PrometheusOptions};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
@@ -220,6 +220,12 @@ fn management_options(options: &Options) -> ManagementOptions {
         cors_max_age: options.http_cors.max_age.0,
         failed_login_delay: options.auth.failed_login_delay.0,
         rabbitmq_version: options.compat.rabbitmq_version.0.clone(),
+        prometheus: PrometheusOptions {
+            listen: options.prometheus.listen.0.clone(),
+            path: options.prometheus.path.0.clone(),
+            per_object: options.prometheus.per_object,
+            auth: options.prometheus.auth,
+        },
     }
 }
 

@@ -42,17 +42,13 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) tls: Option<TlsSource>,
-}
-
-impl Listener {
-    /// What is spoken there.
-    pub(super) fn protocol(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
+    /// What is served there, as logs show it.
+    pub(super) protocol: &'static str,
+    pub(super) router: Router,
 }
 
 /// Accepts until `stop`, then waits for what is under way.
-pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphore>, stop: CancellationToken) {
+pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     while let Some(place) = stop.run_until_cancelled(most.clone().acquire_owned()).await {
         let Ok(place) = place else { break };
@@ -65,7 +61,7 @@ pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphor
                 continue;
             }
         };
-        let (router, stop, tls) = (router.clone(), stop.clone(), listener.tls.clone());
+        let (router, stop, tls) = (listener.router.clone(), stop.clone(), listener.tls.clone());
         connections.spawn(async move {
             let origin = Origin::Address(address.ip());
             let served = match tls {

@@ -17,6 +17,7 @@ mod error;
 mod gate;
 mod listing;
 pub mod options;
+mod prometheus;
 mod properties;
 mod query;
 mod resources;
@@ -37,10 +38,20 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve};
 use crate::management::options::{ManagementOptions, TlsSource};
+use crate::management::visitor::Level;
 use crate::time::Now;
 
 /// Requests that are worked on at a time; others wait.
 const AT_A_TIME: usize = 16;
+
+/// Scrapes that are worked on at a time on the addresses for metrics: they need no login, and keep nobody else waiting.
+const SCRAPES_AT_A_TIME: usize = 4;
+
+/// Where the API begins.
+const BASE: &str = "/api";
+
+/// Where metrics are beside the API.
+const METRICS: &str = "/metrics";
 
 /// Passwords that are checked at a time for requests.
 const LOGINS_AT_A_TIME: usize = 2;
@@ -57,8 +68,7 @@ pub(crate) struct Api {
 /// The API on its sockets and, once [run](Self::run), served.
 pub struct Management {
     listeners: Vec<Listener>,
-    api: Arc<Api>,
-    router: Router,
+    most: usize,
 }
 
 impl Management {
@@ -72,22 +82,33 @@ impl Management {
         tls: Option<&TlsSource>,
         clock: fn() -> Now,
     ) -> io::Result<Self> {
+        let api = |at_a_time| {
+            Arc::new(Api {
+                broker: broker.clone(),
+                options: options.clone(),
+                clock,
+                working: Semaphore::new(at_a_time),
+                logging_in: Semaphore::new(LOGINS_AT_A_TIME),
+            })
+        };
         let mut listeners = Vec::new();
+        let mut listen = |address, protocol, tls: Option<&TlsSource>, router: &Router| -> io::Result<()> {
+            let (socket, router) = (bind(address)?, router.clone());
+            listeners.push(Listener { socket, tls: tls.cloned(), protocol, router });
+            Ok(())
+        };
+        let router = everything(&api(AT_A_TIME));
         for &address in &options.listen {
-            listeners.push(Listener { socket: bind(address)?, tls: None });
+            listen(address, "http", None, &router)?;
         }
         for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
-            listeners.push(Listener { socket: bind(address)?, tls: tls.cloned() });
+            listen(address, "https", tls, &router)?;
         }
-        let api = Arc::new(Api {
-            broker,
-            options,
-            clock,
-            working: Semaphore::new(AT_A_TIME),
-            logging_in: Semaphore::new(LOGINS_AT_A_TIME),
-        });
-        let router = router::router(&api, routes::all());
-        Ok(Self { listeners, api, router })
+        let router = metrics(&api(SCRAPES_AT_A_TIME));
+        for &address in &options.prometheus.listen {
+            listen(address, "prometheus", None, &router)?;
+        }
+        Ok(Self { listeners, most: options.max_connections as usize })
     }
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.
@@ -95,10 +116,7 @@ impl Management {
     pub fn addresses(&self) -> Vec<(&'static str, String)> {
         let shown = |listener: &Listener| {
             let address = listener.socket.local_addr();
-            (
-                listener.protocol(),
-                address.map_or_else(|error| error.to_string(), |address| address.to_string()),
-            )
+            (listener.protocol, address.map_or_else(|error| error.to_string(), |address| address.to_string()))
         };
         self.listeners.iter().map(shown).collect()
     }
@@ -107,13 +125,30 @@ impl Management {
     pub async fn run(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         for listener in self.listeners {
-            let most = Arc::new(Semaphore::new(self.api.options.max_connections as usize));
-            tasks.spawn(serve(listener, self.router.clone(), most, stop.clone()));
+            let most = Arc::new(Semaphore::new(self.most));
+            tasks.spawn(serve(listener, most, stop.clone()));
         }
         stop.cancelled().await;
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// What the addresses of the API have: the API, and metrics for those who may monitor.
+fn everything(api: &Arc<Api>) -> Router {
+    let prefix = &api.options.path_prefix;
+    let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
+    let resources = routes::all().into_iter().map(|resource| (base.clone(), resource));
+    let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
+    router::router(api, resources.chain(of_prometheus.map(|resource| (metrics.clone(), resource))))
+}
+
+/// What the addresses for metrics have.
+fn metrics(api: &Arc<Api>) -> Router {
+    let options = &api.options.prometheus;
+    let level = if options.auth { Level::Monitoring } else { Level::Anyone };
+    let resources = prometheus::routes(level).into_iter();
+    router::router(api, resources.map(|resource| (options.path.clone(), resource)))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

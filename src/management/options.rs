@@ -32,4 +32,19 @@ pub struct ManagementOptions {
     pub failed_login_delay: Duration,
     /// The version of RabbitMQ that tools are told, since they choose their ways by it.
     pub rabbitmq_version: String,
+    /// Metrics.
+    pub prometheus: PrometheusOptions,
+}
+
+/// Settings of metrics on addresses of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusOptions {
+    /// The addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Where they are there, such as `/metrics`; empty is `/`.
+    pub path: String,
+    /// Whether those at this path tell of each object, instead of all together. Of those beside the API too.
+    pub per_object: bool,
+    /// Whether one has to log in there.
+    pub auth: bool,
 }

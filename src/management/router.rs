@@ -35,13 +35,10 @@ const SMALL_BODY: usize = 1 << 20;
 /// How long a client may take for the next part of a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where the API begins.
-const BASE: &str = "/api";
-
-/// A router for these resources.
-pub(super) fn router(api: &Arc<Api>, resources: Vec<Resource>) -> Router {
+/// A router for resources, each with what its path begins with.
+pub(super) fn router(api: &Arc<Api>, resources: impl IntoIterator<Item = (String, Resource)>) -> Router {
     let mut router = Router::new();
-    for Resource { path, verbs } in resources {
+    for (base, Resource { path, verbs }) in resources {
         let mut methods = MethodRouter::new();
         for verb in verbs {
             let Ok(filter) = MethodFilter::try_from(verb.method.clone()) else { continue };
@@ -50,7 +47,8 @@ pub(super) fn router(api: &Arc<Api>, resources: Vec<Resource>) -> Router {
                 respond(api, verb, names, request)
             }));
         }
-        router = router.route(&format!("{}{BASE}{path}", api.options.path_prefix), methods);
+        let path = format!("{base}{path}");
+        router = router.route(if path.is_empty() { "/" } else { &path }, methods);
     }
     router
         .fallback(async || failed(&ApiError::NoPath))
