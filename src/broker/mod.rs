@@ -28,6 +28,7 @@ pub mod queue_cell;
 pub mod registry;
 pub mod sources;
 mod spill;
+pub mod stamps;
 pub mod statistics;
 mod storage;
 pub mod strangers;
@@ -223,7 +224,9 @@ impl Broker {
             let counts = |user: &&UserOptions| {
                 !user.only_first || is_first || (is_new && broker.users.find(&user.name).is_some())
             };
-            vhost.give_permissions(options.users.iter().filter(counts), &options.default_permissions);
+            // Before the vhost is locked: users come before it.
+            let counted: Vec<&UserOptions> = options.users.iter().filter(counts).collect();
+            vhost.give_permissions(counted, &options.default_permissions);
         }
         for pending in pending {
             let users = broker.users.clone();

@@ -1,12 +1,14 @@
 //! The facts of this node that the API and metrics show. Those who know them write them here: the process at its start,
 //! listeners when they are bound, and the watches of memory and disk with every look.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 
 /// What the process is and where it has its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,8 +74,19 @@ pub struct DiskFigures {
     pub limit: u64,
 }
 
+/// A certificate that listeners show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The file that it is in.
+    pub file: PathBuf,
+    /// Until when it is valid, in seconds since 1970.
+    pub ends_at: u64,
+}
+
+/// Tells the certificates that listeners show now.
+type Certificates = Box<dyn Fn() -> Vec<Certificate> + Send + Sync>;
+
 /// See the module.
-#[derive(Debug)]
 pub struct Node {
     /// Its name: "leveret@host".
     pub name: String,
@@ -84,7 +97,15 @@ pub struct Node {
     memory: [AtomicU64; 2],
     disk: [AtomicU64; 3],
     open_files: AtomicU64,
+    certificates: OnceLock<Certificates>,
+    configuration: Mutex<Map<String, Value>>,
     checkpoint_at: AtomicU64,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Node {
@@ -97,6 +118,8 @@ impl Node {
             memory: Default::default(),
             disk: Default::default(),
             open_files: AtomicU64::new(0),
+            certificates: OnceLock::new(),
+            configuration: Mutex::default(),
             checkpoint_at: AtomicU64::new(0),
         }
     }
@@ -130,6 +153,29 @@ impl Node {
     #[must_use]
     pub fn listeners(&self) -> Vec<Listener> {
         self.listeners.lock().clone()
+    }
+
+    /// Says who tells the certificates of listeners, which are renewed while they listen. The first word counts.
+    pub fn set_certificates(&self, tell: impl Fn() -> Vec<Certificate> + Send + Sync + 'static) {
+        // Said twice it would be the same.
+        let _ = self.certificates.set(Box::new(tell));
+    }
+
+    /// The certificates that listeners show now.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.certificates.get().map(|tell| tell()).unwrap_or_default()
+    }
+
+    /// Says by which options everything runs: sections of keys with their values, without secrets.
+    pub fn set_configuration(&self, options: Map<String, Value>) {
+        *self.configuration.lock() = options;
+    }
+
+    /// By which options everything runs.
+    #[must_use]
+    pub fn configuration(&self) -> Map<String, Value> {
+        self.configuration.lock().clone()
     }
 
     /// Notes what memory is in use.

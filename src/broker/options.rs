@@ -53,6 +53,8 @@ pub struct BrokerOptions {
     pub statistics: StatisticsOptions,
     /// Where deadlines are compared with.
     pub clock: Clock,
+    /// Definitions with users are imported next, so that users for the first start are not made.
+    pub brings_users: bool,
 }
 
 /// How passwords are kept.
@@ -164,6 +166,7 @@ impl Default for BrokerOptions {
             traced: Vec::new(),
             statistics: StatisticsOptions::default(),
             clock: Clock::default(),
+            brings_users: false,
         }
     }
 }

@@ -146,6 +146,12 @@ impl Grants {
         self.by_user.iter().flat_map(of_user)
     }
 
+    /// What was said of an exchange for a user.
+    pub(super) fn topic(&self, user: &str, exchange: &str) -> Option<TopicRow> {
+        let (write, read) = self.by_user.get(user)?.topics.get(exchange)?.clone();
+        Some(TopicRow { user: user.to_owned(), exchange: exchange.to_owned(), write, read })
+    }
+
     /// Sets what a user may do with the keys of an exchange.
     pub(super) fn set_topic(&mut self, row: TopicRow) -> Result<(), PatternError> {
         // Both as they are and filled in: what is set is to be good for what it says.

@@ -207,6 +207,11 @@ impl Registry {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// Most connections at a time; 0 is no limit.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// How many connections are open.
     pub fn len(&self) -> usize {
         self.connections.lock().open.len()

@@ -1,8 +1,9 @@
-//! Why the program ends without having done its work, in one line.
+//! Why the program ends without having done its work, in one line if it is one thing.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use crate::broker::definitions::Problem;
 use crate::config::ConfigError;
 use crate::server::tls::TlsError;
 
@@ -35,6 +36,10 @@ pub(super) enum Failure {
     DataUnread { path: PathBuf, error: io::Error },
     #[error("the data in {} is not repaired: {why}", path.display())]
     NotRepaired { path: PathBuf, why: String },
+    #[error("cannot read definitions from {}: {error}", path.display())]
+    DefinitionsUnread { path: PathBuf, error: io::Error },
+    #[error("cannot import the definitions in {}: {}", path.display(), listed(problems))]
+    Definitions { path: PathBuf, problems: Vec<Problem> },
     #[error("storage failed: {0}")]
     StorageFailed(String),
     #[error("cannot start the worker threads: {0}")]
@@ -55,4 +60,15 @@ impl Failure {
 
 fn place(path: Option<&PathBuf>) -> String {
     path.map(|path| format!(" file {}", path.display())).unwrap_or_default()
+}
+
+/// All of them, each in a line of its own if there are several.
+fn listed(problems: &[Problem]) -> String {
+    match problems {
+        [problem] => problem.to_string(),
+        problems => {
+            let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            format!("{} problems{lines}", problems.len())
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! `leveret storage`.
 
 mod ctl;
+mod definitions;
 mod failure;
 mod logging;
 mod process;

@@ -64,6 +64,7 @@ impl Reloader {
             }
         }
         self.running.options.take_reloadable(&loaded.options);
+        self.broker.node.set_configuration(self.running.values());
         info!(changes = taken, "configuration read again");
     }
 }

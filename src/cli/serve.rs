@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::logging::Logging;
 use super::reload::Reloader;
 use super::signals::{Signals, Wish};
-use super::{process, supervisor};
+use super::{definitions, process, supervisor};
 use crate::broker::Broker;
 use crate::broker::node::ProcessFacts;
 use crate::config::{Config, Loaded, Sources};
@@ -98,8 +98,18 @@ async fn run(
     let tls = config.server.tls.clone().map(Tls::load).transpose()?;
     let stop = CancellationToken::new();
     let storage_failure = Arc::new(Mutex::new(None));
+    let definitions = config.definitions.load.as_deref().map(definitions::read).transpose()?;
+    let mut config = config;
+    config.broker.brings_users = definitions.as_ref().is_some_and(definitions::Found::has_users);
     let broker = open_broker(&config, &directory, &stop, &storage_failure)?;
     broker.node.set_process(process_facts(&loaded, &config, directory.lock().is_some()));
+    if let Some(found) = definitions {
+        found.import(&broker, config.definitions.skip_if_unchanged)?;
+    }
+    broker.node.set_configuration(loaded.values());
+    if let Some(tls) = tls.clone() {
+        broker.node.set_certificates(move || tls.certificates());
+    }
     let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
     let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });

@@ -2,9 +2,10 @@
 
 use super::options::{Options, UserEntry};
 use super::setting::{Name, Verify, Watermark};
-use super::{Config, Loaded, LogOptions, Machine};
+use super::{Config, DefinitionsOptions, Loaded, LogOptions, Machine};
 use crate::broker::limits::{NodeOptions, VHostLimits};
 use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
+use crate::broker::stamps::Stamps;
 use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
 use crate::management::options::{ManagementOptions, PrometheusOptions};
@@ -38,6 +39,10 @@ impl Loaded {
                 sync: options.storage.sync,
                 file_size: options.storage.journal_file.0,
                 budget: options.storage.journal_budget.0,
+            },
+            definitions: DefinitionsOptions {
+                load: options.definitions.load.clone(),
+                skip_if_unchanged: options.definitions.skip_if_unchanged,
             },
             data_dir: options.storage.data_dir,
         }
@@ -112,8 +117,9 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         // They were checked as they were loaded.
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
-        statistics: StatisticsOptions::default(),
+        statistics: StatisticsOptions { interval: options.stats.interval.0, ..StatisticsOptions::default() },
         clock: Clock::Read(unix_ms),
+        brings_users: false,
     }
 }
 
@@ -215,10 +221,14 @@ fn management_options(options: &Options) -> ManagementOptions {
         path_prefix: http.path_prefix.0.clone(),
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         max_message_size: options.amqp.max_message_size.0,
+        stamps: Stamps { time: options.interceptors.timestamp, node: options.interceptors.routing_node },
         max_connections: http.max_connections.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,
         failed_login_delay: options.auth.failed_login_delay.0,
+        product_name: options.product.name.0.clone(),
+        product_version: options.product.version.clone(),
+        mechanisms: options.amqp.mechanisms.iter().map(|mechanism| mechanism.name()).collect(),
         rabbitmq_version: options.compat.rabbitmq_version.0.clone(),
         prometheus: PrometheusOptions {
             listen: options.prometheus.listen.0.clone(),

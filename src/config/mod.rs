@@ -68,6 +68,17 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How durable changes are kept.
     pub journal: JournalOptions,
+    /// What is imported at the start.
+    pub definitions: DefinitionsOptions,
+}
+
+/// Definitions that are imported at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefinitionsOptions {
+    /// The file, or the directory with files.
+    pub load: Option<PathBuf>,
+    /// Whether those of the last start are left alone.
+    pub skip_if_unchanged: bool,
 }
 
 /// What is logged, how, and where to.

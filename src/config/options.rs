@@ -140,6 +140,11 @@ options! {
         /// How long a browser may remember that they may.
         max_age: Span<0> [Restart] = Span(Duration::from_secs(1800));
     }
+    /// Samples of what is counted, of which the management API makes rates and charts.
+    stats: Stats {
+        /// From one sample to the next. The shorter it is, the less far back charts go.
+        interval: Span<100> [Restart] = Span(Duration::from_secs(5));
+    }
     /// Metrics for Prometheus, on addresses of their own. Users who may monitor find them beside the management API too.
     prometheus: Prometheus {
         /// Addresses for HTTP without TLS. Only this machine can connect unless told otherwise. Empty is none.
@@ -305,6 +310,14 @@ options! {
         names: Vec<Name> [Restart] = vec![];
         /// Vhosts in which each publish and each delivery is copied to the exchange amq.rabbitmq.trace.
         traced: Vec<Name> [Reload] = vec![];
+    }
+    /// Users, vhosts and what is declared in them, from files.
+    definitions: Definitions {
+        /// A file with definitions (JSON), or a directory of which all files that end in ".json" are taken, in the order of
+        /// their names. They are imported at each start. Empty is none.
+        load: Option<PathBuf> [Restart] = None;
+        /// Whether definitions are left alone that are the same as at the last start.
+        skip_if_unchanged: bool [Restart] = false;
     }
     /// What is added to messages that are published.
     interceptors: Interceptors {

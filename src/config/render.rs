@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Map, Value as Json};
+
 use super::setting::Setting;
 use super::{Loaded, TABLE};
 
@@ -68,6 +70,29 @@ pub fn render(loaded: &Loaded) -> String {
         }
     }
     text
+}
+
+impl Loaded {
+    /// The value of each option that has a row in the table, by section and key, secrets masked.
+    #[must_use]
+    pub fn values(&self) -> Map<String, Json> {
+        let options = self.options.resolved(&self.machine);
+        let mut sections = Map::new();
+        for row in TABLE {
+            let (section, key) = row.split();
+            // What is shown is a line of TOML.
+            let line = format!("value = {}", (row.show)(&options));
+            let parsed: Option<Json> = toml::from_str(&line).ok();
+            let Some(value) = parsed.and_then(|mut line| line.get_mut("value").map(Json::take)) else {
+                continue;
+            };
+            let inner = sections.entry(section).or_insert_with(|| Json::Object(Map::new()));
+            if let Json::Object(inner) = inner {
+                inner.insert(key.to_owned(), value);
+            }
+        }
+        sections
+    }
 }
 
 /// A name as a key, quoted if it has to be.

@@ -85,6 +85,7 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.broker, broker);
     assert_eq!(config.log, LogOptions { level: LevelFilter::INFO, format: LogFormat::Text, file: None });
     assert_eq!(config.data_dir, Path::new("./data"));
+    assert_eq!(config.definitions, DefinitionsOptions::default());
 }
 
 #[test]

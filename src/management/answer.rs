@@ -40,7 +40,7 @@ pub(crate) enum Answer {
     /// 204.
     NoContent,
     /// Another answer, with words about it in a header of this name.
-    Noted(Box<Answer>, &'static str, String),
+    Noted(Box<Self>, &'static str, String),
 }
 
 impl Answer {

@@ -21,6 +21,9 @@ use crate::protocol::reply::{AmqpError, ReplyCode};
 /// How long a change may take until it is durable.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The header that says of which vhost a list is wanted.
+const VHOST_HEADER: &str = "x-vhost";
+
 /// See the module.
 pub(crate) struct Call {
     pub(crate) api: Arc<Api>,
@@ -50,6 +53,18 @@ impl Call {
     /// If there is none of this name.
     pub(crate) fn vhost(&self) -> Result<Arc<VHost>, ApiError> {
         self.broker().vhost(self.name("vhost")).ok_or(ApiError::NotFound("vhost_not_found"))
+    }
+
+    /// The vhosts whose content the visitor may see, sorted by name; of these only the one that the header `x-vhost`
+    /// names, if it is there.
+    pub(crate) fn vhosts(&self) -> Vec<Arc<VHost>> {
+        let broker = self.broker();
+        let chosen =
+            self.headers.get(VHOST_HEADER).map(|name| name.as_bytes()).filter(|name| !name.is_empty());
+        let is_seen = |name: &String| {
+            chosen.is_none_or(|chosen| chosen == name.as_bytes()) && self.visitor.sees(broker, name)
+        };
+        broker.vhost_names().into_iter().filter(is_seen).filter_map(|name| broker.vhost(&name)).collect()
     }
 
     /// Looks whether the node in the path is this one.

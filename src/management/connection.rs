@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower_http::normalize_path::NormalizePath;
 
+use crate::broker::node::{self, ListenerAddress};
+use crate::management::PROMETHEUS;
 use crate::management::gate::Origin;
 use crate::management::options::TlsSource;
 
@@ -45,6 +47,15 @@ pub(super) struct Listener {
     /// What is served there, as logs show it.
     pub(super) protocol: &'static str,
     pub(super) router: Router,
+}
+
+impl Listener {
+    /// How it is shown in lists of listeners.
+    pub(super) fn shown(&self) -> Option<node::Listener> {
+        let at = ListenerAddress::Tcp(self.socket.local_addr().ok()?);
+        let protocol = if self.protocol == PROMETHEUS { "http/prometheus" } else { self.protocol };
+        Some(node::Listener { protocol, at })
+    }
 }
 
 /// Accepts until `stop`, then waits for what is under way.

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
+use crate::broker::churn::LoginProtocol;
 use crate::broker::login::Attempt;
 use crate::broker::sources::Source;
 use crate::broker::users::LoginError;
@@ -91,10 +92,14 @@ impl Api {
         };
         let error = match answer {
             Ok(Ok(user)) => {
+                self.broker.login_attempts.note(LoginProtocol::Http, true);
                 self.broker.logins.note_success(Some(source), &name);
                 return Ok(Visitor::User(user));
             }
-            Ok(Err(error)) => error,
+            Ok(Err(error)) => {
+                self.broker.login_attempts.note(LoginProtocol::Http, false);
+                error
+            }
             Err(_) => return Err(ApiError::Unavailable("the login could not be checked".to_owned())),
         };
         let now = (self.clock)().moment;

@@ -17,12 +17,15 @@ mod error;
 mod gate;
 mod listing;
 pub mod options;
+mod parts;
+mod past;
 mod prometheus;
 mod properties;
 mod query;
 mod resources;
 mod router;
 mod routes;
+mod statistics;
 mod visitor;
 
 use std::io;
@@ -52,6 +55,9 @@ const BASE: &str = "/api";
 
 /// Where metrics are beside the API.
 const METRICS: &str = "/metrics";
+
+/// How logs name what is served on addresses for metrics.
+const PROMETHEUS: &str = "prometheus";
 
 /// Passwords that are checked at a time for requests.
 const LOGINS_AT_A_TIME: usize = 2;
@@ -106,8 +112,9 @@ impl Management {
         }
         let router = metrics(&api(SCRAPES_AT_A_TIME));
         for &address in &options.prometheus.listen {
-            listen(address, "prometheus", None, &router)?;
+            listen(address, PROMETHEUS, None, &router)?;
         }
+        listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
         Ok(Self { listeners, most: options.max_connections as usize })
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
+use crate::broker::stamps::Stamps;
+
 /// Where the certificates of new connections come from: asked for each of them, so that renewed ones are used.
 pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
@@ -22,6 +24,8 @@ pub struct ManagementOptions {
     pub max_body: usize,
     /// The largest body of a message, in bytes.
     pub max_message_size: u64,
+    /// What every message gets that is published.
+    pub stamps: Stamps,
     /// Most connections of each listener at a time.
     pub max_connections: u32,
     /// Origins of web pages whose scripts may use the API; none is only its own.
@@ -30,6 +34,12 @@ pub struct ManagementOptions {
     pub cors_max_age: Duration,
     /// How long the answer to a failed login is held back the first time.
     pub failed_login_delay: Duration,
+    /// The name of the product, as clients are told it too.
+    pub product_name: String,
+    /// Its version.
+    pub product_version: String,
+    /// How clients may log in, by the names on the wire.
+    pub mechanisms: Vec<&'static str>,
     /// The version of RabbitMQ that tools are told, since they choose their ways by it.
     pub rabbitmq_version: String,
     /// Metrics.

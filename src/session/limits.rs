@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::broker::stamps::Stamp;
+use crate::broker::stamps::Stamps;
 use crate::session::peer::AlternativeNameKind;
 
 /// Limits and offers of one connection's protocol.
@@ -45,30 +47,6 @@ pub struct SessionLimits {
     pub version: String,
 }
 
-/// What the broker adds to messages that are published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stamp {
-    /// Nothing.
-    #[default]
-    Off,
-    /// What the publisher did not say.
-    Keep,
-    /// What it is, whatever the publisher said.
-    Overwrite,
-}
-
-impl Stamp {
-    /// Whether the broker writes something that is there already, or not.
-    #[must_use]
-    pub fn writes(self, is_there: bool) -> bool {
-        match self {
-            Self::Off => false,
-            Self::Keep => !is_there,
-            Self::Overwrite => true,
-        }
-    }
-}
-
 /// A SASL mechanism this server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
@@ -100,6 +78,14 @@ impl Mechanism {
             Self::AmqPlain => "AMQPLAIN",
             Self::External => "EXTERNAL",
         }
+    }
+}
+
+impl SessionLimits {
+    /// What messages get.
+    #[must_use]
+    pub const fn stamps(&self) -> Stamps {
+        Stamps { time: self.stamp_time, node: self.stamp_node }
     }
 }
 

@@ -24,7 +24,6 @@ mod open;
 pub mod peer;
 mod publish;
 mod queue;
-mod rewrite;
 mod rights;
 mod routes;
 mod secret;

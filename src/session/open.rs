@@ -23,7 +23,6 @@ use crate::session::batch::PublishBatch;
 use crate::session::channel::{Channel, Closed, Mode, Then};
 use crate::session::consumers::Consumers;
 use crate::session::deliver::Sent;
-use crate::session::rewrite::stamps_all;
 use crate::session::rights::Rights;
 use crate::session::routes::RouteCache;
 use crate::session::strangers::{TEXT, printable};
@@ -163,7 +162,7 @@ impl Open {
         self.unix_ms = now.unix_ms;
         self.builder.set_time(now.unix_ms);
         self.traced = self.vhost.is_traced();
-        self.intercepts = self.traced || stamps_all(&wire.limits);
+        self.intercepts = self.traced || wire.limits.stamps().are_any();
     }
 
     /// Whether it is not read until the journal has caught up with it.

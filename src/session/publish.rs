@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::publishing::{check_expiration, sender_selected};
+use crate::broker::stamps::Rewrite;
 use crate::broker::totals::Event;
 use crate::broker::vhost::{REPLY_TO, Route};
 use crate::identity::access::Right;
@@ -15,7 +16,6 @@ use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_REPLY_TO, 
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
 use crate::session::channel::Mode;
 use crate::session::open::{Open, Stop};
-use crate::session::rewrite::Rewrite;
 use crate::session::tx::Staged;
 use crate::session::wire::Wire;
 
@@ -199,7 +199,7 @@ impl Open {
         };
         let rewrite = Rewrite {
             reply_to: self.reply_queue(number, properties)?,
-            limits: &wire.limits,
+            stamps: wire.limits.stamps(),
             unix_ms: self.unix_ms,
             node: &wire.broker.node_name,
         };

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::document::{Document, Secret};
 use super::item::quoted;
 use super::plan::{Plan, State, plan};
@@ -76,7 +78,7 @@ impl Broker {
         }
         if let Some(value) = options.loaded.clone() {
             let (component, name) = (LOADED.0.to_owned(), LOADED.1.to_owned());
-            plan.globals.push(Parameter { component, name, value });
+            plan.globals.push(Parameter { component, name, value: Value::from(value).to_string() });
         }
         let recheck =
             plan.vhosts.values().any(|plan| !(plan.permissions.is_empty() && plan.topics.is_empty()));
@@ -103,7 +105,7 @@ impl Broker {
     /// What [`ImportOptions::loaded`] was at the last import that had it.
     #[must_use]
     pub fn loaded_definitions(&self) -> Option<String> {
-        self.globals.get(LOADED.0, LOADED.1)
+        serde_json::from_str(&self.globals.get(LOADED.0, LOADED.1)?).ok()
     }
 
     /// Puts everything into the topologies and the global parameters, and then into the journal.

@@ -137,7 +137,7 @@ pub(super) struct ParameterItem {
 /// A parameter of a vhost, or a policy.
 #[derive(Debug)]
 pub(super) enum Parameter {
-    Policy(PolicyKind, Policy),
+    Policy(PolicyKind, Box<Policy>),
     Limits(VHostLimits),
     /// Of a component that is not here.
     Kept(&'static str, Value),

@@ -35,6 +35,15 @@ pub(super) fn quoted(name: &str) -> String {
     format!("'{}'", name.escape_debug())
 }
 
+/// A text with what is not to be seen in it escaped: names in it come from anybody.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
+}
+
 /// A name and the vhost it is in.
 pub(super) fn quoted_in(name: &str, vhost: &str) -> String {
     format!("{} in vhost {}", quoted(name), quoted(vhost))

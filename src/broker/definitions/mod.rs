@@ -13,6 +13,8 @@ mod item;
 mod plan;
 mod reading;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -42,7 +44,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { place: place.into(), text: text.into() }
+        Self { place: place.into(), text: item::visible(&text.into()) }
     }
 }
 

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::document::{BindingItem, Document, ExchangeItem, Parameter as Said, QueueItem, Secret, VHostItem};
-use super::item::{At, binding_label, quoted, quoted_in};
+use super::item::{At, binding_label, quoted, quoted_in, visible};
 use super::reading::{QUEUE_TYPE, RESERVED_PREFIX, typed};
 use super::report::{Change, Report};
 use super::{Problem, Scope};
 use crate::broker::globals::Changing;
 use crate::broker::parameters::GLOBAL_PARAMETER;
+use crate::broker::policies::policy::Policy;
 use crate::broker::users::{COMPONENT, Details, User};
 use crate::broker::vhost::{Importing, NewBinding, VHostPlan};
 use crate::broker::vhosts::{Metadata, QueueType};
 use crate::identity::password::PasswordHash;
+use crate::protocol::field::Table;
 use crate::queue::arguments::{self, Flags, Place};
 use crate::routing::{Destination, check_arguments};
 use crate::storage::image::VHOST;
@@ -61,7 +63,11 @@ pub(super) struct Plan {
 struct Planned {
     exchanges: HashMap<String, usize>,
     queues: HashMap<String, usize>,
-    bindings: HashSet<(String, Destination<String>, String, crate::protocol::field::Table)>,
+    /// Users whose permissions change.
+    granted: HashSet<String>,
+    /// Users and exchanges about which something changes.
+    topics: HashSet<(String, String)>,
+    bindings: HashSet<(String, Destination<String>, String, Table)>,
 }
 
 struct Checker<'a> {
@@ -203,11 +209,11 @@ impl<'a> Checker<'a> {
             let change = Change::of(target.permissions(&item.user), &item.permissions);
             self.plan.report.count("permissions", change);
             self.plan.bytes += item.vhost.len() + item.user.len() + RECORD * 2;
-            let permissions = &mut self.vhost_plan(&item.vhost).permissions;
             // Of several the last one counts, also if it is what there is.
-            permissions.retain(|(user, _)| *user != item.user);
-            if change != Change::Unchanged {
-                permissions.push((item.user.clone(), item.permissions.clone()));
+            let granted = &mut self.planned.entry(item.vhost.clone()).or_default().granted;
+            if change != Change::Unchanged || granted.contains(&item.user) {
+                granted.insert(item.user.clone());
+                self.vhost_plan(&item.vhost).permissions.push((item.user.clone(), item.permissions.clone()));
             }
         }
         for item in &self.document.topics {
@@ -218,10 +224,11 @@ impl<'a> Checker<'a> {
             let change = Change::of(current.as_ref(), &item.row);
             self.plan.report.count("topic_permissions", change);
             self.plan.bytes += item.vhost.len() + item.row.exchange.len() + RECORD * 2;
-            let topics = &mut self.vhost_plan(&item.vhost).topics;
-            topics.retain(|row| (&row.user, &row.exchange) != (&item.row.user, &item.row.exchange));
-            if change != Change::Unchanged {
-                topics.push(item.row.clone());
+            let topics = &mut self.planned.entry(item.vhost.clone()).or_default().topics;
+            let key = (item.row.user.clone(), item.row.exchange.clone());
+            if change != Change::Unchanged || topics.contains(&key) {
+                topics.insert(key);
+                self.vhost_plan(&item.vhost).topics.push(item.row.clone());
             }
         }
     }
@@ -241,7 +248,7 @@ impl<'a> Checker<'a> {
             let label = quoted_in(&item.name, &item.vhost);
             let Some(target) = self.target(&item.at, &label, &item.vhost) else { continue };
             let change = match &item.what {
-                Said::Policy(kind, policy) => Change::of(target.policy(*kind, &item.name), policy),
+                Said::Policy(kind, policy) => Change::of(target.policy(*kind, &item.name), &**policy),
                 Said::Limits(limits) => {
                     let current = target.limits();
                     Change::of(Some(&current).filter(|current| !current.is_empty()), limits)
@@ -252,7 +259,7 @@ impl<'a> Checker<'a> {
             let plan = self.plan.vhosts.entry(item.vhost.clone()).or_default();
             let value = match &item.what {
                 Said::Policy(kind, policy) => {
-                    plan.policies.push((*kind, policy.clone()));
+                    plan.policies.push((*kind, Policy::clone(policy)));
                     policy.value()
                 }
                 Said::Limits(limits) => {
@@ -277,7 +284,7 @@ impl<'a> Checker<'a> {
         let first = planned.exchanges.get(&spec.name).and_then(|index| plan.exchanges.get(*index));
         if let Some(current) = first.or_else(|| target.exchange(&spec.name)) {
             if let Some(text) = target.exchange_differs(current, spec) {
-                self.plan.report.left.push(format!("{}: {text}", at.place(&label)));
+                self.plan.report.left.push(format!("{}: {}", at.place(&label), visible(&text)));
             }
             self.plan.report.count("exchanges", Change::Unchanged);
             return;
@@ -311,7 +318,7 @@ impl<'a> Checker<'a> {
         });
         if let Some(differs) = there.or(again) {
             if let Some(text) = differs {
-                self.plan.report.left.push(format!("{}: {text}", at.place(&label)));
+                self.plan.report.left.push(format!("{}: {}", at.place(&label), visible(&text)));
             }
             self.plan.report.count("queues", Change::Unchanged);
             return;

@@ -228,7 +228,7 @@ fn policy_of(
     if !unheeded.is_empty() {
         unsupported.push(format!("{}: {}", item.place(), unheeded.join(", ")));
     }
-    let what = Parameter::Policy(kind, policy);
+    let what = Parameter::Policy(kind, Box::new(policy));
     Ok(ParameterItem { at: item.at.clone(), vhost: vhost.to_owned(), name: name.to_owned(), what })
 }
 

@@ -32,7 +32,7 @@ pub(in crate::broker) struct Start {
     pub(in crate::broker) users: Users,
     /// Those that are to be [settled](Users::settle).
     pub(in crate::broker) pending: Vec<Pending>,
-    /// There have never been any on this data directory.
+    /// There have never been any on this data directory, and none come otherwise.
     pub(in crate::broker) is_first: bool,
 }
 
@@ -44,7 +44,7 @@ pub(in crate::broker) fn restored(
 ) -> Start {
     let mut known = stored(&globals);
     let was_over = globals.get(FIRST_START.0, FIRST_START.1).is_some();
-    let is_first = known.is_empty() && !was_over;
+    let is_first = known.is_empty() && !was_over && !options.brings_users;
     if !known.is_empty() && !was_over {
         end_first_start(&globals);
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::broker::Broker;
+use crate::broker::definitions::{ImportOptions, Scope, parse};
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::identity::password::Scheme;
 use crate::identity::tags::Tags;
@@ -103,6 +104,34 @@ fn the_default_user_is_made_once() {
     let disk = restarted(&disk, broker);
     let broker = open(&disk, BrokerOptions::default());
     assert!(!logs_in(&broker, "guest", "guest") && logs_in(&broker, "alice", "one"));
+}
+
+#[test]
+fn the_default_user_may_open_a_vhost_that_comes_later() {
+    let disk = SimulatedDisk::new(1);
+    let broker = open(&disk, BrokerOptions::default());
+    let disk = restarted(&disk, broker);
+    let names = ["/", "later"].map(str::to_owned);
+    let mut options = BrokerOptions { vhosts: names.to_vec(), ..BrokerOptions::default() };
+    options.users[0].vhosts = names.to_vec();
+    let broker = open(&disk, options);
+    assert!(broker.vhost("later").unwrap().admits("guest"));
+}
+
+#[test]
+fn there_is_no_default_user_where_definitions_bring_users() {
+    let disk = SimulatedDisk::new(1);
+    let broker = open(&disk, BrokerOptions { brings_users: true, ..BrokerOptions::default() });
+    assert!(broker.users.all().is_empty() && !broker.vhost("/").unwrap().admits("guest"));
+    let document = br#"{"users": [{"name": "a", "password": "one", "tags": ""}]}"#;
+    let document = parse(document, Scope::Whole).unwrap();
+    broker.import(&document, &ImportOptions::default()).unwrap();
+    let disk = restarted(&disk, broker);
+    let broker = open(&disk, BrokerOptions::default());
+    assert!(logs_in(&broker, "a", "one") && broker.users.find("guest").is_none());
+    broker.delete_user("a").unwrap();
+    let disk = restarted(&disk, broker);
+    assert!(open(&disk, BrokerOptions::default()).users.all().is_empty());
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Importing<'_> {
 
     /// What was said of a topic exchange for a user.
     pub(in crate::broker) fn topic(&self, user: &str, exchange: &str) -> Option<TopicRow> {
-        self.topology.parameters.grants.topics().find(|row| row.user == user && row.exchange == exchange)
+        self.topology.parameters.grants.topic(user, exchange)
     }
 
     /// Whether queues that can be are quorum queues unless they say otherwise.

@@ -25,7 +25,7 @@ pub(in crate::broker) use importing::{Importing, NewBinding, VHostPlan};
 pub use queues::{Declared, QueueDeclare};
 pub use replies::{REPLY_TO, is_reply_name};
 pub use routes::{Route, RouteScratch, Routed};
-pub use trace::TRACE_EXCHANGE;
+pub use trace::{TRACE_EXCHANGE, TraceOrigin};
 
 use std::collections::HashMap;
 use std::sync::Arc;

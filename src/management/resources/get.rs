@@ -11,17 +11,20 @@ use serde_json::{Value, json};
 
 use crate::broker::outlet::Outlet;
 use crate::broker::queue_cell::{GetResult, QueueCell};
-use crate::broker::vhost::VHost;
+use crate::broker::totals::{Event, Tally};
+use crate::broker::vhost::{RouteScratch, VHost};
 use crate::identity::operation::Operation;
 use crate::management::answer::Answer;
 use crate::management::body::{Object, missing};
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::properties;
+use crate::management::resources::publish::origin;
 use crate::management::resources::queues;
 use crate::management::resources::queues::NOBODY;
 use crate::management::routes::{InVHost, Resource, post};
 use crate::management::visitor::Level;
+use crate::message::MessageBuilder;
 use crate::protocol::properties::Properties;
 use crate::queue::arguments::QueueKind;
 use crate::queue::rules::Traits;
@@ -31,7 +34,10 @@ use crate::queue::{Got, Settle};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of messages after which no more are taken, so that an answer does not take all memory there is.
-const MOST_BYTES: u64 = 64 << 20;
+const MOST_BYTES: usize = 32 << 20;
+
+/// What an answer has about each of them beside its content, in bytes.
+const ROW: usize = 256;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -97,21 +103,40 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
         let text = "basic.get operations are not supported by quorum queues with single active consumer";
         return Err(ApiError::bad(format!("cannot obtain access to locked queue '{name}': {text}")));
     }
-    let taken = take(call, &vhost, &cell, wanted);
-    let (got, failed) = match taken {
-        Taken { got, error: None } => (got, None),
-        Taken { got, error } => (got, error),
-    };
+    let Taken { got, error } = take(call, &vhost, &cell, wanted);
     let rows: Vec<Value> = got.iter().map(|got| described(got, wanted)).collect();
     // Together, and last: who takes them one by one and puts them back gets the same one each time. What is put back because
     // of an error is as if nobody had seen it.
-    let how = if failed.is_some() { Settle::Requeue } else { wanted.settle };
+    count(&vhost, &got, wanted);
+    if vhost.is_traced() {
+        let (mut builder, mut scratch) = (MessageBuilder::default(), RouteScratch::new());
+        builder.set_time((call.api.clock)().unix_ms);
+        for Got { message, redelivered, .. } in &got {
+            vhost.trace_delivery(origin(call), name, (message, *redelivered), &mut builder, &mut scratch);
+        }
+    }
+    let how = if error.is_some() { Settle::Requeue } else { wanted.settle };
     cell.settle(None, got.iter().map(|got| got.position), how);
     vhost.move_letters();
-    match failed {
+    match error {
         None => Ok(Answer::Json(rows.into())),
         Some(error) => Err(error),
     }
+}
+
+/// Counts messages for the vhost.
+fn count(vhost: &VHost, got: &[Got], wanted: Wanted) {
+    let mut tally = Tally::default();
+    let number = got.len() as u64;
+    tally.count(Event::GotManualAck, number);
+    tally.count(Event::Redelivered, got.iter().filter(|got| got.redelivered).count() as u64);
+    if wanted.settle == Settle::Ack {
+        tally.count(Event::Acknowledged, number);
+    }
+    if got.is_empty() && wanted.count != Some(0) {
+        tally.count(Event::GetEmpty, 1);
+    }
+    vhost.totals.take(&mut tally, NOBODY);
 }
 
 /// Messages that were taken, and what went wrong then.
@@ -131,7 +156,7 @@ fn take(call: &Call, vhost: &VHost, cell: &QueueCell, wanted: Wanted) -> Taken {
     while wanted.count.is_none_or(|count| (taken.got.len() as u64) < count) && bytes < MOST_BYTES {
         match cell.get(false, &outlet) {
             GetResult::Got(got) => {
-                bytes += got.message.body_len();
+                bytes += got.message.wire_size() + ROW;
                 taken.got.push(got);
                 deadline = now().after(PATIENCE);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::broker::limits::VHostLimits;
-use crate::broker::users::UserLimits;
+use crate::broker::users::{User, UserLimits};
 use crate::broker::vhost::VHost;
 use crate::management::answer::Answer;
 use crate::management::call::Call;
@@ -22,8 +22,8 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new("/vhost-limits", [get(Level::Management, of_vhosts)]),
         Resource::new("/vhost-limits/{vhost}", [get(Level::Management, of_vhost).in_vhost(InVHost::Sees)]),
         Resource::new("/vhost-limits/{vhost}/{limit}", [put(admin, set_vhost), delete(admin, clear_vhost)]),
-        Resource::new("/user-limits", [get(admin, of_users)]),
-        Resource::new("/user-limits/{user}", [get(admin, of_user)]),
+        Resource::new("/user-limits", [get(Level::Management, of_users)]),
+        Resource::new("/user-limits/{user}", [get(Level::Management, of_user)]),
         Resource::new("/user-limits/{user}/{limit}", [put(admin, set_user), delete(admin, clear_user)]),
     ]
 }
@@ -84,15 +84,20 @@ fn clear_vhost(call: &Call) -> Result<Answer, ApiError> {
 }
 
 fn of_users(call: &Call) -> Result<Answer, ApiError> {
-    let limits = call.broker().users.all().into_iter().map(|user| (user.name.clone(), user.details().limits));
-    let limited = limits.filter(|(_, limits)| !limits.is_empty());
-    Ok(listed(call, "user", limited.map(|(user, limits)| (user, limits.value())).collect()))
+    Ok(users_listed(call, call.broker().users.all()))
 }
 
 fn of_user(call: &Call) -> Result<Answer, ApiError> {
-    let user = users::found(call)?;
-    let limits = Some(user.details().limits).filter(|limits| !limits.is_empty());
-    Ok(listed(call, "user", limits.map(|limits| (user.name.clone(), limits.value())).into_iter().collect()))
+    Ok(users_listed(call, vec![users::found(call)?]))
+}
+
+/// The limits that the visitor may see: their own, or all.
+fn users_listed(call: &Call, users: Vec<Arc<User>>) -> Answer {
+    let sees_all = call.visitor.is(Level::Monitoring);
+    let seen = users.into_iter().filter(|user| sees_all || user.name == call.visitor.name());
+    let limits = seen.map(|user| (user.name.clone(), user.details().limits));
+    let limited = limits.filter(|(_, limits)| !limits.is_empty());
+    listed(call, "user", limited.map(|(user, limits)| (user, limits.value())).collect())
 }
 
 fn set_user(call: &Call) -> Result<Answer, ApiError> {

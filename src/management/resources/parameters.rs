@@ -84,11 +84,11 @@ fn one(call: &Call) -> Result<Answer, ApiError> {
 /// There is no such parameter.
 const MISSING: ApiError = ApiError::NotFound("parameter_not_found");
 
-/// What only administrators may set by other paths, they alone may set by this one.
+/// Policies of operators only administrators may set, by whichever path.
 fn check_component(call: &Call) -> Result<(), ApiError> {
     match Component::parse(call.name("component")) {
-        Ok(Component::Policy(_) | Component::Limits) => call.visitor.require(Level::Administrator),
-        Ok(Component::Unsupported(_)) | Err(_) => Ok(()),
+        Ok(Component::Policy(_)) => call.visitor.require(Level::Administrator),
+        Ok(Component::Limits | Component::Unsupported(_)) | Err(_) => Ok(()),
     }
 }
 

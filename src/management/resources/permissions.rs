@@ -95,7 +95,7 @@ fn of_user(call: &Call) -> Result<Answer, ApiError> {
 /// The row in the path.
 fn found(call: &Call) -> Result<(Arc<VHost>, Row), ApiError> {
     let vhost = call.vhost()?;
-    let row = rows(&[vhost.clone()]).into_iter().find(|row| row.user == call.name("user"));
+    let row = rows(std::slice::from_ref(&vhost)).into_iter().find(|row| row.user == call.name("user"));
     Ok((vhost, row.ok_or(ApiError::NotFound("permissions_not_found"))?))
 }
 
@@ -182,7 +182,7 @@ fn exchange(call: &Call) -> Option<&str> {
 /// The rows in the path: of a user, perhaps of one exchange.
 fn topics_found(call: &Call) -> Result<(Arc<VHost>, Vec<Topic>), ApiError> {
     let (vhost, user) = (call.vhost()?, call.name("user"));
-    let mut rows = topic_rows(&[vhost.clone()]);
+    let mut rows = topic_rows(std::slice::from_ref(&vhost));
     let exchange = exchange(call);
     rows.retain(|topic| {
         topic.row.user == user && exchange.is_none_or(|exchange| topic.row.exchange == exchange)

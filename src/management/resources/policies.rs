@@ -30,7 +30,7 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new(
             "/policies/{vhost}/{name}",
             [
-                get(any, one).in_vhost(sees),
+                get(maker, one).in_vhost(governs),
                 put(maker, set).in_vhost(governs),
                 delete(maker, clear).in_vhost(governs),
             ],

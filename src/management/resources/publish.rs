@@ -1,12 +1,16 @@
 //! Publishing a message to an exchange: mandatory, and answered when it is safe.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use crate::broker::publishing::{check_expiration, sender_selected};
-use crate::broker::queue_cell::{Gone, Taken};
-use crate::broker::vhost::{REPLY_TO, Route, RouteScratch, VHost};
+use crate::broker::queue_cell::{QueueCell, Taken};
+use crate::broker::stamps::Rewrite;
+use crate::broker::totals::{Event, Tally};
+use crate::broker::vhost::{REPLY_TO, Route, RouteScratch, TraceOrigin, VHost};
 use crate::channel::gates::Gate;
 use crate::identity::access::Right;
 use crate::identity::operation::Operation;
@@ -16,10 +20,14 @@ use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::properties;
 use crate::management::resources::exchanges::as_name;
+use crate::management::resources::queues::NOBODY;
 use crate::management::routes::{InVHost, Resource, post};
 use crate::management::visitor::{Level, Visitor};
 use crate::message::{Body, Marks, Message, MessageBuilder};
 use crate::protocol::properties::Properties;
+
+/// Bytes of a wrong payload that are told.
+const SHOWN: usize = 40;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -53,18 +61,36 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     };
     call.check_keys(&vhost, Right::Write, &exchange, &keys)?;
     check(call, properties)?;
-    let mut builder = MessageBuilder::default();
-    builder.set_time((call.api.clock)().unix_ms);
+    let (mut builder, unix_ms) = (MessageBuilder::default(), (call.api.clock)().unix_ms);
+    builder.set_time(unix_ms);
+    let node = &call.broker().node_name;
+    let changed =
+        Rewrite { reply_to: None, stamps: call.api.options.stamps, unix_ms, node }.apply(properties);
+    let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
     let hides_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
     let marks = Marks { hides_bcc, ..Marks::default() };
     let message = builder.build_marked(&exchange, key, properties, Body::Owned(payload), marks);
+    if vhost.is_traced() {
+        vhost.trace_publish(origin(call), &message, &route, &mut builder, &mut scratch);
+    }
     let taken = hand_in(&vhost, &route, &message, &mut scratch);
+    count(&vhost, &route, &message);
     vhost.move_letters();
     if taken.refused > 0 {
         return Err(ApiError::bad("rejected Unable to publish message. Check queue limits."));
     }
     call.settle(Gate::durable(taken.safe))?;
     Ok(Answer::Json(json!({ "routed": !route.queues.is_empty() })))
+}
+
+/// Who publishes or gets, for traces. It has no connection of AMQP.
+pub(super) fn origin(call: &Call) -> TraceOrigin<'_> {
+    TraceOrigin {
+        node: &call.broker().node_name,
+        connection: "management",
+        channel: 0,
+        user: call.visitor.name(),
+    }
 }
 
 /// The body of the message.
@@ -82,6 +108,11 @@ fn payload(body: &Object, most: u64) -> Result<Vec<u8>, ApiError> {
         return Err(ApiError::bad(format!("message size {size} is larger than configured max size {most}")));
     }
     Ok(payload)
+}
+
+/// The error for a payload that is none, with its beginning.
+fn not_base64(text: &str) -> ApiError {
+    ApiError::bad(format!("not_base64: {}", &text[..text.floor_char_boundary(SHOWN)]))
 }
 
 /// What holds for the properties of every message.
@@ -103,14 +134,27 @@ fn check(call: &Call, properties: Properties<'_>) -> Result<(), ApiError> {
     Err(ApiError::bad(format!("user_id property set to '{claimed}' but authenticated user was '{name}'")))
 }
 
+/// Counts a message for its exchange and its vhost.
+fn count(vhost: &VHost, route: &Route, message: &Message) {
+    let routed = route.queues.len() as u64;
+    route.exchange.add(1, routed);
+    let mut tally = Tally::default();
+    tally.count_size(message.body_len());
+    tally.count(Event::Received, 1);
+    tally.count(Event::ReceivedConfirm, 1);
+    tally.count(Event::Confirmed, 1);
+    tally.count(Event::Routed, routed);
+    if route.queues.is_empty() {
+        tally.count(Event::UnroutableReturned, 1);
+    }
+    vhost.totals.take(&mut tally, NOBODY);
+}
+
 /// Gives a message to its queues. Where all of them are gone it is routed once more: they may exist again.
 fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteScratch) -> Taken {
-    let publish = |route: &Route| -> Vec<Taken> {
-        let one = |cell: &std::sync::Arc<crate::broker::queue_cell::QueueCell>| -> Result<Taken, Gone> {
-            cell.publish(std::iter::once(message.clone()))
-        };
-        route.queues.iter().filter_map(|cell| one(cell).ok()).collect()
-    };
+    // A queue that is gone takes nothing.
+    let one = |cell: &Arc<QueueCell>| cell.publish(std::iter::once(message.clone())).ok();
+    let publish = |route: &Route| -> Vec<Taken> { route.queues.iter().filter_map(one).collect() };
     let mut taken = publish(route);
     if taken.is_empty() && !route.queues.is_empty() {
         taken = publish(&vhost.route_of(message, scratch));

@@ -12,8 +12,10 @@ use crate::management::answer::Answer;
 use crate::management::body::Object;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
-use crate::management::listing::{Rows, list};
+use crate::management::listing::{Rows, list, single};
+use crate::management::resources::vhost_statistics;
 use crate::management::routes::{InVHost, Resource, delete, get, post, put};
+use crate::management::statistics::Ranges;
 use crate::management::visitor::{Level, Visitor};
 
 /// Where a vhost is.
@@ -37,17 +39,17 @@ fn all(call: &Call) -> Result<Answer, ApiError> {
     let broker = call.broker();
     let seen = broker.vhost_names().into_iter().filter(|name| call.visitor.sees(broker, name));
     let vhosts: Vec<Arc<VHost>> = seen.filter_map(|name| broker.vhost(&name)).collect();
-    let broker = broker.clone();
-    let rows = Rows::new(vhosts, |vhost| &vhost.name, move |vhost| described(&broker, vhost));
+    let (broker, ranges) = (broker.clone(), Ranges::of(&call.query)?);
+    let rows = Rows::new(vhosts, |vhost| &vhost.name, move |vhost| described(&broker, vhost, &ranges));
     list(call, rows)
 }
 
 fn one(call: &Call) -> Result<Answer, ApiError> {
     let vhost = call.vhost()?;
-    Ok(Answer::Json(described(call.broker(), &vhost)))
+    Ok(single(call, described(call.broker(), &vhost, &Ranges::of(&call.query)?)))
 }
 
-fn described(broker: &Broker, vhost: &VHost) -> Value {
+fn described(broker: &Broker, vhost: &VHost, ranges: &Ranges) -> Value {
     let metadata = broker.vhost_metadata(&vhost.name).unwrap_or_default().value();
     let mut described = metadata.clone();
     if let Some(object) = described.as_object_mut() {
@@ -55,6 +57,7 @@ fn described(broker: &Broker, vhost: &VHost) -> Value {
         object.insert("name".to_owned(), vhost.name.clone().into());
         object.insert("tracing".to_owned(), vhost.is_traced().into());
         object.insert("cluster_state".to_owned(), json!({ &*broker.node.name: "running" }));
+        vhost_statistics::put(object, broker, vhost, ranges);
     }
     described
 }

@@ -15,6 +15,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use super::options::ClientCertificates;
 use super::resolver::Resolver;
 use super::{Identity, TlsError, TlsOptions, TlsVersion, files, names};
+use crate::broker::node::Certificate;
 
 /// Begins the text of an encrypted key, in its two forms.
 const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
@@ -26,6 +27,8 @@ pub(super) struct Served {
     pub(super) amqp: Arc<ServerConfig>,
     /// To the management API's, who are not asked for a certificate.
     pub(super) https: Arc<ServerConfig>,
+    /// The certificates that it shows.
+    pub(super) certificates: Vec<Certificate>,
 }
 
 /// Reads all files and puts them together.
@@ -37,10 +40,16 @@ pub(super) fn served(options: &TlsOptions) -> Result<Served, TlsError> {
         ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions).map_err(
             |error| TlsError::Settings(format!("tls.ciphers and tls.versions leave nothing: {error}")),
         )?;
-    let default = Arc::new(certified(&options.identity, &provider)?);
-    let mut resolver = Resolver::new(default);
+    let mut certificates = Vec::new();
+    let mut load = |identity: &Identity| {
+        let certified = certified(identity, &provider)?;
+        let ends_at = certified.cert.first().and_then(names::ends_at);
+        certificates.extend(ends_at.map(|ends_at| Certificate { file: identity.cert.clone(), ends_at }));
+        Ok(Arc::new(certified))
+    };
+    let mut resolver = Resolver::new(load(&options.identity)?);
     for (host, identity) in &options.hosts {
-        resolver.add(host, Arc::new(certified(identity, &provider)?));
+        resolver.add(host, load(identity)?);
     }
     let resolver = Arc::new(resolver);
     let mut https = builder.clone().with_no_client_auth().with_cert_resolver(resolver.clone());
@@ -56,7 +65,7 @@ pub(super) fn served(options: &TlsOptions) -> Result<Served, TlsError> {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(Served { amqp: Arc::new(config), https: Arc::new(https) })
+    Ok(Served { amqp: Arc::new(config), https: Arc::new(https), certificates })
 }
 
 fn provider(options: &TlsOptions) -> CryptoProvider {

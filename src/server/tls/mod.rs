@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use ciphers::Cipher;
 pub use options::{ClientCertificates, Identity, TlsOptions, TlsVersion};
 
+use crate::broker::node::Certificate;
 use crate::server::tls::files::Stamps;
 use crate::server::tls::handshake::{Refused, Socket};
 use crate::server::tls::material::Served;
@@ -113,6 +114,12 @@ impl Tls {
     #[must_use]
     pub fn current_for_https(&self) -> Arc<ServerConfig> {
         self.state.lock().served.https.clone()
+    }
+
+    /// The certificates that are shown now.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.state.lock().served.certificates.clone()
     }
 
     fn current(&self) -> Arc<ServerConfig> {

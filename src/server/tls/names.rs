@@ -67,6 +67,12 @@ fn moment(time: ASN1Time) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Until when a certificate is valid, in seconds since 1970.
+pub(super) fn ends_at(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
+}
+
 /// Says whose certificate we show and until when, in time to have it renewed.
 pub(super) fn log_own(path: &Path, certificate: &CertificateDer<'_>) {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return };

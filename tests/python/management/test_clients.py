@@ -97,7 +97,8 @@ def test_a_channel_says_what_it_does(connected, api, vhost, queue):
         connection.process_data_events(0)
         answer = api.get("channels", f"{name} (2)")
         found = answer.json if answer.status == 200 else {}
-        return found if found.get("messages_unacknowledged") == 7 and found.get("message_stats") else None
+        known = found.get("message_stats") and found.get("consumer_details")
+        return found if found.get("messages_unacknowledged") == 7 and known else None
 
     found = eventually(seen, "the channel's deliveries are seen")
     expected = {"number": 2, "user": api.user, "vhost": vhost, "confirm": True, "transactional": False, "prefetch_count": 7}

@@ -48,7 +48,7 @@ def test_a_message_comes_back_with_everything(server, publish, get, queue):
     properties = {
         "content_type": "text/plain",
         "content_encoding": "identity",
-        "headers": {"whole": 1, "text": "s", "yes": True, "in": {"a": [1, "b", {"c": 2}]}},
+        "headers": {"whole": 1, "part": 1.5, "text": "s", "yes": True, "in": {"a": [1, "b", {"c": 2}]}},
         "delivery_mode": 2,
         "priority": 3,
         "correlation_id": "c",
@@ -62,8 +62,8 @@ def test_a_message_comes_back_with_everything(server, publish, get, queue):
         "cluster_id": "cl",
     }
     if not server.is_rabbitmq:
-        # Version 3.10 cuts fractions off and takes no null.
-        properties["headers"] |= {"part": 1.5, "none": None}
+        # Version 3.10 takes no null.
+        properties["headers"]["none"] = None
     publish(made, "first", **properties)
     publish(made, "second")
     first, second = get(made, count=5)
@@ -82,14 +82,13 @@ def test_a_message_comes_back_with_everything(server, publish, get, queue):
     assert second["properties"] in ([], {})
 
 
-def test_clients_get_what_was_published_and_the_other_way(server, opened, publish, get, vhost, queue):
+def test_clients_get_what_was_published_and_the_other_way(opened, publish, get, vhost, queue):
     made = queue()
     channel = opened(vhost).channel()
     channel.confirm_delivery()
-    fraction = server.either(0.5, 0)
-    publish(made, "x", headers={"n": 5, "f": fraction, "l": [1]}, delivery_mode=1, timestamp=7)
+    publish(made, "x", headers={"n": 5, "l": [1]}, delivery_mode=1, timestamp=7)
     method, properties, body = channel.basic_get(made, auto_ack=True)
-    assert (body, properties.headers, properties.delivery_mode) == (b"x", {"n": 5, "f": fraction, "l": [1]}, 1)
+    assert (body, properties.headers, properties.delivery_mode) == (b"x", {"n": 5, "l": [1]}, 1)
     assert (method.exchange, method.routing_key, properties.timestamp) == ("", made, 7)
     channel.basic_publish("", made, "gr\u00fcn".encode(), pika.BasicProperties(headers={"b": b"bytes", "t": {"x": 1}}))
     (got,) = get(made)
@@ -201,7 +200,7 @@ WRONG_PUBLISHES = {
     "no encoding": ({key: WHOLE[key] for key in WHOLE if key != "payload_encoding"}, "payload_encoding"),
     "a payload that is a number": (WHOLE | {"payload": 5}, "payload_not_string"),
     "another encoding": (WHOLE | {"payload_encoding": "hex"}, "hex"),
-    "no base64": (WHOLE | {"payload_encoding": "base64", "payload": "!!"}, "!!"),
+    "no base64": (WHOLE | {"payload_encoding": "base64", "payload": "!!"}, "base64"),
     "a priority that is a word": (WHOLE | {"properties": {"priority": "high"}}, "priority"),
     "somebody else's name": (WHOLE | {"properties": {"user_id": "other"}}, "user_id"),
     "a lifetime that is a word": (WHOLE | {"properties": {"expiration": "soon"}}, "expiration"),

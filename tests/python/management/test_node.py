@@ -75,11 +75,10 @@ def test_probes_need_no_credentials(api, name):
 
 
 @pytest.mark.own_broker
-@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("watermark", ["memory", "disk"])
-def test_checks_of_a_node_with_an_alarm(leveret, watermark):
+def test_checks_of_a_node_with_an_alarm(on, watermark):
     settings = {"memory": {"memory.high_watermark": "1 MiB"}, "disk": {"disk.free_limit": "1000 TiB"}}[watermark]
-    broker = leveret(settings)
+    broker = on(settings)
     with api_of(broker) as api:
         eventually(lambda: check(api, "alarms").status == 503, "the alarm is told")
         answer = check(api, "local-alarms")

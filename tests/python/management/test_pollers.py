@@ -145,7 +145,7 @@ def test_keys_of_version_4(api, vhost, busy):
     assert has(found, "message_stats.deliver_get")
     overview = api.read("overview")
     keys = ["cluster_tags", "node_tags", "default_queue_type", "is_op_policy_updating_enabled", "product_name", "product_version"]
-    assert lacking(overview, [*keys, "disable_stats", "enable_queue_totals", "release_series_support_status"]) == []
+    assert lacking(overview, [*keys, "disable_stats", "enable_queue_totals"]) == []
     (own,) = [one for one in api.read("vhosts") if one["name"] == vhost]
     assert lacking(own, ["default_queue_type", "protected_from_deletion", "metadata.description"]) == []
     assert api.read("whoami")["is_internal_user"] in (True, False)

@@ -161,7 +161,7 @@ BAD_ARGUMENTS = {
     "a negative number": ({"x-max-length": -1}, "x-max-length"),
     "a fraction": ({"x-message-ttl": 1.5}, "x-message-ttl"),
     "an unknown word": ({"x-overflow": "burst"}, "x-overflow"),
-    "an unknown type": ({"x-queue-type": "heap"}, "x-queue-type"),
+    "an unknown type": ({"x-queue-type": "heap"}, "heap"),
 }
 
 

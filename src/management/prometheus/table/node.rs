@@ -15,8 +15,8 @@ pub(super) const IDENTITY: &[NodeMetric] = &[
             ("prometheus_plugin_version", &process.version),
             ("prometheus_client_version", &process.version),
             ("erlang_version", &process.compiler),
-            ("product_name", "Leveret"),
-            ("product_version", &process.version),
+            ("product_name", &scrape.api.options.product_name),
+            ("product_version", &scrape.api.options.product_version),
         ];
         out.with(&labels, 1.0);
     })

@@ -2,7 +2,6 @@
 
 use crate::protocol::field::{TableBuilder, TableRef};
 use crate::protocol::properties::{Properties, PropertiesBuilder};
-use crate::session::limits::{SessionLimits, Stamp};
 
 /// The time in milliseconds since 1970.
 const TIME: &str = "timestamp_in_ms";
@@ -10,27 +9,69 @@ const TIME: &str = "timestamp_in_ms";
 /// Who took the message.
 const NODE: &str = "x-routed-by";
 
+/// What the broker adds to messages that are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamp {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What the publisher did not say.
+    Keep,
+    /// What it is, whatever the publisher said.
+    Overwrite,
+}
+
+impl Stamp {
+    /// Whether the broker writes something that is there already, or not.
+    #[must_use]
+    pub fn writes(self, is_there: bool) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Keep => !is_there,
+            Self::Overwrite => true,
+        }
+    }
+}
+
+/// What every message gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// The time, as a header and a property.
+    pub time: Stamp,
+    /// The name of the node, as a header.
+    pub node: Stamp,
+}
+
+impl Stamps {
+    /// Whether there is something.
+    #[must_use]
+    pub fn are_any(self) -> bool {
+        self != Self::default()
+    }
+}
+
 /// The changes one publish asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rewrite<'a> {
+pub struct Rewrite<'a> {
     /// The name of the reply queue that takes the place of the one all requesters use.
-    pub(super) reply_to: Option<&'a str>,
+    pub reply_to: Option<&'a str>,
     /// What is to be stamped.
-    pub(super) limits: &'a SessionLimits,
+    pub stamps: Stamps,
     /// Milliseconds since 1970.
-    pub(super) unix_ms: u64,
+    pub unix_ms: u64,
     /// The name that stands for this node.
-    pub(super) node: &'a str,
+    pub node: &'a str,
 }
 
 impl Rewrite<'_> {
     /// The changed properties; `None` if nothing changes.
-    pub(super) fn apply(self, properties: Properties<'_>) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn apply(self, properties: Properties<'_>) -> Option<Vec<u8>> {
         let headers = properties.headers().unwrap_or(TableRef::EMPTY);
         let has = |key| headers.get(key).is_some();
-        let SessionLimits { stamp_time, stamp_node, .. } = self.limits;
-        let (new_time, new_node) = (stamp_time.writes(has(TIME)), stamp_node.writes(has(NODE)));
-        let new_timestamp = stamp_time.writes(properties.timestamp().is_some());
+        let Stamps { time, node } = self.stamps;
+        let (new_time, new_node) = (time.writes(has(TIME)), node.writes(has(NODE)));
+        let new_timestamp = time.writes(properties.timestamp().is_some());
         if !(new_time || new_node || new_timestamp) && self.reply_to.is_none() {
             return None;
         }
@@ -59,18 +100,13 @@ impl Rewrite<'_> {
     }
 }
 
-/// Whether every message gets something.
-pub(super) fn stamps_all(limits: &SessionLimits) -> bool {
-    limits.stamp_time != Stamp::Off || limits.stamp_node != Stamp::Off
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn rewritten(stamp: Stamp, raw: &[u8]) -> Option<Vec<u8>> {
-        let limits = SessionLimits { stamp_time: stamp, stamp_node: stamp, ..SessionLimits::default() };
-        let rewrite = Rewrite { reply_to: None, limits: &limits, unix_ms: 1_700_000_000_123, node: "here" };
+        let stamps = Stamps { time: stamp, node: stamp };
+        let rewrite = Rewrite { reply_to: None, stamps, unix_ms: 1_700_000_000_123, node: "here" };
         rewrite.apply(Properties::parse(raw).unwrap())
     }
 
