@@ -184,6 +184,7 @@ impl Samples<'_, '_> {
         if value.is_nan() {
             return;
         }
+        let value = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
         let (name, text) = (&self.name, &mut self.to.text);
         let _ = if labels.is_empty() {
             writeln!(text, "{name}{suffix} {value}")
@@ -247,8 +248,10 @@ mod tests {
             samples.with(&[("q", "a\"b\\c\nd"), ("v", "/")], 1.5);
             samples.written("q=\"gone\"", f64::NAN);
             samples.count(1 << 50);
+            samples.one(f64::INFINITY);
         };
-        let rows = "x_a_total{q=\"a\\\"b\\\\c\\nd\",v=\"/\"} 1.5\nx_a_total 1125899906842624\n";
+        let rows =
+            "x_a_total{q=\"a\\\"b\\\\c\\nd\",v=\"/\"} 1.5\nx_a_total 1125899906842624\nx_a_total +Inf\n";
         let head = "# HELP x_a_total Says \"a\\\\b\"\n# TYPE x_a_total counter\n";
         assert_eq!(written(Format::Text, write), format!("{head}{rows}"));
         let head = "# HELP x_a Says \\\"a\\\\b\\\"\n# TYPE x_a counter\n";

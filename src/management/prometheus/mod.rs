@@ -83,3 +83,6 @@ fn write_node(
         (metric.write)(scrape, &mut to.begin(name(metric.about.name), metric.about));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,7 @@ impl Scrape {
             objects: broker.object_totals(None),
             states,
             bytes: broker.registry.bytes(),
-            sums: sums(broker),
+            sums: broker.queue_sums(),
             wish,
             api,
         }
@@ -157,22 +157,6 @@ impl Scrape {
         let names = self.broker().vhost_names().into_iter();
         names.filter(|name| self.wish.has_vhost(name)).filter_map(|name| self.broker().vhost(&name))
     }
-}
-
-/// What queues of all vhosts have counted together.
-fn sums(broker: &Broker) -> Booked {
-    let vhosts = broker.vhost_names().into_iter().filter_map(|name| broker.vhost(&name));
-    vhosts.fold(Booked::default(), |sum, vhost| {
-        let next = vhost.queue_sums();
-        Booked {
-            ready: sum.ready + next.ready,
-            unacked: sum.unacked + next.unacked,
-            disk_reads: sum.disk_reads + next.disk_reads,
-            disk_writes: sum.disk_writes + next.disk_writes,
-            paged_out: sum.paged_out + next.paged_out,
-            parked: sum.parked + next.parked,
-        }
-    })
 }
 
 #[cfg(test)]

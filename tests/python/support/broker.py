@@ -181,7 +181,7 @@ class Leveret(Broker):
         return [record for record in wrong if not record["message"].startswith("running as root")]
 
     def address(self, protocol):
-        """Where it listens for "amqp", "amqps", "ws", "wss", "unix" or "http", as the log has it."""
+        """Where it listens for "amqp", "amqps", "ws", "wss", "unix", "http" or "prometheus", as the log has it."""
 
         def found():
             for record in self.records():

@@ -72,7 +72,7 @@ pub(super) const ALARMS: &[NodeMetric] = &[
 ];
 
 pub(super) const OWN: &[NodeMetric] = &[
-    NodeMetric::gauge("leveret_build_info", "What the program was built from", |scrape, out| {
+    NodeMetric::gauge("leveret_source_info", "What the program was built from", |scrape, out| {
         let process = scrape.broker().node.process();
         let labels =
             [("version", &*process.version), ("commit", &*process.commit), ("compiler", &*process.compiler)];
