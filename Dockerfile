@@ -23,6 +23,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && install -d -m 0700 -o leveret -g leveret /var/lib/leveret
 COPY --from=build /leveret/target/release/leveret /usr/local/bin/leveret
 COPY config/leveret.toml /etc/leveret/leveret.example.toml
+# Health checks and scripts that call RabbitMQ's tools by their names.
+COPY config/bin/rabbitmqctl config/bin/rabbitmq-diagnostics /usr/local/bin/
 
 ENV LEVERET_LISTEN_AMQP=0.0.0.0:5672 \
     LEVERET_STORAGE_DATA_DIR=/var/lib/leveret

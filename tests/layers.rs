@@ -83,7 +83,7 @@ const MAY_OPEN_FILES: &[&str] = &[
     "config/",
     "cli/",
     "server/memory.rs",
-    "server/control/socket.rs",
+    "management/control_socket.rs",
     "server/tls/files.rs",
     "server/unix.rs",
 ];

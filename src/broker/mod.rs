@@ -32,6 +32,7 @@ pub mod stamps;
 pub mod statistics;
 mod storage;
 pub mod strangers;
+pub mod thresholds;
 pub mod totals;
 pub mod transaction;
 pub mod users;
@@ -58,6 +59,7 @@ use crate::broker::registry::Registry;
 use crate::broker::statistics::Statistics;
 use crate::broker::storage::Storage;
 use crate::broker::strangers::Strangers;
+use crate::broker::thresholds::Thresholds;
 use crate::broker::totals::AllTotals;
 use crate::broker::users::{Start, User, UserError, Users};
 use crate::broker::vhost::{Shared, VHost};
@@ -100,6 +102,8 @@ pub struct Broker {
     pub strangers: Strangers,
     /// What blocks publishers.
     pub alarms: Alarms,
+    /// From where on it does.
+    pub thresholds: Thresholds,
     /// Generated names.
     pub names: Names,
     /// How often somebody tried to log in.
@@ -202,6 +206,7 @@ impl Broker {
             strangers: Strangers::default(),
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
+            thresholds: Thresholds::default(),
             names,
             login_attempts: LoginAttempts::default(),
             totals,

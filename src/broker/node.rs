@@ -31,7 +31,8 @@ pub struct ProcessFacts {
     pub processors: usize,
     /// Most files that it may have open; `None` if any number.
     pub open_files_limit: Option<u64>,
-    /// Most resident bytes before publishers are blocked; 0 is no limit.
+    /// Most resident bytes before publishers are blocked, as the configuration says; 0 is no limit. What holds now is in
+    /// [`Thresholds`](crate::broker::thresholds::Thresholds).
     pub memory_limit: u64,
 }
 

@@ -26,11 +26,13 @@ pub(super) enum Failure {
     Backup { path: PathBuf, error: io::Error },
     #[error("cannot read from standard input: {0}")]
     Input(io::Error),
+    #[error("cannot use the file {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
     #[error("{0}")]
     Refused(String),
     #[error("{text}")]
     RefusedAs { code: u8, text: String },
-    #[error("cannot reach a broker on {}: {error}", path.display())]
+    #[error("cannot reach a broker on {}: {error}; does it run there? --data-dir and --url name another", path.display())]
     NoBroker { path: PathBuf, error: io::Error },
     #[error("cannot read the data in {}: {error}", path.display())]
     DataUnread { path: PathBuf, error: io::Error },

@@ -1,10 +1,12 @@
 //! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check`, `leveret ctl` and
 //! `leveret storage`.
 
+mod client;
 mod ctl;
 mod definitions;
 mod failure;
 mod logging;
+mod meter;
 mod process;
 mod reload;
 mod serve;
@@ -32,6 +34,9 @@ const VERSION: &str = concat!(
     env!("BUILD_RUSTC"),
     ")"
 );
+
+/// The exit code for a command line that is not understood, but for those of `leveret ctl`.
+const NOT_UNDERSTOOD: u8 = 2;
 
 const AFTER_HELP: &str = "\
 Settings:
@@ -78,8 +83,8 @@ enum Command {
     Serve(ServeArguments),
     /// Check the configuration; exit with 0 if it is valid and with 1 if not
     Check(CheckArguments),
-    /// Set and show users, vhosts, policies and limits of the broker that runs on a data directory
-    Ctl(ctl::Arguments),
+    /// Tell a running broker what is to hold, ask it how it is, and list what there is
+    Ctl(Box<ctl::Arguments>),
     /// Look after a data directory
     #[command(subcommand)]
     Storage(storage::Command),
@@ -204,7 +209,17 @@ impl ServeArguments {
 #[expect(clippy::disallowed_methods, reason = "the one look at the clock that starts it all")]
 pub fn run() -> ExitCode {
     let started = Instant::now();
-    let CommandLine { command, serve } = CommandLine::parse();
+    let words = ctl::with_vhost_behind(std::env::args_os().collect());
+    let is_ctl = words.get(1).is_some_and(|word| word == "ctl");
+    let CommandLine { command, serve } = match CommandLine::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) => {
+            // Without a console there is nobody to tell.
+            let _ = error.print();
+            let code = if is_ctl { ctl::USAGE } else { NOT_UNDERSTOOD };
+            return if error.use_stderr() { ExitCode::from(code) } else { ExitCode::SUCCESS };
+        }
+    };
     let outcome = match command {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),

@@ -110,13 +110,14 @@ async fn run(
     if let Some(tls) = tls.clone() {
         broker.node.set_certificates(move || tls.certificates());
     }
-    let mut server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
+    let server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
     let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });
-    let management = Management::bind(config.management, Arc::clone(&broker), for_https.as_ref(), clock::now)
-        .map_err(Failure::Listen)?;
+    let mut management =
+        Management::bind(config.management, Arc::clone(&broker), for_https.as_ref(), clock::now)
+            .map_err(Failure::Listen)?;
     if directory.lock().is_none() {
-        server.listen_for_commands(&config.data_dir);
+        management.listen_locally(&config.data_dir);
     }
     for (protocol, address) in server.addresses().into_iter().chain(management.addresses()) {
         info!(protocol, address, "listening");

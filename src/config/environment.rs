@@ -13,6 +13,9 @@ const OF_USERS: &str = "LEVERET_AUTH_USERS_";
 /// Names the configuration file, as `--config` does.
 const CONFIG_FILE: &str = "LEVERET_CONFIG_FILE";
 
+/// What `leveret ctl` reads: no settings.
+const OF_CTL: [&str; 3] = ["LEVERET_URL", "LEVERET_USER", "LEVERET_PASSWORD"];
+
 /// What the default user and vhost are set by: `RABBITMQ_DEFAULT_USER`, and with our own name in front.
 const OF_DEFAULTS: [(&str, &str); 3] = [
     ("DEFAULT_USER", "auth.default_user"),
@@ -94,7 +97,7 @@ impl Environment {
         for (name, value) in &self.variables {
             let is_default =
                 OF_DEFAULTS.iter().any(|(known, _)| name.strip_prefix("LEVERET_") == Some(known));
-            let is_read = name == CONFIG_FILE || is_default;
+            let is_read = name == CONFIG_FILE || is_default || OF_CTL.contains(&name.as_str());
             if name.starts_with("LEVERET_") && !is_read && !is_service_link(name, value) {
                 assign(name, value, loading)?;
             }

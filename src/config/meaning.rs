@@ -206,6 +206,7 @@ fn server_options(options: &Options, machine: &Machine) -> ServerOptions {
         shutdown_grace: options.shutdown.grace.0,
         workers: usize::try_from(options.server.workers.0).unwrap_or(0),
         memory_watermark: watermark(options.memory.high_watermark, machine),
+        machine_memory: machine.memory,
         memory_check_interval: options.memory.check_interval.0,
         message_budget: watermark(options.memory.messages, machine),
         free_limit: options.disk.free_limit,

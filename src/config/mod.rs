@@ -40,6 +40,7 @@ use self::options::Limit;
 pub use self::options::{Options, TABLE, UserEntry};
 pub use self::render::render;
 pub use self::table::{Effect, OptionRow};
+pub use self::units::parse_size;
 pub use self::value::Value;
 
 use self::setting::{Name, Secret, Setting};

@@ -69,6 +69,7 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.session, SessionLimits::default());
     let server = ServerOptions {
         memory_watermark: 600_000_000,
+        machine_memory: Some(1_000_000_000),
         message_budget: 400_000_000,
         ..ServerOptions::default()
     };

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::body::Frame;
@@ -27,6 +27,8 @@ const JSON: &str = "application/json";
 pub(crate) enum Answer {
     /// 200 with this.
     Json(Value),
+    /// 200 with this, which browsers are to save under this name.
+    File(String, Value),
     /// Another status with this.
     Status(StatusCode, Value),
     /// 200 with a text of this type.
@@ -58,6 +60,15 @@ impl Answer {
     pub(crate) fn into_response(self) -> (Response, Option<Job>) {
         match self {
             Self::Json(value) => (json(StatusCode::OK, &value), None),
+            Self::File(name, value) => {
+                let mut response = json(StatusCode::OK, &value);
+                let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_ ".contains(c) { c } else { '_' };
+                let name: String = name.chars().map(plain).collect();
+                if let Ok(how) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+                    response.headers_mut().insert(CONTENT_DISPOSITION, how);
+                }
+                (response, None)
+            }
             Self::Status(status, value) => (json(status, &value), None),
             Self::Text(kind, text) => (whole(StatusCode::OK, kind, text.into()), None),
             Self::Stream(kind, write) => {
@@ -158,6 +169,13 @@ impl Sink {
             self.sender = None;
         }
     }
+}
+
+/// A sink, and what comes out of it.
+#[cfg(test)]
+pub(crate) fn piped() -> (Sink, Receiver<Bytes>) {
+    let (sender, chunks) = channel(WAITING);
+    (Sink { buffer: Vec::new(), sender: Some(sender) }, chunks)
 }
 
 /// The body that a [`Sink`] fills.

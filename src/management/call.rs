@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
 
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
@@ -84,6 +85,14 @@ impl Call {
     /// If it is something else.
     pub(crate) fn object(&self) -> Result<Object, ApiError> {
         Object::of_body(&self.body)
+    }
+
+    /// The body, as JSON of this shape.
+    ///
+    /// # Errors
+    /// If it is not; the text says where.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.body).map_err(|error| ApiError::bad(error.to_string()))
     }
 
     /// Whether the visitor's permissions in a vhost allow an operation, as they would on an AMQP connection.

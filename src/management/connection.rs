@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +22,7 @@ use tower_http::normalize_path::NormalizePath;
 
 use crate::broker::node::{self, ListenerAddress};
 use crate::management::PROMETHEUS;
+use crate::management::control_socket::Name;
 use crate::management::gate::Origin;
 use crate::management::options::TlsSource;
 
@@ -92,6 +93,36 @@ pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: Cancel
             drop(place);
         });
     }
+    connections.close();
+    connections.wait().await;
+}
+
+/// Most connections of the control socket at a time.
+const MOST_LOCAL: usize = 16;
+
+/// Accepts on the control socket until `stop`, takes its name away, and waits for what is under way.
+pub(super) async fn serve_local(socket: UnixListener, name: Name, router: Router, stop: CancellationToken) {
+    let (connections, most) = (TaskTracker::new(), Arc::new(Semaphore::new(MOST_LOCAL)));
+    while let Some(Ok(place)) = stop.run_until_cancelled(most.clone().acquire_owned()).await {
+        let Some(accepted) = stop.run_until_cancelled(socket.accept()).await else { break };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a client of the control socket");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        let (router, stop) = (router.clone(), stop.clone());
+        connections.spawn(async move {
+            if let Err(error) = speak(stream, router, Origin::Local, &stop).await {
+                tracing::debug!(%error, "a client of the control socket failed");
+            }
+            drop(place);
+        });
+    }
+    drop(name);
+    drop(socket);
     connections.close();
     connections.wait().await;
 }

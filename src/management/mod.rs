@@ -12,6 +12,7 @@ mod binding_key;
 mod body;
 mod call;
 mod connection;
+pub mod control_socket;
 mod cors;
 mod error;
 mod gate;
@@ -19,6 +20,7 @@ mod listing;
 pub mod options;
 mod parts;
 mod past;
+mod progress;
 mod prometheus;
 mod properties;
 mod query;
@@ -30,19 +32,22 @@ mod visitor;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::management::connection::{Listener, serve};
+use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::options::{ManagementOptions, TlsSource};
 use crate::management::visitor::Level;
 use crate::time::Now;
+
+pub use crate::management::progress::PROGRESS;
 
 /// Requests that are worked on at a time; others wait.
 const AT_A_TIME: usize = 16;
@@ -67,14 +72,39 @@ pub(crate) struct Api {
     pub(crate) broker: Arc<Broker>,
     pub(crate) options: ManagementOptions,
     pub(crate) clock: fn() -> Now,
+    /// Where the data are, if there is a control socket beside them.
+    pub(crate) data_dir: OnceLock<PathBuf>,
+    /// The server stops: what takes long is to end.
+    pub(crate) ending: CancellationToken,
     working: Semaphore,
     logging_in: Semaphore,
+}
+
+impl Api {
+    /// Works on so many requests at a time.
+    fn new(
+        broker: &Arc<Broker>,
+        options: &ManagementOptions,
+        clock: fn() -> Now,
+        at_a_time: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            broker: broker.clone(),
+            options: options.clone(),
+            clock,
+            data_dir: OnceLock::new(),
+            ending: CancellationToken::new(),
+            working: Semaphore::new(at_a_time),
+            logging_in: Semaphore::new(LOGINS_AT_A_TIME),
+        })
+    }
 }
 
 /// The API on its sockets and, once [run](Self::run), served.
 pub struct Management {
     listeners: Vec<Listener>,
-    most: usize,
+    local: Option<(UnixListener, control_socket::Name)>,
+    api: Arc<Api>,
 }
 
 impl Management {
@@ -88,34 +118,39 @@ impl Management {
         tls: Option<&TlsSource>,
         clock: fn() -> Now,
     ) -> io::Result<Self> {
-        let api = |at_a_time| {
-            Arc::new(Api {
-                broker: broker.clone(),
-                options: options.clone(),
-                clock,
-                working: Semaphore::new(at_a_time),
-                logging_in: Semaphore::new(LOGINS_AT_A_TIME),
-            })
-        };
         let mut listeners = Vec::new();
         let mut listen = |address, protocol, tls: Option<&TlsSource>, router: &Router| -> io::Result<()> {
             let (socket, router) = (bind(address)?, router.clone());
             listeners.push(Listener { socket, tls: tls.cloned(), protocol, router });
             Ok(())
         };
-        let router = everything(&api(AT_A_TIME));
+        let api = Api::new(&broker, &options, clock, AT_A_TIME);
+        let router = everything(&api, &options.path_prefix);
         for &address in &options.listen {
             listen(address, "http", None, &router)?;
         }
         for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
             listen(address, "https", tls, &router)?;
         }
-        let router = metrics(&api(SCRAPES_AT_A_TIME));
+        let router = metrics(&Api::new(&broker, &options, clock, SCRAPES_AT_A_TIME));
         for &address in &options.prometheus.listen {
             listen(address, PROMETHEUS, None, &router)?;
         }
         listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
-        Ok(Self { listeners, most: options.max_connections as usize })
+        Ok(Self { listeners, local: None, api })
+    }
+
+    /// Listens on the [control socket](control_socket) in the data directory too, which this process has locked. If that is
+    /// not possible the log says so. Call it within a tokio runtime.
+    pub fn listen_locally(&mut self, data_dir: &Path) {
+        match control_socket::bind(data_dir) {
+            Ok(local) => {
+                self.local = Some(local);
+                // It is called once.
+                let _ = self.api.data_dir.set(data_dir.to_path_buf());
+            }
+            Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
+        }
     }
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.
@@ -132,18 +167,23 @@ impl Management {
     pub async fn run(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         for listener in self.listeners {
-            let most = Arc::new(Semaphore::new(self.most));
+            let most = Arc::new(Semaphore::new(self.api.options.max_connections as usize));
             tasks.spawn(serve(listener, most, stop.clone()));
         }
+        if let Some((socket, name)) = self.local {
+            // Who comes here knows nothing of the prefix that proxies need.
+            let router = everything(&self.api, "");
+            tasks.spawn(serve_local(socket, name, router, stop.clone()));
+        }
         stop.cancelled().await;
+        self.api.ending.cancel();
         tasks.close();
         tasks.wait().await;
     }
 }
 
 /// What the addresses of the API have: the API, and metrics for those who may monitor.
-fn everything(api: &Arc<Api>) -> Router {
-    let prefix = &api.options.path_prefix;
+fn everything(api: &Arc<Api>, prefix: &str) -> Router {
     let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
     let resources = routes::all().into_iter().map(|resource| (base.clone(), resource));
     let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();

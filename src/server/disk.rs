@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::broker::node::DiskFigures;
-use crate::server::options::FreeLimit;
+use crate::broker::thresholds::FreeLimit;
 use crate::storage::disk::Space;
 
 /// How often the disk is looked at, which is cheap. The journal's writer looks whenever it has written.
@@ -20,7 +20,6 @@ const LEAST_GAP: u64 = 128 << 20;
 /// Looks at the disk, and remembers what it told of it.
 pub(super) struct DiskWatch {
     broker: Arc<Broker>,
-    limit: FreeLimit,
     /// The alarm was on after the last look.
     on: bool,
     /// The size of the disk could not be read the last time.
@@ -50,9 +49,9 @@ impl Marks {
 
 impl DiskWatch {
     /// `None` if the broker keeps nothing on a disk.
-    pub(super) fn new(broker: Arc<Broker>, limit: FreeLimit) -> Option<Self> {
+    pub(super) fn new(broker: Arc<Broker>) -> Option<Self> {
         broker.journal.room()?;
-        Some(Self { broker, limit, on: false, unreadable: false })
+        Some(Self { broker, on: false, unreadable: false })
     }
 
     /// Looks every now and then until `stop`, on threads that may block.
@@ -91,7 +90,8 @@ impl DiskWatch {
         };
         // What is not known is taken for enough: a write will tell.
         let Space { free, total } = space.unwrap_or(Space { free: u64::MAX, total: 0 });
-        let marks = Marks::new(self.limit, total);
+        // Somebody may have set another limit.
+        let marks = Marks::new(self.broker.thresholds.disk(), total);
         match room.restore_reserve(free, marks.enough) {
             Ok(false) => {}
             Ok(true) => tracing::debug!(free, "the reserve on the disk is there"),
@@ -144,7 +144,8 @@ mod tests {
             let options = JournalOptions { file_size: 64 * 1024, ..JournalOptions::default() };
             let broker =
                 Broker::open(BrokerOptions::default(), Arc::new(disk.clone()), options, |_| {}).unwrap();
-            let watch = DiskWatch::new(broker, limit).unwrap();
+            broker.thresholds.set_disk(limit);
+            let watch = DiskWatch::new(broker).unwrap();
             let mut small = Self { disk, watch };
             small.leave(free);
             small
@@ -178,6 +179,16 @@ mod tests {
         assert!(!small.leave(2 * LIMIT));
         assert!(!small.leave(LIMIT));
         assert!(small.leave(0));
+    }
+
+    #[test]
+    fn another_limit_holds_from_the_next_look_on() {
+        let mut small = Small::with(FreeLimit::Bytes(LIMIT), LIMIT);
+        assert!(!small.look());
+        small.watch.broker.thresholds.set_disk(FreeLimit::Bytes(LIMIT + 1));
+        assert!(small.look());
+        small.watch.broker.thresholds.set_disk(FreeLimit::Bytes(LIMIT / 2));
+        assert!(!small.look());
     }
 
     #[test]
@@ -230,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_broker_without_a_disk_is_not_watched() {
-        assert!(DiskWatch::new(Broker::new(BrokerOptions::default()), FreeLimit::Auto).is_none());
+        assert!(DiskWatch::new(Broker::new(BrokerOptions::default())).is_none());
     }
 
     #[test]

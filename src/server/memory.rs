@@ -12,13 +12,15 @@ use crate::broker::node::MemoryFigures;
 /// How often resident memory is looked at, which is cheap; messages are counted only when it is over the watermark.
 const QUICK_LOOK: Duration = Duration::from_millis(100);
 
-/// Looks whether the process uses more than `watermark` bytes, if that is not 0, until `stop`. Messages are counted every `interval`
-/// and, so that a flood is stopped in time, whenever resident memory is over the watermark.
-pub(super) async fn watch(broker: Arc<Broker>, watermark: u64, interval: Duration, stop: CancellationToken) {
+/// Looks whether the process uses more than the watermark, if there is one, until `stop`. Messages are counted every
+/// `interval` and, so that a flood is stopped in time, whenever resident memory is over the watermark.
+pub(super) async fn watch(broker: Arc<Broker>, interval: Duration, stop: CancellationToken) {
     let mut gauge = Gauge::default();
     let mut since_count = interval;
-    let step = if watermark > 0 { interval.min(QUICK_LOOK) } else { interval };
+    let step = interval.min(QUICK_LOOK);
     loop {
+        // Somebody may have set another one.
+        let watermark = broker.thresholds.memory();
         let resident = match resident_bytes() {
             Ok(resident) => resident,
             Err(error) => {

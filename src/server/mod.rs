@@ -3,7 +3,6 @@
 mod agenda;
 pub mod clock;
 mod connection;
-pub mod control;
 mod disk;
 mod entrance;
 pub mod keys;
@@ -21,7 +20,6 @@ pub mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +30,6 @@ pub use limits::SharedLimits;
 
 use crate::broker::Broker;
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::server::control::Control;
 use crate::server::disk::DiskWatch;
 use crate::server::entrance::{Entrance, Refusals};
 use crate::server::listener::{Acceptor, Listener, Socket};
@@ -48,7 +45,6 @@ pub struct Server {
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     disk: Option<DiskWatch>,
-    control: Option<Control>,
     acceptor: Arc<Acceptor>,
 }
 
@@ -64,7 +60,8 @@ impl Server {
         broker: Arc<Broker>,
         tls: Option<Arc<Tls>>,
     ) -> io::Result<Self> {
-        let mut disk = DiskWatch::new(broker.clone(), options.free_limit);
+        broker.thresholds.begin(options.memory_watermark, options.machine_memory, options.free_limit);
+        let mut disk = DiskWatch::new(broker.clone());
         if let Some(disk) = &mut disk {
             disk.look();
         }
@@ -92,16 +89,7 @@ impl Server {
         let (limits, connections) = (SharedLimits::new(limits), TaskTracker::new());
         let refusals = Refusals::default();
         let acceptor = Arc::new(Acceptor { broker, options, limits, connections, refusals });
-        Ok(Self { listeners, tls, disk, control: None, acceptor })
-    }
-
-    /// Listens for commands on a socket in the data directory too, see [`control`]. If that is not possible the log
-    /// says so. Call it within a tokio runtime.
-    pub fn listen_for_commands(&mut self, data_dir: &Path) {
-        match Control::bind(self.acceptor.broker.clone(), data_dir) {
-            Ok(control) => self.control = Some(control),
-            Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
-        }
+        Ok(Self { listeners, tls, disk, acceptor })
     }
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.
@@ -122,7 +110,7 @@ impl Server {
     /// Serves until `stop`, then closes: no more accepting, connection.close 320 to every client, and at most the
     /// configured grace for their answers.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listeners, tls, disk, control, acceptor } = self;
+        let Self { listeners, tls, disk, acceptor } = self;
         let accepting = TaskTracker::new();
         for listener in listeners {
             accepting.spawn(acceptor.clone().run(listener, stop.clone()));
@@ -131,13 +119,9 @@ impl Server {
             accepting.spawn(tls.watch(stop.clone()));
         }
         let options = &acceptor.options;
-        let (watermark, interval) = (options.memory_watermark, options.memory_check_interval);
-        accepting.spawn(memory::watch(acceptor.broker.clone(), watermark, interval, stop.clone()));
+        accepting.spawn(memory::watch(acceptor.broker.clone(), options.memory_check_interval, stop.clone()));
         if let Some(disk) = disk {
             accepting.spawn(disk.run(stop.clone()));
-        }
-        if let Some(control) = control {
-            accepting.spawn(control.run(stop.clone()));
         }
         accepting.spawn(statistics::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use crate::broker::thresholds::FreeLimit;
 use crate::server::keys::KeySource;
 use crate::server::tls::TlsOptions;
 use crate::server::websocket::upgrade::Origins;
@@ -46,6 +47,8 @@ pub struct ServerOptions {
     pub workers: usize,
     /// Resident memory in bytes above which publishers are blocked; 0 is never.
     pub memory_watermark: u64,
+    /// The memory of the machine or container in bytes, of which fractions are taken; `None` if it is not known.
+    pub machine_memory: Option<u64>,
     /// How often resident memory is looked at.
     pub memory_check_interval: Duration,
     /// Bytes of messages in memory above which the broker moves transient ones to disk, longest backlog first; 0 is
@@ -55,36 +58,6 @@ pub struct ServerOptions {
     pub free_limit: FreeLimit,
     /// Where keys of access tokens are fetched from, if they are.
     pub keys: Option<KeySource>,
-}
-
-/// How little free space on the disk is too little.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FreeLimit {
-    /// [2 GiB](Self::USUAL), or a [twentieth](Self::SHARE) of the disk if that is less.
-    Auto,
-    /// This part of the disk, from 0 to 1. 0 is never.
-    Fraction(f64),
-    /// Bytes. 0 is never.
-    Bytes(u64),
-}
-
-impl FreeLimit {
-    /// The most that [`Auto`](Self::Auto) is: 2 GiB.
-    pub const USUAL: u64 = 2 << 30;
-
-    /// The disk divided by this is the most that [`Auto`](Self::Auto) is.
-    pub const SHARE: u64 = 20;
-
-    /// The limit in bytes on a disk of `total` bytes; 0 is never.
-    #[must_use]
-    pub fn bytes(self, total: u64) -> u64 {
-        match self {
-            Self::Auto => Self::USUAL.min(total / Self::SHARE),
-            // A fraction of a disk need not be exact, and a part of a u64 is one.
-            Self::Fraction(part) => (total as f64 * part) as u64,
-            Self::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 /// TCP keepalive of client connections.
@@ -131,6 +104,7 @@ impl Default for ServerOptions {
             shutdown_grace: Duration::from_secs(10),
             workers: 0,
             memory_watermark: 0,
+            machine_memory: None,
             memory_check_interval: Duration::from_millis(2500),
             message_budget: 0,
             free_limit: FreeLimit::Auto,

@@ -10,6 +10,7 @@ mod exchanges;
 mod importing;
 mod letters;
 mod listing;
+pub mod moving;
 mod parameters;
 mod permissions;
 mod queues;

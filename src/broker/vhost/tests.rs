@@ -8,6 +8,7 @@ mod gates;
 mod letters;
 mod lifetimes;
 mod listing;
+mod moving;
 mod permissions;
 mod routes;
 mod transactions;

@@ -1,12 +1,12 @@
 //! The commands about permissions of users.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::{InVHost, List, show};
-use crate::cli::Place;
+use super::InVHost;
+use super::broker::{About, Broker};
+use super::output::Column;
 use crate::cli::failure::Failure;
-use crate::server::control::permissions::{Permit, Whom};
-use crate::server::control::steer::Steer;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -18,7 +18,7 @@ pub(super) enum Command {
     Clear(OfUser),
     /// List the permissions of all users in a vhost
     #[command(name = "list_permissions")]
-    List(List),
+    List(InVHost),
     /// List the permissions of a user in all vhosts
     #[command(name = "list_user_permissions")]
     ListOfUser(ListOfUser),
@@ -30,7 +30,7 @@ pub(super) enum Command {
     ClearTopic(ClearTopic),
     /// List the topic permissions of all users in a vhost
     #[command(name = "list_topic_permissions")]
-    ListTopic(List),
+    ListTopic(InVHost),
     /// List the topic permissions of a user in all vhosts
     #[command(name = "list_user_topic_permissions")]
     ListTopicOfUser(ListOfUser),
@@ -42,6 +42,12 @@ pub(super) struct OfUser {
     at: InVHost,
     /// The user
     user: String,
+}
+
+impl OfUser {
+    fn about(&self) -> About<'_> {
+        About::both(&self.at.vhost, &self.user)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -78,62 +84,50 @@ pub(super) struct ClearTopic {
 
 #[derive(Debug, Args)]
 pub(super) struct ListOfUser {
-    #[command(flatten)]
-    place: Place,
-    /// Print JSON instead of columns
-    #[arg(long)]
-    json: bool,
     /// The user
     user: String,
 }
 
+const CONFIGURE: Column = Column::same("configure");
+const WRITE: Column = Column::same("write");
+const READ: Column = Column::same("read");
+const USER: Column = Column::same("user");
+const VHOST: Column = Column::same("vhost");
+const EXCHANGE: Column = Column::same("exchange");
+
 /// Runs a command.
-pub(super) fn run(command: &Command) -> Result<(), Failure> {
+pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
     match command {
-        Command::Set(Set { of, configure, write, read }) => of.ask(|vhost, user| Permit::Set {
-            vhost,
-            user,
-            configure: configure.clone(),
-            write: write.clone(),
-            read: read.clone(),
-        }),
-        Command::Clear(of) => of.ask(|vhost, user| Permit::Clear { vhost, user }),
-        Command::List(list) => list.show(Permit::List, &["user", "configure", "write", "read"]),
-        Command::ListOfUser(list) => list.show(Permit::List, &["vhost", "configure", "write", "read"]),
-        Command::SetTopic(SetTopic { of, exchange, write, read }) => of.ask(|vhost, user| Permit::SetTopic {
-            vhost,
-            user,
-            exchange: exchange.clone(),
-            write: write.clone(),
-            read: read.clone(),
-        }),
+        Command::Set(Set { of, configure, write, read }) => {
+            let body = json!({ "configure": configure, "write": write, "read": read });
+            broker.put(&["permissions", &of.at.vhost, &of.user], &body, of.about()).map(|_| ())
+        }
+        Command::Clear(of) => broker.delete_any(&["permissions", &of.at.vhost, &of.user], of.about()),
+        Command::List(at) => {
+            let list = broker.get(&["vhosts", &at.vhost, "permissions"], About::vhost(&at.vhost))?;
+            broker.show_all(&list, &[USER, CONFIGURE, WRITE, READ])
+        }
+        Command::ListOfUser(ListOfUser { user }) => {
+            let list = broker.get(&["users", user, "permissions"], About::user(user))?;
+            broker.show_all(&list, &[VHOST, CONFIGURE, WRITE, READ])
+        }
+        Command::SetTopic(SetTopic { of, exchange, write, read }) => {
+            let body = json!({ "exchange": exchange, "write": write, "read": read });
+            broker.put(&["topic-permissions", &of.at.vhost, &of.user], &body, of.about()).map(|_| ())
+        }
         Command::ClearTopic(ClearTopic { of, exchange }) => {
-            of.ask(|vhost, user| Permit::ClearTopic { vhost, user, exchange: exchange.clone() })
+            let mut names = vec!["topic-permissions", &of.at.vhost, &of.user];
+            names.extend(exchange.as_deref());
+            broker.delete_any(&names, of.about())
         }
-        Command::ListTopic(list) => list.show(Permit::ListTopic, &["user", "exchange", "write", "read"]),
-        Command::ListTopicOfUser(list) => {
-            list.show(Permit::ListTopic, &["vhost", "exchange", "write", "read"])
+        Command::ListTopic(at) => {
+            let names = ["vhosts", &at.vhost, "topic-permissions"];
+            let list = broker.get(&names, About::vhost(&at.vhost))?;
+            broker.show_all(&list, &[USER, EXCHANGE, WRITE, READ])
         }
-    }
-}
-
-impl OfUser {
-    fn ask(&self, permit: impl FnOnce(String, String) -> Permit) -> Result<(), Failure> {
-        let permit = permit(self.at.vhost.clone(), self.user.clone());
-        self.at.place.ask(&Steer::Permissions { permit }).map(|_| ())
-    }
-}
-
-impl List {
-    fn show(&self, list: impl FnOnce(Whom) -> Permit, columns: &[&str]) -> Result<(), Failure> {
-        let permit = list(Whom::Vhost(self.at.vhost.clone()));
-        show(&self.at.place.ask(&Steer::Permissions { permit })?, columns, self.json)
-    }
-}
-
-impl ListOfUser {
-    fn show(&self, list: impl FnOnce(Whom) -> Permit, columns: &[&str]) -> Result<(), Failure> {
-        let permit = list(Whom::User(self.user.clone()));
-        show(&self.place.ask(&Steer::Permissions { permit })?, columns, self.json)
+        Command::ListTopicOfUser(ListOfUser { user }) => {
+            let list = broker.get(&["users", user, "topic-permissions"], About::user(user))?;
+            broker.show_all(&list, &[VHOST, EXCHANGE, WRITE, READ])
+        }
     }
 }

@@ -1,17 +1,16 @@
 //! The commands about users.
 
-use std::io::{self, BufRead as _};
-
 use clap::{Args, Subcommand};
-use zeroize::Zeroizing;
+use serde_json::{Value, json};
 
-use super::{ListAll, parsed, show};
+use super::broker::{About, Broker};
+use super::options::Options;
+use super::output::Column;
+use super::password::{chosen, given};
 use crate::cli::failure::Failure;
-use crate::cli::{Place, print};
+use crate::cli::print;
 use crate::config::Machine;
 use crate::identity::password::{PasswordHash, SALT, Scheme};
-use crate::server::control::identity::{Hidden, Identify, Secret};
-use crate::server::control::steer::Steer;
 
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
@@ -28,22 +27,14 @@ pub(super) enum Command {
     AuthenticateUser(Authenticate),
     /// Give a user these tags and no others
     SetUserTags(SetTags),
-    /// ListAll the users with their tags
-    ListUsers(ListAll),
-    /// Set limits of a user; those that are not named stay
-    SetUserLimits(SetLimits),
-    /// Take a limit of a user away
-    ClearUserLimits(ClearLimits),
-    /// ListAll the limits of all users that have some, or of one
-    ListUserLimits(ListLimits),
+    /// List the users with their tags
+    ListUsers,
     /// Print the hash of a password, for definitions and for --pre-hashed-password
     HashPassword(Hash),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct OfUser {
-    #[command(flatten)]
-    place: Place,
     /// The user
     user: String,
 }
@@ -52,7 +43,7 @@ pub(super) struct OfUser {
 pub(super) struct SetSecret {
     #[command(flatten)]
     of: OfUser,
-    /// The password; without it a line is read from standard input
+    /// The password; without it a line is read from standard input, or asked for at a terminal
     #[arg(allow_hyphen_values = true)]
     password: Option<String>,
     /// It is the hash of a password
@@ -74,7 +65,7 @@ impl std::fmt::Debug for SetSecret {
 pub(super) struct Authenticate {
     #[command(flatten)]
     of: OfUser,
-    /// The password; without it a line is read from standard input
+    /// The password; without it a line is read from standard input, or asked for at a terminal
     #[arg(allow_hyphen_values = true)]
     password: Option<String>,
 }
@@ -93,36 +84,9 @@ pub(super) struct SetTags {
     tags: Vec<String>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct SetLimits {
-    #[command(flatten)]
-    of: OfUser,
-    /// The limits as JSON: '{"max-connections": 100, "max-channels": 50}'; -1 is no limit, 0 is none at all
-    limits: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ClearLimits {
-    #[command(flatten)]
-    of: OfUser,
-    /// max-connections, max-channels or all
-    limit: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ListLimits {
-    #[command(flatten)]
-    list: ListAll,
-    /// Of this user only
-    #[arg(long)]
-    user: Option<String>,
-}
-
 #[derive(Args)]
 pub(super) struct Hash {
-    #[command(flatten)]
-    place: Place,
-    /// The password; without it a line is read from standard input
+    /// The password; without it a line is read from standard input, or asked for at a terminal
     #[arg(allow_hyphen_values = true)]
     password: Option<String>,
     /// argon2id, rabbit_sha256 or rabbit_sha512 [default: auth.password_hash of the configuration]
@@ -132,7 +96,7 @@ pub(super) struct Hash {
 
 impl std::fmt::Debug for Hash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hash").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Hash").finish_non_exhaustive()
     }
 }
 
@@ -142,74 +106,60 @@ fn scheme(name: &str) -> Result<Scheme, String> {
 }
 
 /// Runs a command.
-pub(super) fn run(command: &Command) -> Result<(), Failure> {
+pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
     match command {
         Command::AddUser(set) => {
             let secret = set.secret()?;
-            set.of.ask(|user| Identify::AddUser { user, secret })
+            broker.post(&["users", &set.of.user, "added"], &secret, About::default()).map(|_| ())
         }
-        Command::DeleteUser(of) => of.ask(|user| Identify::DeleteUser { user }),
+        Command::DeleteUser(OfUser { user }) => broker.delete(&["users", user], About::user(user)),
         Command::ChangePassword(set) => {
             let secret = set.secret()?;
-            set.of.ask(|user| Identify::SetSecret { user, secret })
+            set_password(broker, &set.of.user, &secret)
         }
-        Command::ClearPassword(of) => of.ask(|user| Identify::SetSecret { user, secret: Secret::None }),
-        Command::AuthenticateUser(Authenticate { of, password }) => {
-            let password = given(password.as_ref())?;
-            of.ask(|user| Identify::Authenticate { user, password })
+        Command::ClearPassword(OfUser { user }) => set_password(broker, user, &json!({})),
+        Command::AuthenticateUser(Authenticate { of: OfUser { user }, password }) => {
+            let password = given(password.as_ref(), &format!("Password of {user}: "))?;
+            let body = json!({ "password": *password });
+            broker.post(&["users", user, "authenticated"], &body, About::default()).map(|_| ())
         }
-        Command::SetUserTags(SetTags { of, tags }) => {
-            of.ask(|user| Identify::SetTags { user, tags: tags.clone() })
+        Command::SetUserTags(SetTags { of: OfUser { user }, tags }) => {
+            let body = json!({ "tags": tags });
+            broker.put(&["users", user, "tags"], &body, About::user(user)).map(|_| ())
         }
-        Command::ListUsers(list) => list.show(Identify::ListUsers, &["user", "tags"]),
-        Command::SetUserLimits(SetLimits { of, limits }) => {
-            let value = parsed(limits, "the limits")?;
-            of.ask(|user| Identify::SetUserLimits { user, value })
+        Command::ListUsers => {
+            let users = broker.get(&["users"], About::default())?;
+            broker.show(&users, &[Column::of("user", "name"), Column::same("tags")])
         }
-        Command::ClearUserLimits(ClearLimits { of, limit }) => {
-            of.ask(|user| Identify::ClearUserLimits { user, limit: Some(limit.clone()) })
-        }
-        Command::ListUserLimits(ListLimits { list, user }) => {
-            list.show(Identify::ListUserLimits { user: user.clone() }, &["user", "value"])
-        }
-        Command::HashPassword(hash) => hash.print(),
+        // It needs no broker.
+        Command::HashPassword(hash) => hash.print(broker.options),
     }
 }
 
-impl OfUser {
-    fn ask(&self, identify: impl FnOnce(String) -> Identify) -> Result<(), Failure> {
-        let identify = identify(self.user.clone());
-        self.place.ask(&Steer::Identity { identify }).map(|_| ())
-    }
+fn set_password(broker: &Broker<'_>, user: &str, secret: &Value) -> Result<(), Failure> {
+    broker.put(&["users", user, "password"], secret, About::user(user)).map(|_| ())
 }
 
 impl SetSecret {
-    fn secret(&self) -> Result<Secret, Failure> {
-        let given = given(self.password.as_ref())?;
+    fn secret(&self) -> Result<Value, Failure> {
+        let prompt = format!("New password of {}: ", self.of.user);
         if !self.pre_hashed_password {
-            return Ok(Secret::Password(given));
+            return Ok(json!({ "password": *chosen(self.password.as_ref(), &prompt)? }));
         }
-        Ok(Secret::Hash { hash: given, algorithm: self.hashing_algorithm.clone() })
-    }
-}
-
-impl ListAll {
-    fn show(&self, identify: Identify, columns: &[&str]) -> Result<(), Failure> {
-        show(&self.place.ask(&Steer::Identity { identify })?, columns, self.json)
+        let hash = given(self.password.as_ref(), &prompt)?;
+        Ok(json!({ "password_hash": *hash, "hashing_algorithm": self.hashing_algorithm }))
     }
 }
 
 impl Hash {
-    fn print(&self) -> Result<(), Failure> {
+    /// Prints it.
+    pub(super) fn print(&self, options: &Options) -> Result<(), Failure> {
         let configured = || {
-            self.place
-                .sources
-                .sources()?
-                .load(Machine::read())
-                .map(|loaded| loaded.options.auth.password_hash)
+            let loaded = options.place().sources.sources()?.load(Machine::read());
+            loaded.map(|loaded| loaded.options.auth.password_hash)
         };
         let scheme = self.hashing_algorithm.map_or_else(configured, Ok)?;
-        let password = Zeroizing::new(String::from(given(self.password.as_ref())?));
+        let password = chosen(self.password.as_ref(), "Password: ")?;
         if password.is_empty() {
             return Err(Failure::Refused("the password is empty".to_owned()));
         }
@@ -218,15 +168,4 @@ impl Hash {
         let hash = hash.map_err(|error| Failure::Refused(error.to_string()))?;
         print(&format!("{}\n", hash.text()))
     }
-}
-
-/// The password of an argument, or from standard input, as RabbitMQ's tool takes it.
-fn given(argument: Option<&String>) -> Result<Hidden, Failure> {
-    if let Some(password) = argument {
-        return Ok(Hidden::from(password.clone()));
-    }
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(Failure::Input)?;
-    line.truncate(line.trim_end_matches(['\r', '\n']).len());
-    Ok(Hidden::from(line))
 }

@@ -1,30 +1,35 @@
 //! The commands about vhosts themselves.
 
 use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
 
-use super::{ListAll, show};
-use crate::cli::Place;
+use super::broker::{About, Broker};
+use super::output::{Column, chosen};
+use super::{InVHost, SOFTWARE};
+use crate::cli::client::{Question, path};
 use crate::cli::failure::Failure;
-use crate::server::control::identity::Identify;
-use crate::server::control::steer::Steer;
 
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
 pub(super) enum Command {
     /// Add a vhost
     AddVhost(Add),
+    /// Change what is said of a vhost; what is not named stays
+    UpdateVhostMetadata(Update),
     /// Delete a vhost with all that is in it, and close its connections
-    DeleteVhost(Delete),
-    /// ListAll the vhosts
-    ListVhosts(ListAll),
+    DeleteVhost(OfVHost),
+    /// List the vhosts
+    ListVhosts(List),
+    /// Have all messages of a vhost copied to amq.rabbitmq.trace, until the restart or a reload of the configuration
+    TraceOn(InVHost),
+    /// End that
+    TraceOff(InVHost),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
     #[command(flatten)]
-    place: Place,
-    /// The vhost
-    vhost: String,
+    of: OfVHost,
     /// What it is for
     #[arg(long, default_value = "", hide_default_value = true)]
     description: String,
@@ -37,33 +42,101 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Delete {
+pub(super) struct Update {
     #[command(flatten)]
-    place: Place,
+    of: OfVHost,
+    /// What it is for
+    #[arg(long, required_unless_present_any = ["tags", "default_queue_type"])]
+    description: Option<String>,
+    /// Words to find it by, with commas between them
+    #[arg(long, value_delimiter = ',')]
+    tags: Option<Vec<String>>,
+    /// What durable queues are that are declared without a type: classic or quorum
+    #[arg(long, value_name = "TYPE")]
+    default_queue_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OfVHost {
     /// The vhost
     vhost: String,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The columns: name, description, tags, default_queue_type, tracing
+    columns: Vec<String>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::same("name"),
+    Column::same("description"),
+    Column::same("tags"),
+    Column::same("default_queue_type"),
+    Column::same("tracing"),
+];
+
 /// Runs a command.
-pub(super) fn run(command: &Command) -> Result<(), Failure> {
-    let ask = |place: &Place, identify| place.ask(&Steer::Identity { identify });
+pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
     match command {
-        Command::AddVhost(Add { place, vhost, description, tags, default_queue_type }) => {
-            let add = Identify::AddVhost {
-                vhost: vhost.clone(),
-                description: description.clone(),
-                tags: tags.clone(),
-                default_queue_type: default_queue_type.clone(),
-            };
-            ask(place, add).map(|_| ())
+        Command::AddVhost(add) => add.run(broker),
+        Command::UpdateVhostMetadata(update) => update.run(broker),
+        Command::DeleteVhost(OfVHost { vhost }) => {
+            broker.delete(&["vhosts", vhost], About::default().thing("vhost", vhost))
         }
-        Command::DeleteVhost(Delete { place, vhost }) => {
-            ask(place, Identify::DeleteVhost { vhost: vhost.clone() }).map(|_| ())
+        Command::ListVhosts(List { columns }) => {
+            let list = broker.get(&["vhosts"], About::default())?;
+            if columns.is_empty() {
+                return broker.show(&list, &COLUMNS[..4]);
+            }
+            broker.show(&list, &chosen(COLUMNS, columns)?)
         }
-        Command::ListVhosts(ListAll { place, json }) => show(
-            &ask(place, Identify::ListVhosts)?,
-            &["name", "description", "tags", "default_queue_type"],
-            *json,
-        ),
+        Command::TraceOn(InVHost { vhost }) => {
+            broker.put(&["vhosts", vhost, "tracing"], &json!({}), About::vhost(vhost)).map(|_| ())
+        }
+        Command::TraceOff(InVHost { vhost }) => {
+            broker.delete(&["vhosts", vhost, "tracing"], About::vhost(vhost))
+        }
+    }
+}
+
+impl Add {
+    fn run(&self, broker: &Broker<'_>) -> Result<(), Failure> {
+        let vhost = &self.of.vhost;
+        if vhost.is_empty() {
+            return Err(Failure::Refused("a vhost has a name".to_owned()));
+        }
+        let exists =
+            || Failure::RefusedAs { code: SOFTWARE, text: format!("vhost {vhost:?} already exists") };
+        let found = broker.ask(Question::new(hyper::Method::GET, path(&["vhosts", vhost])))?;
+        if found.is_success() {
+            return Err(exists());
+        }
+        let body = json!({
+            "description": self.description,
+            "tags": self.tags,
+            "default_queue_type": self.default_queue_type,
+        });
+        let is_new = broker.put(&["vhosts", vhost], &body, About::default())?;
+        // Somebody was faster.
+        if is_new { Ok(()) } else { Err(exists()) }
+    }
+}
+
+impl Update {
+    fn run(&self, broker: &Broker<'_>) -> Result<(), Failure> {
+        let (vhost, about) = (&self.of.vhost, About::default().thing("vhost", &self.of.vhost));
+        let known = broker.get(&["vhosts", vhost], about)?;
+        let mut body = Map::new();
+        let said = [
+            ("description", self.description.clone().map(Value::from)),
+            ("tags", self.tags.clone().map(Value::from)),
+            ("default_queue_type", self.default_queue_type.clone().map(Value::from)),
+        ];
+        for (key, said) in said {
+            let value = said.or_else(|| known.get(key).cloned());
+            body.extend(value.map(|value| (key.to_owned(), value)));
+        }
+        broker.put(&["vhosts", vhost], &Value::Object(body), about).map(|_| ())
     }
 }

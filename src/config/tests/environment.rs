@@ -47,6 +47,13 @@ fn users_can_come_from_variables() {
 }
 
 #[test]
+fn what_leveret_ctl_reads_is_no_setting() {
+    let of_ctl =
+        [("LEVERET_URL", "http://broker"), ("LEVERET_USER", "alice"), ("LEVERET_PASSWORD", "secret")];
+    assert!(Run::default().env(&of_ctl).loaded().origins.is_empty());
+}
+
+#[test]
 fn an_unknown_variable_is_an_error_that_names_the_nearest() {
     let error = Run::default().env(&[("LEVERET_AMQP_HARTBEAT", "30")]).error();
     assert_eq!(

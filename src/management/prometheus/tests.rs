@@ -1,15 +1,13 @@
 //! The table as a whole: what it writes from a broker, and what the documentation says of it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
+use std::sync::Arc;
 
 use super::*;
 use crate::broker::Broker;
 use crate::broker::options::BrokerOptions;
 use crate::management::Api;
-use crate::management::options::{ManagementOptions, PrometheusOptions};
+use crate::management::options::ManagementOptions;
 use crate::management::prometheus::metric::{About, Kind, OWN};
 use crate::management::query::Query;
 use crate::time::{Moment, Now};
@@ -20,32 +18,9 @@ fn clock() -> Now {
     Now { moment: Moment(0), unix_ms: 5000 }
 }
 
-fn api() -> std::sync::Arc<Api> {
-    let prometheus =
-        PrometheusOptions { listen: Vec::new(), path: String::new(), per_object: false, auth: false };
-    let options = ManagementOptions {
-        listen: Vec::new(),
-        listen_tls: Vec::new(),
-        path_prefix: String::new(),
-        max_body: 1,
-        max_message_size: 1,
-        max_connections: 1,
-        allow_origins: Vec::new(),
-        cors_max_age: Duration::ZERO,
-        failed_login_delay: Duration::ZERO,
-        product_name: "Leveret".to_owned(),
-        product_version: "1".to_owned(),
-        mechanisms: Vec::new(),
-        rabbitmq_version: "4.2.0".to_owned(),
-        prometheus,
-    };
-    std::sync::Arc::new(Api {
-        broker: Broker::ephemeral(BrokerOptions::default()).unwrap(),
-        options,
-        clock,
-        working: Semaphore::new(1),
-        logging_in: Semaphore::new(1),
-    })
+fn api() -> Arc<Api> {
+    let broker = Broker::ephemeral(BrokerOptions::default()).unwrap();
+    Api::new(&broker, &ManagementOptions::of_nobody(), clock, 1)
 }
 
 fn scraped(endpoint: Endpoint, query: &str) -> String {
@@ -173,5 +148,5 @@ fn every_metric_has_its_row_in_the_documentation() {
     let expected: Vec<String> = all().into_iter().map(row).collect();
     let is_row = |line: &&str| line.starts_with("| `rabbitmq_") || line.starts_with("| `leveret_");
     let documented: Vec<&str> = DOCUMENT.lines().filter(is_row).collect();
-    assert_eq!(documented, expected, "docs/metrics.md should have these rows:\n{}", expected.join("\n"));
+    assert!(documented == expected, "docs/metrics.md should have these rows:\n{}", expected.join("\n"));
 }

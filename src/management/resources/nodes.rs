@@ -56,7 +56,7 @@ fn described(call: &Call) -> Result<Value, ApiError> {
     put("uptime", now.saturating_sub(node.started_at).into());
     put("processors", process.processors.into());
     put("rates_mode", "basic".into());
-    put("mem_limit", process.memory_limit.into());
+    put("mem_limit", broker.thresholds.memory().into());
     put("mem_alarm", broker.alarms.is_memory_on().into());
     put("mem_calculation_strategy", "rss".into());
     put("disk_free_limit", node.disk().limit.into());

@@ -100,12 +100,12 @@ def test_commands_are_those_of_rabbitmqctl(on):
     ctl(broker, "clear_topic_permissions", "-p", "other", "worker")
     assert listed(broker, "list_topic_permissions", "-p", "other") == []
     for words, text in (
-        (("set_permissions", "nobody", "", "", ""), 'there is no user "nobody"'),
+        (("set_permissions", "nobody", "", "", ""), 'User "nobody" does not exist'),
         (("set_permissions", "-p", "nowhere", "worker", "", "", ""), 'there is no vhost "nowhere"'),
         (("set_permissions", "worker", "(", "", ""), 'the pattern "(" is not valid'),
         (("set_topic_permissions", "worker", "x", "", "["), 'the pattern "[" is not valid'),
-        (("clear_permissions", "nobody"), 'there is no user "nobody"'),
-        (("list_user_permissions", "nobody"), 'there is no user "nobody"'),
+        (("clear_permissions", "nobody"), 'User "nobody" does not exist'),
+        (("list_user_permissions", "nobody"), 'User "nobody" does not exist'),
         (("list_permissions", "-p", "nowhere"), 'there is no vhost "nowhere"'),
     ):
         with pytest.raises(Refused) as refused:

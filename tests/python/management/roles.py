@@ -133,6 +133,18 @@ CASES = [
     Case("DELETE", "reset", administrator(204)),
     Case("POST", "rebalance/queues", administrator(204), {}),
     Case("DELETE", "auth/attempts/{node}", administrator(204), since_4=True),
+    # What RabbitMQ does not have.
+    *reads("alarm-limits/memory", "alarm-limits/disk", who=monitoring, since_4=True),
+    Case("PUT", "alarm-limits/memory", administrator(400), {}, since_4=True),
+    Case("PUT", "alarm-limits/disk", administrator(400), {}, since_4=True),
+    Case("POST", "users/roles-user/added", administrator(409), {"password": "p"}, since_4=True),
+    Case("PUT", "users/roles-user/password", administrator(204), {"password": "p"}, since_4=True),
+    Case("PUT", "users/roles-user/tags", administrator(204), {"tags": []}, since_4=True),
+    Case("POST", "users/roles-user/authenticated", administrator(200), {"password": "p"}, since_4=True),
+    Case("PUT", "vhosts/{v}/tracing", administrator(204), since_4=True),
+    Case("DELETE", "vhosts/{v}/tracing", administrator(204), since_4=True),
+    Case("POST", "queues/{v}/queue/move", all_of(404), {"to": "nothing"}, since_4=True),
+    Case("POST", "backup", all_of(401), since_4=True),
 ]
 
 

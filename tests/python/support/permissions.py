@@ -4,10 +4,10 @@ our own, or through the management API of a RabbitMQ that LEVERET_TEST_MANAGEMEN
 
 import base64
 import json
-import os
-import socket
 import urllib.parse
 import urllib.request
+
+from support.local import local_call
 
 
 class ControlSocket:
@@ -16,38 +16,27 @@ class ControlSocket:
     def __init__(self, broker):
         self.data_dir = broker.data_dir
 
-    def ask(self, permit):
-        """Sends a request about permissions and answers what comes back."""
-        directory = os.open(self.data_dir, os.O_PATH | os.O_DIRECTORY)
-        try:
-            with socket.socket(socket.AF_UNIX) as stream:
-                # The directory may have a longer path than a socket.
-                stream.connect(f"/proc/self/fd/{directory}/control")
-                line = json.dumps({"do": "permissions", "permit": permit})
-                stream.sendall(f"ctl {line}\n".encode())
-                answer = b"".join(iter(lambda: stream.recv(65536), b"")).decode()
-        finally:
-            os.close(directory)
-        assert answer.startswith("ok "), answer
-        return json.loads(answer[3:])
+    def call(self, method, path, body=None):
+        """A call of the API; what is missing is no error."""
+        status, answer = local_call(self.data_dir, method, path, body)
+        assert status < 300 or status == 404, answer
 
     def set(self, user, vhost, configure, write, read):
         """Sets a user's permissions."""
-        names = {"vhost": vhost, "user": user}
-        self.ask({"do": "set", **names, "configure": configure, "write": write, "read": read})
+        self.call("PUT", ("permissions", vhost, user), {"configure": configure, "write": write, "read": read})
 
     def clear(self, user, vhost):
         """Takes them away."""
-        self.ask({"do": "clear", "vhost": vhost, "user": user})
+        self.call("DELETE", ("permissions", vhost, user))
 
     def set_topic(self, user, vhost, exchange, write, read):
         """Sets a user's permissions on a topic exchange."""
-        names = {"vhost": vhost, "user": user, "exchange": exchange}
-        self.ask({"do": "set_topic", **names, "write": write, "read": read})
+        body = {"exchange": exchange, "write": write, "read": read}
+        self.call("PUT", ("topic-permissions", vhost, user), body)
 
     def clear_topic(self, user, vhost):
         """Takes those on all topic exchanges away."""
-        self.ask({"do": "clear_topic", "vhost": vhost, "user": user})
+        self.call("DELETE", ("topic-permissions", vhost, user))
 
 
 class Management:

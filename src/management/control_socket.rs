@@ -1,4 +1,5 @@
-//! The name of the control socket: made, reached and removed.
+//! The control socket: how commands reach the broker that runs on a data directory. It speaks HTTP, and asks nobody for
+//! a password: whoever may open it may read the data too. This file is about its name: made, reached and removed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,7 +18,7 @@ const NAME: &str = "control";
 const LONGEST: usize = 100;
 
 /// Connections that may wait.
-const BACKLOG: i32 = 8;
+const BACKLOG: i32 = 16;
 
 /// The socket's name in its directory. It goes when this is dropped.
 #[derive(Debug)]
@@ -84,3 +85,6 @@ fn remove_stale(directory: &File) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+"""What commands change, beside users, vhosts, permissions and policies, which have tests of their own."""
+
+import json
+
+import pika
+import pika.exceptions
+import pytest
+
+from ctl.run import done, fails, on_broker
+from support.deadline import eventually, pump
+from support.messages import is_there, publish
+
+pytestmark = pytest.mark.own_broker
+
+
+def rows(broker, *words):
+    """A list as JSON."""
+    return json.loads(done(broker, *words, "--json"))
+
+
+def closed_with(connection):
+    """What a connection is closed with."""
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as caught:
+        pump(connection, lambda: False, "it is closed", 5)
+    return caught.value.reply_code, caught.value.reply_text
+
+
+def test_queues_are_purged_and_deleted(on, opened):
+    broker = on()
+    connection = opened(broker)
+    channel = connection.channel()
+    channel.queue_declare("q")
+    publish(channel, "", "q", "1", "2")
+    assert "not empty" in fails(broker, 65, "delete_queue", "q", "--if-empty")
+    done(broker, "purge_queue", "q")
+    assert channel.queue_declare("q", passive=True).method.message_count == 0
+    done(broker, "delete_queue", "-e", "-u", "q")
+    assert not is_there(connection, "q")
+    for command in ("purge_queue", "delete_queue"):
+        assert fails(broker, 65, command, "q") == 'leveret: there is no queue "q"\n'
+        assert fails(broker, 65, command, "q", "-p", "v") == 'leveret: there is no vhost "v"\n'
+
+
+def test_connections_are_closed(on, opened):
+    broker = on({"vhosts.names": '["other"]', "auth.users.ci.password": "x"})
+    first, second = opened(broker), opened(broker, user="ci", password="x")
+    third, last = opened(broker, "other"), opened(broker)
+    [name] = [row["pid"] for row in rows(broker, "list_connections", "pid", "user") if row["user"] == "ci"]
+    done(broker, "close_connection", name, "go away")
+    assert closed_with(second) == (320, "CONNECTION_FORCED - go away")
+    assert "there is no connection" in fails(broker, 65, "close_connection", name, "go away")
+    assert done(broker, "close_all_connections", "-p", "other", "bye") == "1 connections closed\n"
+    assert closed_with(third)[1] == "CONNECTION_FORCED - bye"
+    done(broker, "close_all_user_connections", "guest", "enough")
+    assert closed_with(first)[1] == closed_with(last)[1] == "CONNECTION_FORCED - enough"
+    assert rows(broker, "list_connections") == []
+    code, _, err = on_broker(broker, "close_all_connections", "tschüß")
+    assert code == 64 and "plain ASCII" in err
+
+
+def test_parameters_are_set_and_cleared(on):
+    broker = on()
+    done(broker, "set_parameter", "vhost-limits", "limits", '{"max-queues": 3}')
+    assert rows(broker, "list_parameters") == [
+        {"component": "vhost-limits", "name": "limits", "value": {"max-queues": 3}}
+    ]
+    assert rows(broker, "list_vhost_limits", "-p", "/") == [{"vhost": "/", "value": {"max-queues": 3}}]
+    done(broker, "clear_parameter", "vhost-limits", "limits")
+    assert rows(broker, "list_parameters") == []
+    fails(broker, 65, "clear_parameter", "vhost-limits", "limits")
+    fails(broker, 65, "set_parameter", "nothing", "n", "1")
+    done(broker, "set_global_parameter", "colour", '"green"')
+    assert {"name": "colour", "value": "green"} in rows(broker, "list_global_parameters")
+    done(broker, "clear_global_parameter", "colour")
+    assert "colour" not in done(broker, "list_global_parameters")
+    assert 'there is no global parameter "colour"' in fails(broker, 65, "clear_global_parameter", "colour")
+    assert "should be JSON" in fails(broker, 65, "set_global_parameter", "colour", "green")
+
+
+def test_what_is_said_of_a_vhost_is_changed_in_part(on):
+    broker = on()
+    done(broker, "add_vhost", "v", "--description", "old", "--tags", "a,b")
+    done(broker, "update_vhost_metadata", "v", "--description", "new")
+    columns = ["name", "description", "tags", "default_queue_type"]
+    assert rows(broker, "list_vhosts", *columns)[1] == {
+        "name": "v",
+        "description": "new",
+        "tags": ["a", "b"],
+        "default_queue_type": "classic",
+    }
+    assert 'there is no vhost "w"' in fails(broker, 65, "update_vhost_metadata", "w", "--tags", "x")
+    assert on_broker(broker, "update_vhost_metadata", "v")[0] == 64
+
+
+def test_tracing_is_turned_on_and_off(on, opened):
+    broker = on()
+    channel = opened(broker).channel()
+    channel.queue_declare("traces")
+    channel.queue_bind("traces", "amq.rabbitmq.trace", "publish.#")
+    done(broker, "trace_on")
+    assert rows(broker, "list_vhosts", "name", "tracing") == [{"name": "/", "tracing": True}]
+    publish(channel, "amq.direct", "k", "m")
+    eventually(lambda: channel.basic_get("traces", auto_ack=True)[2] == b"m", "a trace")
+    done(broker, "trace_off")
+    publish(channel, "amq.direct", "k", "m")
+    assert channel.basic_get("traces")[0] is None
+    fails(broker, 65, "trace_on", "-p", "nowhere")
+
+
+def test_alarms_follow_limits_that_are_set(on):
+    broker = on({"memory.high_watermark": "0"})
+    checks = ("check_local_alarms", "check_alarms")
+    for check in checks:
+        done(broker, check)
+    for words, name in [
+        (["set_vm_memory_high_watermark", "absolute", "1MiB"], "memory"),
+        (["set_disk_free_limit", "1000TiB"], "disk"),
+    ]:
+        done(broker, *words)
+        eventually(lambda: on_broker(broker, "check_local_alarms")[0] == 69, f"an alarm of {name}")
+        for check in checks:
+            assert name in fails(broker, 69, check)
+        done(broker, *words[:-1], "1" if name == "disk" else "1TiB")
+        eventually(lambda: on_broker(broker, "check_local_alarms")[0] == 0, f"no alarm of {name}")
+    done(broker, "set_vm_memory_high_watermark", "0.9")
+    done(broker, "set_disk_free_limit", "mem_relative", "0")
+    fails(broker, 65, "set_vm_memory_high_watermark", "1.5")
+    fails(broker, 65, "set_disk_free_limit", "much")
+
+
+def test_definitions_are_exported_and_imported(on, opened, tmp_path):
+    broker = on()
+    channel = opened(broker).channel()
+    channel.queue_declare("q", durable=True)
+    channel.queue_bind("q", "amq.topic", "a.#")
+    done(broker, "add_vhost", "v")
+    done(broker, "add_user", "alice", "secret")
+    file = tmp_path / "definitions.json"
+    assert str(file) in done(broker, "export_definitions", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    exported = json.loads(file.read_text())
+    assert {queue["name"] for queue in exported["queues"]} == {"q"}
+    assert json.loads(done(broker, "export_definitions", "-", "-p", "v"))["queues"] == []
+    done(broker, "delete_user", "alice")
+    done(broker, "delete_vhost", "v")
+    done(broker, "delete_queue", "q")
+    assert done(broker, "import_definitions", str(file)) == "definitions imported\n"
+    again = json.loads(done(broker, "export_definitions"))
+    for key in ("users", "vhosts", "queues", "bindings", "permissions"):
+        assert sorted(map(str, again[key])) == sorted(map(str, exported[key])), key
+    assert done(broker, "-s", "import_definitions", stdin=file.read_text()) == ""
+    fails(broker, 65, "import_definitions", stdin="{")
+    wrong = {"queues": [{"name": "a", "vhost": "nowhere"}, {"name": "b", "vhost": "nowhere"}]}
+    code, _, err = on_broker(broker, "import_definitions", stdin=json.dumps(wrong))
+    assert code == 65 and "nothing was imported; 2 things are wrong:\n  " in err and "nowhere" in err
+    del wrong["queues"][1]
+    assert "nowhere" in fails(broker, 65, "import_definitions", stdin=json.dumps(wrong))
+    right = {"queues": [{"name": "new", "vhost": "/"}]}
+    report = json.loads(done(broker, "import_definitions", "--dry-run", stdin=json.dumps(right)))
+    assert report["counts"]["queues"] == {"created": 1, "changed": 0, "unchanged": 0}
+    assert "new" not in done(broker, "export_definitions")
+    fails(broker, 70, "import_definitions", str(tmp_path / "none"))
