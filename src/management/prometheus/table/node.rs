@@ -174,7 +174,7 @@ pub(super) const LIMITS: &[NodeMetric] = &[
         |scrape, out| out.count(scrape.broker().node.disk().limit),
     ),
     NodeMetric::gauge("erlang_uptime_seconds", "Seconds since the start", |scrape, out| {
-        out.one(scrape.uptime)
+        out.one(scrape.uptime);
     }),
 ];
 
