@@ -11,6 +11,8 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// Where a lock stands in the order. A thread takes locks only in rising rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
+    /// Who publishes events. Taken before all others.
+    Events = 0,
     /// Vhosts, users and connections of the broker.
     Registry = 1,
     /// One vhost's exchanges, bindings and queue names. Several only through [`RankedRwLock::write_also`], in the order

@@ -12,7 +12,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 root=$PWD
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-unset LEVERET_BIN LEVERET_TEST_URL LEVERET_TEST_VHOST
+unset LEVERET_BIN LEVERET_TEST_URL LEVERET_TEST_VHOST LEVERET_TEST_MANAGEMENT LEVERET_TEST_PROMETHEUS
 [ "$target" = "$root/target" ] || export LEVERET_BIN=$target/release/leveret
 
 all=(lint rust python node tools)
@@ -134,9 +134,38 @@ suite_node() {
 
 suite_tools() {
     have amqp-publish || { skip "amqp-publish is not installed (Debian: amqp-tools)"; return; }
-    [ -f tests/amqp_tools.sh ] || { skip "tests/amqp_tools.sh is not there"; return; }
     build || return
-    bash tests/amqp_tools.sh
+    local bad=0
+    bash tests/amqp_tools.sh || bad=1
+    rabbitmqadmin_script
+    rabbitmqadmin_program
+    RABBITMQADMIN_SCRIPT=$target/tools/rabbitmqadmin.py RABBITMQADMIN=$target/tools/bin/rabbitmqadmin \
+        bash tests/rabbitmqadmin.sh || bad=1
+    return "$bad"
+}
+
+# RabbitMQ's script, out of Debian's package, which need not be installed for that. It stays in the target directory.
+rabbitmqadmin_script() {
+    local place=$target/tools/rabbitmqadmin.py found work
+    [ ! -f "$place" ] || return 0
+    mkdir -p "$target/tools"
+    work=$(mktemp -d)
+    found=$(find /usr/lib/rabbitmq -path '*/cli/rabbitmqadmin' 2>/dev/null | head -1)
+    if [ -z "$found" ] && have apt-get && have dpkg; then
+        (cd "$work" && apt-get download -qq rabbitmq-server && dpkg -x rabbitmq-server_*.deb files) >/dev/null 2>&1
+        found=$(find "$work/files" -path '*/cli/rabbitmqadmin' 2>/dev/null | head -1)
+    fi
+    [ -z "$found" ] || cp "$found" "$place"
+    rm -rf "$work"
+}
+
+# RabbitMQ's program, built once: three minutes of one core, and a network for its crates. It stays there too.
+rabbitmqadmin_program() {
+    local version=2.35.0
+    [ "$("$target/tools/bin/rabbitmqadmin" --version 2>/dev/null)" != "rabbitmqadmin $version" ] || return 0
+    # Little optimization and no debug information build faster.
+    env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
+        nice -n 19 cargo install rabbitmqadmin --version "$version" --locked --debug --force --quiet --root "$target/tools"
 }
 
 if ! have cargo; then

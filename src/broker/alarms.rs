@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Alarms {
     memory: AtomicBool,
     disk: Arc<AtomicBool>,
+    /// The disk alarm was on when it was looked at last: storage raises it by itself.
+    disk_noted: AtomicBool,
 }
 
 impl Alarms {
@@ -42,6 +44,11 @@ impl Alarms {
     /// Sets the disk alarm. Returns whether that changed it.
     pub(super) fn set_disk(&self, on: bool) -> bool {
         self.disk.swap(on, Ordering::AcqRel) != on
+    }
+
+    /// Notes that the disk alarm is on or off. Returns whether that is news, whoever has set it.
+    pub(super) fn note_disk(&self, on: bool) -> bool {
+        self.disk_noted.swap(on, Ordering::AcqRel) != on
     }
 
     /// Sets the memory alarm. Returns whether that changed it; then the connections have to be woken.

@@ -11,6 +11,7 @@ pub mod churn;
 pub mod connections;
 pub mod counter;
 pub mod definitions;
+pub mod events;
 pub mod exchange_counts;
 pub mod globals;
 pub mod key_ring;
@@ -48,6 +49,7 @@ use std::time::Duration;
 
 use crate::broker::alarms::Alarms;
 use crate::broker::churn::{Churn, LoginAttempts};
+use crate::broker::events::{Event, Events};
 use crate::broker::globals::Globals;
 use crate::broker::limits::{ConnectionSeat, NodeLimits, NodeOptions, VHostLimits};
 use crate::broker::login::Logins;
@@ -104,6 +106,8 @@ pub struct Broker {
     pub alarms: Alarms,
     /// From where on it does.
     pub thresholds: Thresholds,
+    /// What happens, for whoever wants to know.
+    pub events: Arc<Events>,
     /// Generated names.
     pub names: Names,
     /// How often somebody tried to log in.
@@ -177,7 +181,11 @@ impl Broker {
         let bodies = Arc::new(bodies);
         let last_queue = Arc::new(AtomicU64::new(image.last_queue()));
         let globals = Arc::new(Globals::restored(bodies.clone(), image.take(GLOBAL).parameters));
-        let Start { users, pending, is_first } = users::restored(globals.clone(), &options, kept.seed);
+        let home = options.vhosts.first().map_or("", String::as_str);
+        let events = Events::new(&options.node_name, home, options.events, options.clock.clone());
+        let events = Arc::new(events);
+        let Start { users, pending, is_first } =
+            users::restored(globals.clone(), &options, events.clone(), kept.seed);
         let users = Arc::new(users);
         let known_vhosts = globals.all(VHOST);
         let logins = Logins::new(&options, &users, threads);
@@ -188,6 +196,7 @@ impl Broker {
             operators: options.operators.into(),
             default_limits: options.vhost_limits,
             redefinitions: Arc::default(),
+            events: events.clone(),
             totals: Arc::default(),
         };
         let (node, totals) = (shared.node.clone(), shared.totals.clone());
@@ -204,6 +213,7 @@ impl Broker {
                 options.max_handshakes_per_source,
             ),
             strangers: Strangers::default(),
+            events,
             alarms: Alarms::new(bodies.journal.room().map(Room::alarm).unwrap_or_default()),
             global_parameters: GlobalParameters::restored(&globals, &names, &options.cluster_name),
             thresholds: Thresholds::default(),
@@ -305,9 +315,10 @@ impl Broker {
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn delete_user(&self, name: &str) -> Result<Gate, UserError> {
+    pub fn delete_user(&self, name: &str, by: &str) -> Result<Gate, UserError> {
+        let _events = self.events.after();
         let forget = || self.vhosts.all().values().for_each(|vhost| vhost.forget_user(name));
-        let (user, gate) = self.users.remove(name, forget)?;
+        let (user, gate) = self.users.remove(name, forget, by)?;
         self.registry.close_where(&deleted(&user), |of, _| Arc::ptr_eq(of, &user));
         Ok(gate)
     }
@@ -376,6 +387,9 @@ impl Broker {
     /// Turns the memory alarm on or off. Returns whether that changed it.
     pub fn set_memory_alarm(&self, on: bool) -> bool {
         let changed = self.alarms.set_memory(on);
+        if changed {
+            self.events.tell(|| Event::alarm("memory", on, self.events.node()));
+        }
         self.wake_all_if(changed);
         changed
     }
@@ -383,6 +397,9 @@ impl Broker {
     /// Turns the disk alarm on or off. Returns whether that changed it.
     pub fn set_disk_alarm(&self, on: bool) -> bool {
         let changed = self.alarms.set_disk(on);
+        if self.alarms.note_disk(on) {
+            self.events.tell(|| Event::alarm("disk", on, self.events.node()));
+        }
         self.wake_all_if(changed);
         if changed && !on {
             self.vhosts.all().values().for_each(|vhost| vhost.wake_agenda());

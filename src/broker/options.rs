@@ -19,7 +19,7 @@ pub struct BrokerOptions {
     pub cluster_name: String,
     /// The name of this node, "leveret@host".
     pub node_name: String,
-    /// Vhosts that exist from the start. Never empty.
+    /// Vhosts that exist from the start, the first one being the default. Never empty.
     pub vhosts: Vec<String>,
     /// Users that are set at the start.
     pub users: Vec<UserOptions>,
@@ -49,6 +49,8 @@ pub struct BrokerOptions {
     pub operators: Vec<Operator>,
     /// Vhosts that are traced.
     pub traced: Vec<String>,
+    /// Events are published to the default vhost's exchange for them.
+    pub events: bool,
     /// How samples are taken and how long they are kept.
     pub statistics: StatisticsOptions,
     /// Where deadlines are compared with.
@@ -164,6 +166,7 @@ impl Default for BrokerOptions {
             vhost_limits: VHostLimits::default(),
             operators: Vec::new(),
             traced: Vec::new(),
+            events: true,
             statistics: StatisticsOptions::default(),
             clock: Clock::default(),
             brings_users: false,

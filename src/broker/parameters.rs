@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::broker::Broker;
+use crate::broker::events::Event;
 use crate::broker::globals::Globals;
 use crate::broker::limits::VHOST_LIMITS;
 use crate::broker::names::Names;
@@ -25,6 +26,9 @@ pub const CLUSTER_NAME: &str = "cluster_name";
 
 /// The global parameter that tells this cluster from all others, also after it was given another name.
 pub const CLUSTER_ID: &str = "internal_cluster_id";
+
+/// The component of global parameters, as events call it.
+pub(super) const GLOBAL: &str = "global";
 
 /// The longest name of a parameter in bytes.
 const LONGEST_NAME: usize = 1024;
@@ -183,24 +187,28 @@ impl Broker {
     ///
     /// # Errors
     /// If the name cannot be one or is that of the [id](Self::cluster_id), or the value is not what is heeded.
-    pub fn set_global_parameter(&self, name: &str, value: &Value) -> Result<Gate, ParameterError> {
+    pub fn set_global_parameter(&self, name: &str, value: &Value, by: &str) -> Result<Gate, ParameterError> {
         check_global(name, value)?;
         if name == CLUSTER_ID {
             return Err(ParameterError::UnknownName(name.to_owned()));
         }
+        let _events = self.events.after();
         let _changing = self.global_parameters.changing.lock();
+        self.events.note(|| Event::parameter_set(None, GLOBAL, name, value, by));
         let gate = self.globals.set(GLOBAL_PARAMETER, name, value.to_string());
         self.global_parameters.follow(name, Some(value));
         Ok(gate)
     }
 
     /// Takes a global parameter away. `None` if none of this name was set, or it is the [id](Self::cluster_id).
-    pub fn clear_global_parameter(&self, name: &str) -> Option<Gate> {
+    pub fn clear_global_parameter(&self, name: &str, by: &str) -> Option<Gate> {
         if name == CLUSTER_ID {
             return None;
         }
+        let _events = self.events.after();
         let _changing = self.global_parameters.changing.lock();
         let gate = self.globals.clear(GLOBAL_PARAMETER, name)?;
+        self.events.note(|| Event::parameter_cleared(None, GLOBAL, name, by));
         self.global_parameters.follow(name, None);
         Some(gate)
     }

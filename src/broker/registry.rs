@@ -258,7 +258,8 @@ impl Registry {
     }
 
     /// Bytes of all connections there ever were in each of these vhosts.
-    pub(super) fn bytes_of_all(&self, vhosts: &[Arc<VHost>]) -> Vec<Bytes> {
+    #[must_use]
+    pub fn bytes_of_all(&self, vhosts: &[Arc<VHost>]) -> Vec<Bytes> {
         let places: HashMap<*const VHost, usize> = vhosts.iter().map(Arc::as_ptr).zip(0..).collect();
         let connections = self.connections.lock();
         let mut all: Vec<Bytes> = vhosts.iter().map(|vhost| vhost.bytes.get()).collect();

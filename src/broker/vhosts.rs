@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::broker::Broker;
 use crate::broker::agenda::Agenda;
+use crate::broker::events::Event;
 use crate::broker::globals::Globals;
 use crate::broker::limits::VHostLimits;
 use crate::broker::statistics::activity::Booked;
@@ -226,15 +227,18 @@ impl Broker {
     ///
     /// # Errors
     /// If there is one of this name, or it cannot be one.
-    pub fn add_vhost(&self, name: &str, metadata: &Metadata) -> Result<Gate, VHostError> {
+    pub fn add_vhost(&self, name: &str, metadata: &Metadata, by: &str) -> Result<Gate, VHostError> {
         check_name(name)?;
         let vhosts = &self.vhosts;
+        let _events = self.events.after();
         let _changing = vhosts.changing.lock();
         if vhosts.get(name).is_some() {
             return Err(VHostError::Exists(name.to_owned()));
         }
         let gate = vhosts.globals.set(image::VHOST, name, metadata.value().to_string());
         vhosts.put(name, Definitions::default());
+        vhosts.get(name).iter().for_each(|vhost| vhost.note_exchanges(by));
+        self.events.note(|| Event::vhost_created(name, &metadata.value(), self.events.node(), by));
         Ok(gate)
     }
 
@@ -243,8 +247,9 @@ impl Broker {
     ///
     /// # Errors
     /// If there is none of this name, or it is [protected](Metadata::protected_from_deletion).
-    pub fn delete_vhost(&self, name: &str) -> Result<Gate, VHostError> {
+    pub fn delete_vhost(&self, name: &str, by: &str) -> Result<Gate, VHostError> {
         let vhosts = &self.vhosts;
+        let _events = self.events.after();
         let missing = || VHostError::Missing(name.to_owned());
         let (vhost, gate) = {
             let _changing = vhosts.changing.lock();
@@ -253,10 +258,11 @@ impl Broker {
                 return Err(VHostError::Protected(name.to_owned()));
             }
             // Checkpoints find it until the journal says that it is gone.
-            let gate = vhosts.globals.clear_with(image::VHOST, name, |record| vhost.delete(record));
+            let gate = vhosts.globals.clear_with(image::VHOST, name, |record| vhost.delete(by, record));
             let mut gone = vhosts.gone.lock();
             gone.count(vhost.queue_sums());
             Arc::make_mut(&mut vhosts.by_name.write()).remove(name);
+            self.events.note(|| Event::vhost_deleted(name, by));
             (vhost, gate.ok_or_else(missing)?)
         };
         self.registry.close_where(&vhost.deleted_error(), |_, of| Arc::ptr_eq(of, &vhost));

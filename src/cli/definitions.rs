@@ -10,6 +10,7 @@ use tracing::info;
 use super::failure::Failure;
 use crate::broker::Broker;
 use crate::broker::definitions::{Document, ImportOptions, Problem, Scope, parse};
+use crate::broker::events::INTERNAL;
 
 /// The most that one file may have, in bytes.
 const LARGEST_FILE: u64 = 512 << 20;
@@ -88,7 +89,7 @@ impl Found {
             info!(path = %path.display(), "definitions are unchanged and not imported");
             return Ok(());
         }
-        let options = ImportOptions { dry_run: false, loaded: Some(hash) };
+        let options = ImportOptions { dry_run: false, loaded: Some(hash), by: INTERNAL.to_owned() };
         match broker.import(&document, &options) {
             Ok((_, gate)) if broker.journal.wait_durable(gate.durable) => Ok(()),
             Ok(_) => Err(Failure::StorageFailed("definitions could not be stored".to_owned())),

@@ -311,6 +311,11 @@ options! {
         /// Vhosts in which each publish and each delivery is copied to the exchange amq.rabbitmq.trace.
         traced: Vec<Name> [Reload] = vec![];
     }
+    /// What the broker tells of itself.
+    events: Events {
+        /// Whether what happens in the broker is published to the exchange amq.rabbitmq.event of the default vhost.
+        exchange: bool [Restart] = true;
+    }
     /// Users, vhosts and what is declared in them, from files.
     definitions: Definitions {
         /// A file with definitions (JSON), or a directory of which all files that end in ".json" are taken, in the order of

@@ -6,9 +6,15 @@ use crate::broker::connections::OpenConnection;
 use crate::broker::definitions::value_of;
 use crate::broker::views::ConsumerView;
 
-/// What RabbitMQ tells of Erlang's collection of garbage. There is none here; clients find the object that they look into.
+/// What RabbitMQ tells of Erlang's collection of garbage. There is none here; clients find the numbers that they read.
 pub(crate) fn garbage_collection() -> Value {
-    json!({})
+    json!({
+        "fullsweep_after": 0,
+        "max_heap_size": 0,
+        "min_bin_vheap_size": 0,
+        "min_heap_size": 0,
+        "minor_gcs": 0,
+    })
 }
 
 /// Adds RabbitMQ's count of work of an Erlang process, of which there is none.
@@ -57,7 +63,8 @@ pub(crate) fn consumer(node: &str, view: &ConsumerView) -> Value {
         "arguments": value_of(view.arguments.as_ref()),
         "channel_details": channel,
         "consumer_tag": view.tag,
-        "consumer_timeout": view.timeout,
+        // RabbitMQ's own tool reads no list without a number; 0 is that the queue says nothing.
+        "consumer_timeout": view.timeout.unwrap_or_default(),
         "exclusive": view.exclusive,
         "prefetch_count": view.prefetch,
         "queue": { "name": view.queue, "vhost": view.vhost },

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use crate::broker::Broker;
+use crate::broker::events::CLI;
 use crate::broker::users::User;
 use crate::broker::vhost::VHost;
 use crate::identity::access::Access;
 use crate::identity::tags::Tag;
 use crate::management::error::ApiError;
-
-/// The name under which the control socket acts, as RabbitMQ's tool does.
-const LOCAL: &str = "rmq-cli";
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -48,7 +46,7 @@ impl Visitor {
         match self {
             Self::Nobody => "",
             Self::User(user) => &user.name,
-            Self::Local => LOCAL,
+            Self::Local => CLI,
         }
     }
 

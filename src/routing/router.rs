@@ -127,6 +127,13 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         self.by_name(name).is_some_and(|exchange| !exchange.outgoing.is_empty())
     }
 
+    /// Whether anything can come out of the exchange: it is the source of a binding, or has an alternate exchange.
+    #[must_use]
+    pub fn leads_on(&self, name: &str) -> bool {
+        self.by_name(name)
+            .is_some_and(|exchange| !exchange.outgoing.is_empty() || self.alternate(exchange).is_some())
+    }
+
     /// Adds a binding; `true` if there was none with the same source, destination, key and arguments.
     ///
     /// # Errors

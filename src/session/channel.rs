@@ -24,6 +24,8 @@ use crate::time::Moment;
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) number: u16,
+    /// What tells it from all channels that the connection had.
+    pub(super) serial: u64,
     /// We closed it and wait for close-ok; everything else is thrown away.
     pub(super) closing: bool,
     pub(super) assembler: Assembler<Published>,
@@ -94,10 +96,17 @@ pub(super) struct Closed {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, prefetch: u16, shown: Arc<OpenChannel>, seat: ChannelSeat) -> Self {
+    pub(super) fn new(
+        number: u16,
+        serial: u64,
+        prefetch: u16,
+        shown: Arc<OpenChannel>,
+        seat: ChannelSeat,
+    ) -> Self {
         shown.counters.prefetch.set(u64::from(prefetch));
         Self {
             number,
+            serial,
             closing: false,
             assembler: Assembler::new(),
             prefetch,
@@ -198,10 +207,12 @@ impl Open {
         let seat = ChannelSeat::take(&wire.broker.limits, &self.user)?;
         let written = wire.out.written();
         self.closed.retain(|closed| closed.number != number && (closed.until > written || closed.crossed));
-        let shown = self.shown.add_channel(number);
-        self.channels
-            .insert(number, Box::new(Channel::new(number, wire.limits.default_prefetch, shown, seat)));
+        self.channels_opened += 1;
+        let (serial, prefetch) = (self.channels_opened, wire.limits.default_prefetch);
+        let channel = Channel::new(number, serial, prefetch, self.shown.add_channel(number), seat);
+        self.channels.insert(number, Box::new(channel));
         wire.send(number, &channel::OpenOk { channel_id: b"" });
+        self.announce_channel(wire, number);
         Ok(())
     }
 

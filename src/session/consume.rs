@@ -70,6 +70,7 @@ impl Open {
             consumer.timeout = timeout;
         }
         self.timeouts.consumers_changed = true;
+        self.announce_consumer(wire, number, tag, &name, consume);
         self.start_consumer(wire, number, key, tag, consume.no_wait)
     }
 
@@ -158,9 +159,11 @@ impl Open {
         if consumer.cell.traits().single_active {
             self.left.push(consumer.cell.clone());
         }
+        let cell = consumer.cell.clone();
+        self.announce_consumer_end(wire, key);
         if abandoned {
-            self.owned.remove(&consumer.cell.id);
-            return self.vhost.delete_abandoned(&consumer.cell);
+            self.owned.remove(&cell.id);
+            return self.vhost.delete_abandoned(&cell);
         }
         Gate::OPEN
     }
@@ -204,6 +207,7 @@ impl Open {
         for key in keys {
             self.consumers.retire(key);
         }
+        self.announce_channel_end(wire, number);
     }
 }
 

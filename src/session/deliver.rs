@@ -147,6 +147,7 @@ impl Open {
         // One that was cancelled meanwhile needs no notice, and its key and tag may be another's.
         let Some(consumer) = self.consumers.get(key).filter(|consumer| consumer.id.is_some()) else { return };
         let (number, tag) = (consumer.channel, consumer.tag.clone());
+        self.announce_consumer_end(wire, key);
         self.consumers.retire(key);
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.tags.remove(&tag);

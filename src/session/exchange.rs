@@ -32,7 +32,8 @@ impl Open {
                 let exchange::Bind { destination, source, routing_key: key, arguments, no_wait, .. } = bind;
                 self.check_binding(source, Resource::Exchange(destination), key)?;
                 let target = BindTarget::Exchange(destination);
-                let gate = self.vhost.bind(BindRequest { source, target, key, arguments }, wire.id)?;
+                let gate =
+                    self.vhost.bind(BindRequest { source, target, key, arguments }, self.actor(wire))?;
                 self.reply_unless(no_wait, wire, number, gate, &exchange::BindOk {});
             }
             M::Unbind(unbind) => {
@@ -40,7 +41,8 @@ impl Open {
                     unbind;
                 self.check_binding(source, Resource::Exchange(destination), key)?;
                 let target = BindTarget::Exchange(destination);
-                let gate = self.vhost.unbind(BindRequest { source, target, key, arguments }, wire.id)?;
+                let gate =
+                    self.vhost.unbind(BindRequest { source, target, key, arguments }, self.actor(wire))?;
                 self.reply_unless(no_wait, wire, number, gate, &exchange::UnbindOk {});
             }
             M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => {
@@ -71,6 +73,7 @@ impl Open {
             internal: declare.internal,
             arguments: declare.arguments,
             objection: objection.as_ref(),
+            by: &self.user.name,
         })
     }
 
@@ -78,7 +81,7 @@ impl Open {
         let name = clean_name(delete.exchange);
         self.vhost.check_deletable(&name)?;
         self.check(Operation::Delete(Resource::Exchange(&name)))?;
-        self.vhost.delete_exchange(&name, delete.if_unused)
+        self.vhost.delete_exchange(&name, delete.if_unused, &self.user.name)
     }
 
     /// Sends a reply or queues it behind its gate.

@@ -15,6 +15,7 @@ use crate::protocol::field::{Table, TableBuilder};
 use crate::protocol::frame::{FRAME_MIN, Frame, FrameKind};
 use crate::protocol::method::{Args, Method, connection, write_method};
 use crate::protocol::reply::{AmqpError, ReplyCode};
+use crate::session::announce;
 use crate::session::external;
 use crate::session::limits::{Mechanism, SessionLimits};
 use crate::session::login::Credentials;
@@ -175,7 +176,9 @@ impl Handshake {
                     wire.send(0, &connection::OpenOk { known_hosts: "" });
                     let connection = shown(wire, &user, &vhost, now);
                     wire.broker.registry.show(connection.clone());
-                    Ok(Outcome::Open(Box::new(Open::new(wire, user, vhost, seat, connection))))
+                    let open = Box::new(Open::new(wire, user, vhost, seat, connection));
+                    open.announce(wire);
+                    Ok(Outcome::Open(open))
                 });
                 opened.unwrap_or_else(|error| Outcome::Fail(error.at(id)))
             }
@@ -234,6 +237,7 @@ impl Handshake {
             Ok(user) => {
                 wire.broker.login_attempts.note(LoginProtocol::Amqp091, true);
                 logins.note_success(wire.peer.source, name);
+                announce::login(wire, &user.name, None);
                 let limits = &wire.limits;
                 let tune = connection::Tune {
                     channel_max: limits.channel_max,
@@ -245,6 +249,7 @@ impl Handshake {
             }
             Err(why) => {
                 wire.broker.login_attempts.note(LoginProtocol::Amqp091, false);
+                announce::login(wire, name, Some(&why));
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
                 strangers::log_refused_login(wire, name, &why, now.moment);

@@ -5,6 +5,7 @@
 //! [`Session::handle_timeout`] at [`Session::poll_timeout`]. When [`Session::is_over`], the socket is to be closed.
 
 mod access;
+mod announce;
 mod basic;
 mod batch;
 mod channel;
@@ -471,6 +472,9 @@ impl Session {
             self.wire.broker.registry.close(self.wire.id);
         } else {
             self.wire.broker.registry.refuse(self.wire.id);
+        }
+        if !matches!(self.state, State::Farewell(_)) {
+            announce::end(&self.wire);
         }
     }
 

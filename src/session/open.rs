@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::broker::connections::OpenConnection;
+use crate::broker::events::Actor;
 use crate::broker::limits::ConnectionSeat;
 use crate::broker::login::Ticket;
 use crate::broker::outlet::Taken;
@@ -62,6 +63,8 @@ pub(super) struct Open {
     /// The place among the connections of user and vhost, while it is open.
     seat: Option<ConnectionSeat>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
+    /// How many there have been.
+    pub(super) channels_opened: u64,
     /// Channels that were closed lately.
     pub(super) closed: Vec<Closed>,
     pub(super) consumers: Consumers,
@@ -127,6 +130,7 @@ impl Open {
             shown,
             seat: Some(seat),
             channels: BTreeMap::new(),
+            channels_opened: 0,
             closed: Vec::new(),
             consumers: Consumers::default(),
             publishes: PublishBatch::default(),
@@ -181,6 +185,11 @@ impl Open {
     pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, AmqpError> {
         let missing = || AmqpError::new(ReplyCode::ChannelError, "expected 'channel.open'");
         self.channels.get_mut(&number).map(|channel| &mut **channel).ok_or_else(missing)
+    }
+
+    /// Who does what this connection asks for.
+    pub(super) fn actor(&self, wire: &Wire) -> Actor<'_> {
+        Actor { connection: wire.id, user: &self.user.name }
     }
 
     /// Handles a frame; `rest` is what follows it in the input. Returns how many bytes of `rest` were used as well.
@@ -486,6 +495,10 @@ impl Open {
         // All at once: each queue has everything back in order before it delivers again.
         self.flush_settlements(wire);
         self.hand_over();
+        for &number in numbers.iter().filter(|number| self.channels.get(number).is_some_and(|it| !it.closing))
+        {
+            self.announce_channel_end(wire, number);
+        }
         for cell in std::mem::take(&mut self.owned).into_values() {
             self.vhost.delete_owned(&cell);
         }

@@ -31,7 +31,8 @@ impl Open {
                 let key = binding_key(queue, routing_key, &name);
                 self.check_binding(source, Resource::Queue(&name), key)?;
                 let target = BindTarget::Queue(&name);
-                let gate = self.vhost.unbind(BindRequest { source, target, key, arguments }, wire.id)?;
+                let gate =
+                    self.vhost.unbind(BindRequest { source, target, key, arguments }, self.actor(wire))?;
                 self.reply_unless(false, wire, number, gate, &queue::UnbindOk {});
                 Ok(())
             }
@@ -48,7 +49,7 @@ impl Open {
                 let name = clean_name(self.channel(number)?.queue_name(queue)?);
                 self.check(Operation::Delete(Resource::Queue(&name)))?;
                 let cell = self.vhost.find_queue(&name, wire.id).ok();
-                let (ready, gate) = self.vhost.delete_queue(&name, if_unused, if_empty, wire.id)?;
+                let (ready, gate) = self.vhost.delete_queue(&name, if_unused, if_empty, self.actor(wire))?;
                 if let Some(cell) = cell {
                     self.owned.remove(&cell.id);
                 }
@@ -133,7 +134,7 @@ impl Open {
             arguments: declare.arguments,
             objection: objection.as_ref(),
         };
-        self.vhost.declare_queue(request, wire.id)
+        self.vhost.declare_queue(request, self.actor(wire))
     }
 
     fn on_queue_bind(
@@ -148,7 +149,7 @@ impl Open {
         let key = binding_key(queue, routing_key, &name);
         self.check_binding(source, Resource::Queue(&name), key)?;
         let target = BindTarget::Queue(&name);
-        let gate = self.vhost.bind(BindRequest { source, target, key, arguments }, wire.id)?;
+        let gate = self.vhost.bind(BindRequest { source, target, key, arguments }, self.actor(wire))?;
         self.reply_unless(no_wait, wire, number, gate, &queue::BindOk {});
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(super) fn shown(wire: &Wire, user: &Arc<User>, vhost: &Arc<VHost>, now: Now)
 }
 
 /// As RabbitMQ names connections. Where an address is missing the number makes the name one of its own.
-fn name(wire: &Wire) -> String {
+pub(super) fn name(wire: &Wire) -> String {
     let peer = &wire.peer;
     match (peer.remote, peer.local) {
         (Some(remote), Some(local)) => format!("{} -> {}", plain(remote), plain(local)),
@@ -43,7 +43,7 @@ fn name(wire: &Wire) -> String {
 }
 
 /// An IPv4 client of an IPv6 socket has a mapped address.
-fn plain(address: SocketAddr) -> SocketAddr {
+pub(super) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

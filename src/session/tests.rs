@@ -1,6 +1,7 @@
 //! Sessions without sockets: what leaves when, on a journal whose positions move only when a test says so.
 
 mod counting;
+mod events;
 mod flushing;
 mod interceptors;
 mod replies;

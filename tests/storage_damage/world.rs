@@ -1,5 +1,6 @@
 //! A data directory with everything in it, and what a broker serves of one.
 
+use leveret::broker::events::INTERNAL;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -185,6 +186,7 @@ pub fn build(seed: u64) -> World {
             internal: false,
             arguments,
             objection: None,
+            by: INTERNAL,
         };
         vhost.declare_exchange(declare).expect("an exchange");
         for name in ["left", "right"] {
@@ -230,9 +232,9 @@ pub fn build_folded() -> World {
     let disk = SimulatedDisk::new(9);
     let broker = open(&disk).expect("a broker");
     let vhost = vhost(&broker);
-    broker.users.add("alice", PasswordHash::none()).expect("a user");
-    broker.add_vhost("other", &Metadata::default()).expect("a vhost");
-    vhost.set_limits(VHostLimits { max_queues: Some(7), ..VHostLimits::default() });
+    broker.users.add("alice", PasswordHash::none(), INTERNAL).expect("a user");
+    broker.add_vhost("other", &Metadata::default(), INTERNAL).expect("a vhost");
+    vhost.set_limits(VHostLimits { max_queues: Some(7), ..VHostLimits::default() }, INTERNAL);
     let cell = queue(&vhost, "long");
     let numbers: Vec<u64> = (1..250).filter(|number| number % 29 > 0).collect();
     for number in &numbers {

@@ -1,5 +1,6 @@
 //! What a life does with queues that drop messages, with policies, limits, permissions and time.
 
+use leveret::broker::events::INTERNAL;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
@@ -163,7 +164,7 @@ impl Life<'_> {
         let (name, operator) = (self.pick(&NAMES), self.chance(30));
         let kind = kind_of(operator);
         if self.chance(40) {
-            let gate = self.vhost.clear_policy(kind, name);
+            let gate = self.vhost.clear_policy(kind, name, INTERNAL);
             let was_set = self.history.now().policies.contains_key(&(operator, name.to_owned()));
             assert_eq!(gate.is_some(), was_set, "{name}");
             let Some(gate) = gate else { return Lsn::ZERO };
@@ -178,7 +179,7 @@ impl Life<'_> {
         });
         let policy = Policy::from_value(name, &value, kind).expect("a policy");
         let noted = model::Policy { value: policy.value().to_string(), limits: limits.to_owned() };
-        let gate = self.vhost.set_policy(kind, policy);
+        let gate = self.vhost.set_policy(kind, policy, INTERNAL);
         self.note(gate.durable, vec![Change::Policy(operator, name.to_owned(), Some(noted))])
     }
 
@@ -188,8 +189,8 @@ impl Life<'_> {
         let key = (user.clone(), exchange.clone());
         if self.chance(40) {
             let gate = match &*exchange {
-                "" => self.vhost.clear_permissions(&user),
-                exchange => self.vhost.clear_topic_permissions(&user, Some(exchange)),
+                "" => self.vhost.clear_permissions(&user, INTERNAL),
+                exchange => self.vhost.clear_topic_permissions(&user, Some(exchange), INTERNAL),
             };
             if !self.history.now().permissions.contains_key(&key) {
                 return Lsn::ZERO;
@@ -199,10 +200,14 @@ impl Life<'_> {
         let [write, read] = ["w", "r"].map(|name| format!("^{name}{}", self.random.random_range(0..3)));
         let noted = format!("{write} {read}");
         let gate = if exchange.is_empty() {
-            self.vhost.set_permissions(&user, Permissions::new("", &write, &read).expect("patterns"))
+            self.vhost.set_permissions(
+                &user,
+                Permissions::new("", &write, &read).expect("patterns"),
+                INTERNAL,
+            )
         } else {
             let row = TopicRow { user, exchange, write, read };
-            self.vhost.set_topic_permission(row).expect("patterns")
+            self.vhost.set_topic_permission(row, INTERNAL).expect("patterns")
         };
         self.note(gate.durable, vec![Change::Permission(key, Some(noted))])
     }
@@ -211,7 +216,7 @@ impl Life<'_> {
         let mut limit =
             || (self.random.random_range(0..2) == 0).then(|| self.random.random_range(1000..2000));
         let limits = VHostLimits { max_connections: limit(), max_queues: limit() };
-        let gate = self.vhost.set_limits(limits);
+        let gate = self.vhost.set_limits(limits, INTERNAL);
         self.note(gate.durable, vec![Change::Limits(limits.value().to_string())])
     }
 

@@ -1,5 +1,6 @@
 //! One life of a broker, from a start to a crash: a random sequence of operations, noted in the history.
 
+use leveret::broker::events::INTERNAL;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +40,16 @@ pub fn queue_declare<'a>(name: &'a str, arguments: &'a Table) -> QueueDeclare<'a
 pub fn exchange_declare(name: &str, fanout: bool, auto_delete: bool) -> ExchangeDeclare<'_> {
     let kind = if fanout { "fanout" } else { "direct" };
     let arguments = TableRef::EMPTY;
-    ExchangeDeclare { name, kind, durable: true, auto_delete, internal: false, arguments, objection: None }
+    ExchangeDeclare {
+        name,
+        kind,
+        durable: true,
+        auto_delete,
+        internal: false,
+        arguments,
+        objection: None,
+        by: INTERNAL,
+    }
 }
 
 /// What a consumer was given, and the queue it is of.
@@ -311,7 +321,7 @@ impl<'a> Life<'a> {
 
     fn delete_exchange(&mut self) -> Lsn {
         let name = self.pick(&EXCHANGES);
-        let gate = self.vhost.delete_exchange(name, false).expect("a delete");
+        let gate = self.vhost.delete_exchange(name, false, INTERNAL).expect("a delete");
         self.note(gate.durable, vec![Change::NoExchange(name.to_owned())])
     }
 

@@ -1,5 +1,6 @@
 //! Checkpoints on a disk in memory: what moves where, what a restart finds, and what happens if there is no room.
 
+use crate::broker::events::INTERNAL;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -419,11 +420,11 @@ fn policies_and_limits_outlast_the_files_that_told_of_them() {
     let limits = VHostLimits { max_connections: Some(7), max_queues: None };
     let vhost = bench.vhost();
     [policy("a", 1), policy("b", 2), policy("a", 3)].into_iter().for_each(|policy| {
-        vhost.set_policy(PolicyKind::User, policy);
+        vhost.set_policy(PolicyKind::User, policy, INTERNAL);
     });
-    vhost.set_policy(PolicyKind::Operator, policy("b", 4));
-    vhost.clear_policy(PolicyKind::User, "b").unwrap();
-    vhost.set_limits(limits);
+    vhost.set_policy(PolicyKind::Operator, policy("b", 4), INTERNAL);
+    vhost.clear_policy(PolicyKind::User, "b", INTERNAL).unwrap();
+    vhost.set_limits(limits, INTERNAL);
     let told = |bench: &Bench, kind| -> Vec<Policy> {
         bench.vhost().policies(kind).iter().map(|policy| (**policy).clone()).collect()
     };
@@ -435,8 +436,8 @@ fn policies_and_limits_outlast_the_files_that_told_of_them() {
     assert_eq!(bench.vhost().limits(), limits);
     // What is cleared after that stays cleared.
     let vhost = bench.vhost();
-    vhost.clear_policy(PolicyKind::User, "a").unwrap();
-    vhost.set_limits(VHostLimits::default());
+    vhost.clear_policy(PolicyKind::User, "a", INTERNAL).unwrap();
+    vhost.set_limits(VHostLimits::default(), INTERNAL);
     drop(vhost);
     bench.turn_over();
     let bench = bench.restart();

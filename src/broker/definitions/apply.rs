@@ -11,13 +11,16 @@ use super::plan::{Plan, State, plan};
 use super::report::Report;
 use super::{Problem, Scope};
 use crate::broker::Broker;
+use crate::broker::events::Event;
 use crate::broker::globals::Changing;
+use crate::broker::parameters::GLOBAL as COMPONENT;
 use crate::broker::users::{Details, User};
 use crate::broker::vhost::{Importing, VHost};
+use crate::broker::vhosts::Metadata;
 use crate::channel::gates::Gate;
 use crate::identity::password::PasswordHash;
 use crate::ids::Lsn;
-use crate::storage::image::{Definitions, GLOBAL};
+use crate::storage::image::{Definitions, GLOBAL, VHOST};
 use crate::storage::journal::Encoded;
 use crate::storage::record::{Parameter, Record};
 
@@ -31,6 +34,8 @@ pub struct ImportOptions {
     pub dry_run: bool,
     /// What [`Broker::loaded_definitions`] says from then on.
     pub loaded: Option<String>,
+    /// Who imports: the user's name, or a word of RabbitMQ's such as [`INTERNAL`](crate::broker::events::INTERNAL).
+    pub by: String,
 }
 
 /// Users by name, with what holds for them. Their passwords are hashed.
@@ -52,6 +57,7 @@ impl Broker {
         options: &ImportOptions,
     ) -> Result<(Report, Gate), Vec<Problem>> {
         let (hashes, problems) = self.hash_passwords(document);
+        let _events = self.events.after();
         // No checkpoint sees a part of it: what is in the catalogue is there whole, or is in the journal.
         let _committed = self.storage.as_ref().map(|storage| storage.committed.lock());
         let _parameters = self.global_parameters.changing.lock();
@@ -63,7 +69,7 @@ impl Broker {
         let mut globals = self.globals.change();
         // By name, in which order they have to be locked.
         let held: BTreeMap<String, Importing<'_>> =
-            involved.iter().map(|(name, vhost)| (name.clone(), vhost.importing())).collect();
+            involved.iter().map(|(name, vhost)| (name.clone(), vhost.importing(&options.by))).collect();
         let state = State { vhosts: &held, new_vhosts: &new_names, globals: &globals, users: &users, hashes };
         let mut plan = plan(document, &state);
         plan.problems.extend(problems);
@@ -82,9 +88,12 @@ impl Broker {
         }
         let recheck =
             plan.vhosts.values().any(|plan| !(plan.permissions.is_empty() && plan.topics.is_empty()));
+        self.note_globals(&plan, &new_names, &held, &options.by);
         let (lsn, held) = self.append(&mut plan, &mut globals, held);
         let mut new_users = Vec::new();
         for (name, details) in plan.users {
+            let before = users.get(&name).map(|(_, details)| details);
+            self.users.note_put(&name, before, &details, &options.by);
             match users.get(&name) {
                 Some((user, _)) => user.set_details(details),
                 None => new_users.push((name, details)),
@@ -106,6 +115,26 @@ impl Broker {
     #[must_use]
     pub fn loaded_definitions(&self) -> Option<String> {
         serde_json::from_str(&self.globals.get(LOADED.0, LOADED.1)?).ok()
+    }
+
+    /// Notes the vhosts that are made, and global parameters. What is in vhosts is noted as it is applied.
+    fn note_globals(
+        &self,
+        plan: &Plan,
+        new: &HashSet<String>,
+        held: &BTreeMap<String, Importing<'_>>,
+        by: &str,
+    ) {
+        let events = &self.events;
+        let made = |parameter: &&Parameter| parameter.component == VHOST && new.contains(&parameter.name);
+        for Parameter { name, value, .. } in plan.globals.iter().filter(made) {
+            held.get(name).into_iter().for_each(Importing::note_made);
+            let metadata = || Metadata::from_text(value).value();
+            events.note(|| Event::vhost_created(name, &metadata(), events.node(), by));
+        }
+        for (name, value) in &plan.global_values {
+            events.note(|| Event::parameter_set(None, COMPONENT, name, value, by));
+        }
     }
 
     /// Puts everything into the topologies and the global parameters, and then into the journal.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::broker::Broker;
+use crate::broker::events::INTERNAL;
 use crate::broker::options::BrokerOptions;
 use crate::broker::parameters::CLUSTER_ID;
 use crate::broker::queue_cell::QueueCell;
@@ -195,7 +196,7 @@ fn a_dry_run_says_the_same_and_does_nothing() {
     let broker = blank();
     let document = parse(round_trips::V4_2.as_bytes(), Scope::Whole).unwrap();
     let before = export(&broker);
-    let options = ImportOptions { dry_run: true, loaded: Some("x".to_owned()) };
+    let options = ImportOptions { dry_run: true, loaded: Some("x".to_owned()), ..ImportOptions::default() };
     let (dry, _) = broker.import(&document, &options).unwrap();
     assert_eq!((export(&broker), broker.loaded_definitions()), (before, None));
     let options = ImportOptions { loaded: Some("x".to_owned()), ..ImportOptions::default() };
@@ -214,7 +215,7 @@ fn one_vhost_is_exported_and_imported_into_another() {
     assert!(exported.get("users").is_none() && exported["queues"][0].get("vhost").is_none());
     let missing = told(import_into(&broker, &exported, scope("copy")).unwrap_err());
     assert!(missing.iter().all(|text| text.ends_with("vhost 'copy' does not exist")), "{missing:?}");
-    broker.add_vhost("copy", &Metadata::default()).unwrap();
+    broker.add_vhost("copy", &Metadata::default(), INTERNAL).unwrap();
     exported["users"] = json!([{ "name": "x", "tags": "" }]);
     let report = import_into(&broker, &exported, scope("copy")).unwrap();
     assert!(report.skipped[0].contains("users are left out"), "{report:?}");
@@ -233,10 +234,10 @@ fn a_vhost_that_is_protected_is_not_deleted() {
     let broker = blank();
     import(&broker, &serde_json::from_str(round_trips::V4_2).unwrap()).unwrap();
     let protected = VHostError::Protected("tenant-a".to_owned());
-    assert_eq!(broker.delete_vhost("tenant-a"), Err(protected));
+    assert_eq!(broker.delete_vhost("tenant-a", INTERNAL), Err(protected));
     broker.set_vhost_metadata("tenant-a", |metadata| metadata.protected_from_deletion = false).unwrap();
     assert_eq!(broker.vhost_metadata("tenant-a").unwrap().description, "Tenant A");
-    broker.delete_vhost("tenant-a").unwrap();
+    broker.delete_vhost("tenant-a", INTERNAL).unwrap();
     assert!(matches!(broker.set_vhost_metadata("tenant-a", |_| ()), Err(VHostError::Missing(_))));
 }
 
@@ -268,13 +269,13 @@ fn global_parameters_are_kept_and_name_the_cluster() {
     assert_eq!(&*broker.cluster_name(), "hares");
     assert!(report.skipped[0].contains("its own") && broker.cluster_id().starts_with("rabbitmq-cluster-id-"));
     assert!(!export(&broker).to_string().contains(CLUSTER_ID));
-    broker.set_global_parameter("any", &json!({ "a": [1, 2.0] })).unwrap();
+    broker.set_global_parameter("any", &json!({ "a": [1, 2.0] }), INTERNAL).unwrap();
     assert_eq!(broker.global_parameter("any"), Some(json!({ "a": [1, 2.0] })));
-    assert!(broker.set_global_parameter("cluster_name", &json!(1)).is_err());
-    assert!(broker.set_global_parameter(CLUSTER_ID, &json!("x")).is_err());
-    assert!(broker.clear_global_parameter(CLUSTER_ID).is_none());
-    assert!(broker.clear_global_parameter("cluster_name").is_some());
-    assert!(broker.clear_global_parameter("cluster_name").is_none());
+    assert!(broker.set_global_parameter("cluster_name", &json!(1), INTERNAL).is_err());
+    assert!(broker.set_global_parameter(CLUSTER_ID, &json!("x"), INTERNAL).is_err());
+    assert!(broker.clear_global_parameter(CLUSTER_ID, INTERNAL).is_none());
+    assert!(broker.clear_global_parameter("cluster_name", INTERNAL).is_some());
+    assert!(broker.clear_global_parameter("cluster_name", INTERNAL).is_none());
     assert_eq!(&*broker.cluster_name(), "leveret");
 }
 

@@ -1,3 +1,4 @@
+use crate::broker::events::INTERNAL;
 use std::sync::mpsc::Receiver;
 
 use super::*;
@@ -74,14 +75,14 @@ fn a_password_is_known_again_until_anything_changes_of_its_user() {
     assert!(known(&broker.logins.backends, &attempt("guest", "wrong")).is_none());
     let from_afar = Attempt { from_loopback: false, ..attempt("guest", "guest") };
     assert_eq!(known(&broker.logins.backends, &from_afar).unwrap().unwrap_err(), LoginError::NotLoopback);
-    broker.users.set_tags("guest", Tags::default()).unwrap();
+    broker.users.set_tags("guest", Tags::default(), INTERNAL).unwrap();
     assert!(!is_known());
     assert!(broker.logins.check(attempt("guest", "guest")).is_ok() && is_known());
-    broker.users.set_password("guest", PasswordHash::none()).unwrap();
+    broker.users.set_password("guest", PasswordHash::none(), INTERNAL).unwrap();
     assert!(!is_known() && broker.logins.check(attempt("guest", "guest")).is_err());
-    broker.users.set_password("guest", broker.users.hash_new(b"guest").unwrap()).unwrap();
+    broker.users.set_password("guest", broker.users.hash_new(b"guest").unwrap(), INTERNAL).unwrap();
     assert!(broker.logins.check(attempt("guest", "guest")).is_ok() && is_known());
-    broker.delete_user("guest").unwrap();
+    broker.delete_user("guest", INTERNAL).unwrap();
     assert!(!is_known() && broker.logins.check(attempt("guest", "guest")).is_err());
 }
 

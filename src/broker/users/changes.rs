@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::start::end_first_start;
 use super::user::Secret;
 use super::{COMPONENT, Details, User, UserLimits, Users};
+use crate::broker::events::Event;
 use crate::channel::gates::Gate;
 use crate::identity::password::{HashError, PasswordHash};
 use crate::identity::tags::Tags;
@@ -40,8 +41,9 @@ impl Users {
     ///
     /// # Errors
     /// If there is one of this name, or it cannot be one.
-    pub fn add(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
+    pub fn add(&self, name: &str, hash: PasswordHash, by: &str) -> Result<Gate, UserError> {
         check_name(name)?;
+        let _events = self.events.after();
         let _changing = self.changing.lock();
         if self.find(name).is_some() {
             return Err(UserError::Exists(name.to_owned()));
@@ -52,6 +54,7 @@ impl Users {
         self.replace(|users| {
             users.insert(user.name.clone(), user);
         });
+        self.events.note(|| Event::user_created(name, by));
         Ok(gate)
     }
 
@@ -60,7 +63,13 @@ impl Users {
     ///
     /// # Errors
     /// If there is none of this name, and there cannot be one.
-    pub fn put(&self, name: &str, change: impl FnOnce(&mut Details)) -> Result<(bool, Gate), UserError> {
+    pub fn put(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Details),
+        by: &str,
+    ) -> Result<(bool, Gate), UserError> {
+        let _events = self.events.after();
         let _changing = self.changing.lock();
         let user = self.find(name);
         if user.is_none() {
@@ -71,11 +80,33 @@ impl Users {
         let details = self.hashed(&details)?;
         let gate = self.store(name, &details);
         let is_new = user.is_none();
+        self.note_put(name, user.as_ref().map(|user| user.details()).as_deref(), &details, by);
         match user {
             Some(user) => user.set_details(details),
             None => self.publish(vec![(name.to_owned(), details)]),
         }
         Ok((is_new, gate))
+    }
+
+    /// Notes that a user is made, or what becomes different about one. The caller has events be published.
+    pub(in crate::broker) fn note_put(&self, name: &str, before: Option<&Details>, now: &Details, by: &str) {
+        let events = &self.events;
+        let nothing = Details::default();
+        match before {
+            None => events.note(|| Event::user_created(name, by)),
+            Some(before) if before.hash() != now.hash() => {
+                let has_one = now.hash().is_some_and(|hash| !hash.is_none());
+                events.note(|| Event::password(name, has_one, by));
+            }
+            Some(_) => {}
+        }
+        let before = before.unwrap_or(&nothing);
+        if before.tags != now.tags {
+            events.note(|| Event::tags_set(name, &now.tags, by));
+        }
+        if before.limits != now.limits {
+            events.note(|| Event::user_limits(name, &now.limits.value(), by));
+        }
     }
 
     /// Hashes a password that somebody wants to have. Takes tens of milliseconds.
@@ -98,24 +129,33 @@ impl Users {
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_password(&self, name: &str, hash: PasswordHash) -> Result<Gate, UserError> {
-        self.change(name, |details| details.secret = Secret::Hash(hash))
+    pub fn set_password(&self, name: &str, hash: PasswordHash, by: &str) -> Result<Gate, UserError> {
+        let has_one = !hash.is_none();
+        let event = |_: &Details| Event::password(name, has_one, by);
+        self.change(name, |details| details.secret = Secret::Hash(hash), event)
     }
 
     /// Gives a user other tags.
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_tags(&self, name: &str, tags: Tags) -> Result<Gate, UserError> {
-        self.change(name, |details| details.tags = tags)
+    pub fn set_tags(&self, name: &str, tags: Tags, by: &str) -> Result<Gate, UserError> {
+        let event = |now: &Details| Event::tags_set(name, &now.tags, by);
+        self.change(name, |details| details.tags = tags, event)
     }
 
     /// Changes the limits of a user. What is open stays.
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn set_limits(&self, name: &str, change: impl FnOnce(&mut UserLimits)) -> Result<Gate, UserError> {
-        self.change(name, |details| change(&mut details.limits))
+    pub fn set_limits(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut UserLimits),
+        by: &str,
+    ) -> Result<Gate, UserError> {
+        let event = |now: &Details| Event::user_limits(name, &now.limits.value(), by);
+        self.change(name, |details| change(&mut details.limits), event)
     }
 
     /// Does something about a user while nobody deletes them.
@@ -131,7 +171,7 @@ impl Users {
     }
 
     /// Takes a user away, after `forget` has let go of what belongs to the user. Whoever holds it learns that it
-    /// [is deleted](User::is_deleted).
+    /// [is deleted](User::is_deleted). The caller has events be published.
     ///
     /// # Errors
     /// If there is none of this name.
@@ -139,6 +179,7 @@ impl Users {
         &self,
         name: &str,
         forget: impl FnOnce(),
+        by: &str,
     ) -> Result<(Arc<User>, Gate), UserError> {
         let _changing = self.changing.lock();
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
@@ -151,16 +192,24 @@ impl Users {
             users.remove(name);
         });
         user.set_deleted();
+        self.events.note(|| Event::user_deleted(name, by));
         Ok((user, gate))
     }
 
-    fn change(&self, name: &str, change: impl FnOnce(&mut Details)) -> Result<Gate, UserError> {
+    fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Details),
+        event: impl FnOnce(&Details) -> Event,
+    ) -> Result<Gate, UserError> {
+        let _events = self.events.after();
         let _changing = self.changing.lock();
         let user = self.find(name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
         let mut details = Details::clone(&user.details());
         change(&mut details);
         let details = self.hashed(&details)?;
         let gate = self.store(name, &details);
+        self.events.note(|| event(&details));
         user.set_details(details);
         Ok(gate)
     }

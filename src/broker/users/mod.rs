@@ -22,6 +22,7 @@ pub(super) use changes::check_name;
 pub(super) use start::{Start, restored};
 pub use user::{Details, User, UserLimits, Vouched};
 
+use crate::broker::events::Events;
 use crate::broker::globals::Globals;
 use crate::broker::options::PasswordOptions;
 use crate::identity::oauth::Refusal;
@@ -58,6 +59,7 @@ pub struct Users {
     /// Held by whoever changes something. Taken before all other locks.
     changing: Mutex<()>,
     globals: Arc<Globals>,
+    events: Arc<Events>,
     options: PasswordOptions,
     /// Is no user's, and costs as much to check.
     dummy: PasswordHash,
@@ -69,6 +71,7 @@ pub struct Users {
 impl Users {
     fn new(
         globals: Arc<Globals>,
+        events: Arc<Events>,
         options: PasswordOptions,
         loopback_only: Vec<String>,
         seed: Option<u64>,
@@ -78,6 +81,7 @@ impl Users {
             by_name: RankedRwLock::new(Rank::Registry, Arc::default()),
             changing: Mutex::new(()),
             globals,
+            events,
             options,
             dummy: PasswordHash::dummy(options.scheme),
             loopback_only,

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::user::Secret;
 use super::{COMPONENT, Details, User, Users};
+use crate::broker::events::Events;
 use crate::broker::globals::Globals;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::identity::password::PasswordHash;
@@ -40,6 +41,7 @@ pub(in crate::broker) struct Start {
 pub(in crate::broker) fn restored(
     globals: Arc<Globals>,
     options: &BrokerOptions,
+    events: Arc<Events>,
     seed: Option<u64>,
 ) -> Start {
     let mut known = stored(&globals);
@@ -49,7 +51,7 @@ pub(in crate::broker) fn restored(
         end_first_start(&globals);
     }
     let said = options.users.iter().filter(|user| !user.only_first || is_first);
-    let users = Users::new(globals, options.passwords, options.loopback_users.clone(), seed);
+    let users = Users::new(globals, events, options.passwords, options.loopback_users.clone(), seed);
     let mut pending = Vec::new();
     for user in said {
         let mut details = known.remove(&user.name).unwrap_or_default();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::broker::Broker;
 use crate::broker::definitions::{ImportOptions, Scope, parse};
+use crate::broker::events::INTERNAL;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::identity::password::Scheme;
 use crate::identity::tags::Tags;
@@ -62,9 +63,9 @@ fn an_empty_password_never_logs_in() {
     let broker = Broker::new(BrokerOptions { users: vec![said("ci", "")], ..BrokerOptions::default() });
     assert!(!logs_in(&broker, "ci", "") && !logs_in(&broker, "nobody", ""));
     assert_eq!(broker.users.hash_new(b""), Err(UserError::EmptyPassword));
-    broker.users.set_password("ci", broker.users.hash_new(b"x").unwrap()).unwrap();
+    broker.users.set_password("ci", broker.users.hash_new(b"x").unwrap(), INTERNAL).unwrap();
     assert!(logs_in(&broker, "ci", "x"));
-    broker.users.set_password("ci", PasswordHash::none()).unwrap();
+    broker.users.set_password("ci", PasswordHash::none(), INTERNAL).unwrap();
     assert!(!logs_in(&broker, "ci", "x") && !logs_in(&broker, "ci", ""));
 }
 
@@ -73,17 +74,17 @@ fn changes_survive_a_power_cut() {
     let disk = SimulatedDisk::new(1);
     let broker = open(&disk, BrokerOptions::default());
     let users = &broker.users;
-    users.add("alice", users.hash_new(b"one").unwrap()).unwrap();
-    users.add("bob", users.hash_new(b"two").unwrap()).unwrap();
-    users.add("carol", PasswordHash::none()).unwrap();
-    assert_eq!(users.add("bob", PasswordHash::none()), Err(UserError::Exists("bob".to_owned())));
+    users.add("alice", users.hash_new(b"one").unwrap(), INTERNAL).unwrap();
+    users.add("bob", users.hash_new(b"two").unwrap(), INTERNAL).unwrap();
+    users.add("carol", PasswordHash::none(), INTERNAL).unwrap();
+    assert_eq!(users.add("bob", PasswordHash::none(), INTERNAL), Err(UserError::Exists("bob".to_owned())));
     let limits = UserLimits { max_connections: Some(3), max_channels: None };
-    users.set_limits("alice", |all| *all = limits).unwrap();
-    users.set_tags("alice", Tags::parse(["ops", "impersonator"]).unwrap()).unwrap();
-    users.set_password("alice", users.hash_new(b"three").unwrap()).unwrap();
-    broker.delete_user("bob").unwrap();
-    assert_eq!(broker.delete_user("bob").unwrap_err(), UserError::Missing("bob".to_owned()));
-    assert!(matches!(users.set_tags("bob", Tags::default()), Err(UserError::Missing(_))));
+    users.set_limits("alice", |all| *all = limits, INTERNAL).unwrap();
+    users.set_tags("alice", Tags::parse(["ops", "impersonator"]).unwrap(), INTERNAL).unwrap();
+    users.set_password("alice", users.hash_new(b"three").unwrap(), INTERNAL).unwrap();
+    broker.delete_user("bob", INTERNAL).unwrap();
+    assert_eq!(broker.delete_user("bob", INTERNAL).unwrap_err(), UserError::Missing("bob".to_owned()));
+    assert!(matches!(users.set_tags("bob", Tags::default(), INTERNAL), Err(UserError::Missing(_))));
     let disk = restarted(&disk, broker);
     let broker = open(&disk, BrokerOptions::default());
     let names: Vec<_> = broker.users.all().iter().map(|user| user.name.clone()).collect();
@@ -99,8 +100,8 @@ fn the_default_user_is_made_once() {
     let disk = SimulatedDisk::new(1);
     let broker = open(&disk, BrokerOptions::default());
     assert!(logs_in(&broker, "guest", "guest"));
-    broker.users.add("alice", broker.users.hash_new(b"one").unwrap()).unwrap();
-    broker.delete_user("guest").unwrap();
+    broker.users.add("alice", broker.users.hash_new(b"one").unwrap(), INTERNAL).unwrap();
+    broker.delete_user("guest", INTERNAL).unwrap();
     let disk = restarted(&disk, broker);
     let broker = open(&disk, BrokerOptions::default());
     assert!(!logs_in(&broker, "guest", "guest") && logs_in(&broker, "alice", "one"));
@@ -129,7 +130,7 @@ fn there_is_no_default_user_where_definitions_bring_users() {
     let disk = restarted(&disk, broker);
     let broker = open(&disk, BrokerOptions::default());
     assert!(logs_in(&broker, "a", "one") && broker.users.find("guest").is_none());
-    broker.delete_user("a").unwrap();
+    broker.delete_user("a", INTERNAL).unwrap();
     let disk = restarted(&disk, broker);
     assert!(open(&disk, BrokerOptions::default()).users.all().is_empty());
 }
@@ -166,7 +167,7 @@ fn the_configuration_counts_for_what_it_names() {
         (details.tags.clone(), details.limits.max_connections),
         (Tags::parse(["a"]).unwrap(), Some(1))
     );
-    broker.users.set_password("ci", broker.users.hash_new(b"other").unwrap()).unwrap();
+    broker.users.set_password("ci", broker.users.hash_new(b"other").unwrap(), INTERNAL).unwrap();
     let disk = restarted(&disk, broker);
     let broker = open(&disk, with("one", Some("b"), None));
     assert!(logs_in(&broker, "ci", "one") && !logs_in(&broker, "ci", "other"));
@@ -190,7 +191,7 @@ fn hashes_of_another_scheme_stay_until_the_password_changes() {
     let broker = open(&disk, with(Scheme::Argon2id));
     assert!(logs_in(&broker, "guest", "guest"));
     assert_eq!(broker.users.hash_new("äö".as_bytes()), Err(UserError::ShortPassword(3)));
-    broker.users.set_password("guest", broker.users.hash_new("äöü".as_bytes()).unwrap()).unwrap();
+    broker.users.set_password("guest", broker.users.hash_new("äöü".as_bytes()).unwrap(), INTERNAL).unwrap();
     assert!(hash_of(&broker, "guest").unwrap().starts_with("$argon2id$"));
     assert!(logs_in(&broker, "guest", "äöü"));
 }

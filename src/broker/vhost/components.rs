@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::VHost;
 use super::parameters::of_kept;
+use crate::broker::events::Event;
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
 use crate::broker::parameters::{Component, ParameterError, RuntimeParameter, check_name};
 use crate::broker::policies::PolicyKind;
@@ -17,23 +18,32 @@ impl VHost {
     ///
     /// # Errors
     /// See [`ParameterError`].
-    pub fn set_parameter(&self, component: &str, name: &str, value: &Value) -> Result<Gate, ParameterError> {
+    pub fn set_parameter(
+        &self,
+        component: &str,
+        name: &str,
+        value: &Value,
+        by: &str,
+    ) -> Result<Gate, ParameterError> {
         let component = Component::parse(component)?;
         check_name(name)?;
         match component {
             Component::Policy(PolicyKind::User) => Err(ParameterError::Policy),
             Component::Policy(kind) => {
                 let policy = Policy::from_value(name, value, kind);
-                Ok(self
-                    .set_policy(kind, policy.map_err(|error| ParameterError::BadValue(error.to_string()))?))
+                let policy = policy.map_err(|error| ParameterError::BadValue(error.to_string()))?;
+                Ok(self.set_policy(kind, policy, by))
             }
             Component::Limits => {
                 check_limits_name(name)?;
-                Ok(self.set_limits(VHostLimits::from_value(value).map_err(ParameterError::BadValue)?))
+                let limits = VHostLimits::from_value(value).map_err(ParameterError::BadValue)?;
+                Ok(self.set_limits(limits, by))
             }
             Component::Unsupported(component) => {
                 tracing::warn!(vhost = ?self.name, component, ?name, "a parameter is kept and has no effect: unsupported");
+                let _events = self.shared.events.after();
                 let mut topology = self.topology.write();
+                self.note_parameter(component, name, value, by);
                 let gate = self.store(&of_kept(component, name, value));
                 topology.parameters.kept.insert((component, name.to_owned()), value.clone());
                 Ok(gate)
@@ -45,16 +55,26 @@ impl VHost {
     ///
     /// # Errors
     /// If there is no such component, or it is that of users' policies.
-    pub fn clear_parameter(&self, component: &str, name: &str) -> Result<Option<Gate>, ParameterError> {
+    pub fn clear_parameter(
+        &self,
+        component: &str,
+        name: &str,
+        by: &str,
+    ) -> Result<Option<Gate>, ParameterError> {
         match Component::parse(component)? {
             Component::Policy(PolicyKind::User) => Err(ParameterError::Policy),
-            Component::Policy(kind) => Ok(self.clear_policy(kind, name)),
+            Component::Policy(kind) => Ok(self.clear_policy(kind, name, by)),
             Component::Limits if name != VHOST_LIMITS.1 || self.limits().is_empty() => Ok(None),
-            Component::Limits => Ok(Some(self.set_limits(VHostLimits::default()))),
+            Component::Limits => Ok(Some(self.set_limits(VHostLimits::default(), by))),
             Component::Unsupported(component) => {
+                let events = &self.shared.events;
+                let _events = events.after();
                 let mut topology = self.topology.write();
-                let was_there = topology.parameters.kept.remove(&(component, name.to_owned())).is_some();
-                Ok(was_there.then(|| self.clear(component, name)))
+                if topology.parameters.kept.remove(&(component, name.to_owned())).is_none() {
+                    return Ok(None);
+                }
+                events.note(|| Event::parameter_cleared(Some(&self.name), component, name, by));
+                Ok(Some(self.clear(component, name)))
             }
         }
     }

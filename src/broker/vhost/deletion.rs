@@ -14,11 +14,13 @@ use crate::storage::record::Record;
 impl VHost {
     /// Closes all queues and forgets everything, as one batch of the journal with what `record` adds. Nothing is
     /// declared here any more. Connections learn of it by [`is_deleted`](Self::is_deleted).
-    pub(in crate::broker) fn delete(&self, record: &dyn Fn(&mut Append<'_>)) -> Lsn {
+    /// The caller has events be published.
+    pub(in crate::broker) fn delete(&self, by: &str, record: &dyn Fn(&mut Append<'_>)) -> Lsn {
         let mut wakes = Vec::new();
         // Dropped after the lock, like the messages they hold.
         let (_closed, _cells, lsn) = {
             let mut topology = self.topology.write();
+            self.note_end(&topology, by);
             let Topology { router, queues: cells, .. } = std::mem::replace(
                 &mut *topology,
                 Topology { router: Router::with_predeclared(), ..Topology::default() },
@@ -36,7 +38,10 @@ impl VHost {
                 record(batch);
             });
             self.deleted.store(true, Ordering::SeqCst);
-            self.changed();
+            self.changed(&topology);
+            if self.has_events {
+                self.shared.events.set_wanted(false);
+            }
             (closed, cells, lsn)
         };
         wake(wakes);

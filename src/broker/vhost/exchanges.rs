@@ -2,8 +2,9 @@
 
 use super::replies::is_reply_name;
 use super::{REPLY_TO, RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
+use crate::broker::events::{Actor, Event};
 use crate::channel::gates::Gate;
-use crate::ids::{ConnectionId, QueueId};
+use crate::ids::QueueId;
 use crate::protocol::field::{TableRef, Value};
 use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::queue::arguments::inequivalent;
@@ -30,6 +31,8 @@ pub struct ExchangeDeclare<'a> {
     pub arguments: TableRef<'a>,
     /// What is answered if it does not exist: whoever asks may not make it like this.
     pub objection: Option<&'a AmqpError>,
+    /// The name of who asks.
+    pub by: &'a str,
 }
 
 /// What a binding leads to, by name.
@@ -87,6 +90,7 @@ impl VHost {
         let kind = exchange_kind(request.kind)?;
         let name = clean_name(request.name);
         check_not_default(&name)?;
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         if let Some(current) = topology.router.exchange(&name) {
             self.check_equivalent(current, kind, request)?;
@@ -120,10 +124,11 @@ impl VHost {
         } else {
             Gate::OPEN
         };
+        self.shared.events.note(|| Event::exchange_created(&self.name, &exchange, request.by));
         let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
         topology.declare(exchange);
         topology.router.set_fallback(&name, fallback);
-        self.changed();
+        self.changed(&topology);
         Ok(gate)
     }
 
@@ -206,9 +211,10 @@ impl VHost {
     ///
     /// # Errors
     /// 403 for the default and the predeclared exchanges; 406 with `if_unused` if it is the source of a binding.
-    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Gate, AmqpError> {
+    pub fn delete_exchange(&self, name: &str, if_unused: bool, by: &str) -> Result<Gate, AmqpError> {
         let name = clean_name(name);
         self.check_deletable(&name)?;
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         if if_unused && topology.router.is_source(&name) {
             return Err(self.in_use("exchange", &name));
@@ -216,9 +222,10 @@ impl VHost {
         let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
         topology.forget_counts(&removed);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
+        self.note_removed(&topology, &removed, by);
         let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
         let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));
-        self.changed();
+        self.changed(&topology);
         Ok(if durable { Gate::durable(lsn) } else { Gate::OPEN })
     }
 
@@ -227,8 +234,10 @@ impl VHost {
     /// # Errors
     /// 403 for the default exchange at either end and for a reply queue, 404 for a missing end, 405 for another connection's exclusive
     /// queue, 406 for arguments that the exchange type refuses.
-    pub fn bind(&self, request: BindRequest<'_>, who: ConnectionId) -> Result<Gate, AmqpError> {
+    pub fn bind<'a>(&self, request: BindRequest<'_>, who: impl Into<Actor<'a>>) -> Result<Gate, AmqpError> {
         check_ends(request)?;
+        let who = who.into();
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         if topology.router.exchange(request.source).is_none() {
             return Err(self.no_exchange(request.source));
@@ -240,7 +249,7 @@ impl VHost {
             }
             BindTarget::Queue(name) => {
                 let cell = topology.queues.get(name).ok_or_else(|| self.no_queue(name))?;
-                self.check_access(cell, who)?;
+                self.check_access(cell, who.connection)?;
                 Destination::Queue(cell.id)
             }
             BindTarget::Exchange(name) => {
@@ -261,7 +270,8 @@ impl VHost {
                 return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
             }
         }
-        self.changed();
+        self.changed(&topology);
+        self.note_bound(&topology, &binding, who.user);
         if !durable {
             return Ok(Gate::OPEN);
         }
@@ -273,13 +283,15 @@ impl VHost {
     ///
     /// # Errors
     /// 403 for the default exchange at either end, 405 for a binding of another connection's exclusive queue.
-    pub fn unbind(&self, request: BindRequest<'_>, who: ConnectionId) -> Result<Gate, AmqpError> {
+    pub fn unbind<'a>(&self, request: BindRequest<'_>, who: impl Into<Actor<'a>>) -> Result<Gate, AmqpError> {
         check_ends(request)?;
+        let who = who.into();
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         let (destination, access) = match request.target {
             BindTarget::Queue(name) => {
                 let Some(cell) = topology.queues.get(name) else { return Ok(self.unchanged(true)) };
-                (Destination::Queue(cell.id), self.check_access(cell, who))
+                (Destination::Queue(cell.id), self.check_access(cell, who.connection))
             }
             BindTarget::Exchange(name) => (Destination::Exchange(name.to_owned()), Ok(())),
         };
@@ -295,7 +307,8 @@ impl VHost {
             return Ok(self.unchanged(true));
         }
         topology.forget_counts(&removed);
-        self.changed();
+        self.changed(&topology);
+        self.note_removed(&topology, &removed, who.user);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         let durable = durable || removed.exchanges.iter().any(|exchange| exchange.durable);
         let lsn = self.redefine(|batch| self.record_removed(batch, &topology, &removed));

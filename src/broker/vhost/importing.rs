@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
+use super::events::Followed;
 use super::exchanges::ExchangeDeclare;
 use super::parameters::{of_kept, of_limits, of_policy};
 use super::queues::QueueDeclare;
 use super::{Topology, VHost};
+use crate::broker::events::Event;
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
 use crate::broker::permissions::{TopicRow, of_permissions, of_topic};
 use crate::broker::policies::PolicyKind;
@@ -62,14 +64,19 @@ pub(in crate::broker) struct VHostPlan {
 pub(in crate::broker) struct Importing<'a> {
     vhost: &'a VHost,
     topology: RankedWriteGuard<'a, Topology>,
+    /// Who imports.
+    by: &'a str,
+    /// What policies of each kind did, if one of them changes.
+    before: Vec<(PolicyKind, Followed)>,
     policies: bool,
     access: bool,
 }
 
 impl VHost {
     /// Holds it still. Several are held in the order of their names.
-    pub(in crate::broker) fn importing(&self) -> Importing<'_> {
-        Importing { vhost: self, topology: self.topology.write_also(), policies: false, access: false }
+    pub(in crate::broker) fn importing<'a>(&'a self, by: &'a str) -> Importing<'a> {
+        let topology = self.topology.write_also();
+        Importing { vhost: self, topology, by, before: Vec::new(), policies: false, access: false }
     }
 }
 
@@ -156,6 +163,7 @@ impl Importing<'_> {
             internal: *internal,
             arguments: arguments.as_ref(),
             objection: None,
+            by: self.by,
         };
         let checked = self.vhost.check_equivalent(current, *kind, request);
         checked.err().map(|error| error.text.into_owned())
@@ -170,6 +178,11 @@ impl Importing<'_> {
         Some(BindingSpec { source, destination, key, arguments })
     }
 
+    /// Notes that the vhost is new.
+    pub(in crate::broker) fn note_made(&self) {
+        self.vhost.note_all_exchanges(&self.topology, self.by);
+    }
+
     /// Does what is planned. What of it is durable is recorded in `batch`, which has to be appended before anybody else
     /// gets to the vhost.
     pub(in crate::broker) fn apply(&mut self, plan: VHostPlan, batch: &mut Encoded) {
@@ -178,6 +191,10 @@ impl Importing<'_> {
         self.vhost.redefined.fetch_max(number, Ordering::AcqRel);
         let VHostPlan { exchanges, queues, bindings, policies, limits, kept, permissions, topics, .. } = plan;
         self.policies = !policies.is_empty();
+        if self.policies {
+            let followed = |kind| (kind, self.vhost.followed(&self.topology, kind));
+            self.before = [PolicyKind::User, PolicyKind::Operator].map(followed).into();
+        }
         self.access = !(permissions.is_empty() && topics.is_empty());
         if let Some(kind) = plan.default_queue_type {
             self.vhost.set_default_queue_type(kind);
@@ -201,10 +218,12 @@ impl Importing<'_> {
         let parameters = &mut self.topology.parameters;
         for (kind, policy) in policies {
             set(&of_policy(kind, &policy));
+            self.vhost.note_policy(kind, &policy, self.by);
             parameters.policies.set(kind, policy);
         }
         for (component, name, value) in kept {
             set(&of_kept(component, &name, &value));
+            self.vhost.note_parameter(component, &name, &value, self.by);
             parameters.kept.insert((component, name), value);
         }
         match limits {
@@ -216,6 +235,7 @@ impl Importing<'_> {
             None => return,
         }
         parameters.limits = limits.unwrap_or_default();
+        self.vhost.note_limits(parameters.limits, self.by);
     }
 
     fn put_grants(
@@ -226,15 +246,21 @@ impl Importing<'_> {
     ) {
         let vhost = &self.vhost.name;
         let mut set = |parameter: &Parameter| batch.record(&Record::ParameterSet { vhost, parameter });
+        let events = &self.vhost.shared.events;
         let grants = &mut self.topology.parameters.grants;
         for (user, row) in permissions {
             set(&of_permissions(&user, &row));
+            events.note(|| Event::permission_created(vhost, &user, &row, self.by));
             grants.set(&user, Some(row));
         }
         for row in topics {
             let parameter = of_topic(&row);
+            let event = events.are_wanted().then(|| Event::topic_permission_created(vhost, &row, self.by));
             match grants.set_topic(row) {
-                Ok(()) => set(&parameter),
+                Ok(()) => {
+                    set(&parameter);
+                    event.into_iter().for_each(|event| events.note(|| event));
+                }
                 Err(error) => tracing::error!(?vhost, %error, "a topic permission is left out"),
             }
         }
@@ -245,8 +271,10 @@ impl Importing<'_> {
         if exchange.durable {
             batch.record(&Record::ExchangeDeclared { vhost: &self.vhost.name, exchange: &exchange });
         }
+        let events = &self.vhost.shared.events;
+        events.note(|| Event::exchange_created(&self.vhost.name, &exchange, self.by));
         let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
-        topology.router.declare(exchange);
+        topology.declare(exchange);
         topology.router.set_fallback(&name, fallback);
     }
 
@@ -260,6 +288,7 @@ impl Importing<'_> {
         }
         let cell = QueueCell::new(id, spec, shared.bodies.clone(), self.vhost.agenda.clone());
         cell.set_rules(self.topology.parameters.rules_of(&cell));
+        self.vhost.note_queue(&cell.spec, self.by);
         self.topology.add(cell);
     }
 
@@ -267,10 +296,13 @@ impl Importing<'_> {
         let Some(binding) = self.resolved(binding) else { return };
         let BindingSpec { source, destination, key, arguments } = &binding;
         match self.topology.router.bind(source, destination, key, arguments) {
-            Ok(true) if self.vhost.is_durable(&self.topology, &binding) => {
-                batch.record(&Record::Bound { vhost: &self.vhost.name, binding: &binding });
+            Ok(true) => {
+                self.vhost.note_bound(&self.topology, &binding, self.by);
+                if self.vhost.is_durable(&self.topology, &binding) {
+                    batch.record(&Record::Bound { vhost: &self.vhost.name, binding: &binding });
+                }
             }
-            Ok(_) => {}
+            Ok(false) => {}
             Err(error) => tracing::error!(?source, ?key, %error, "a binding is left out"),
         }
     }
@@ -281,10 +313,13 @@ impl Importing<'_> {
         if self.policies {
             self.vhost.follow_policies(&mut self.topology);
         }
+        for (kind, before) in &self.before {
+            self.vhost.note_followed(&self.topology, *kind, before, self.by);
+        }
         self.vhost.follow_limits(&self.topology);
         if self.access {
-            self.vhost.access_changed();
+            self.vhost.access_changed(&self.topology);
         }
-        self.vhost.changed();
+        self.vhost.changed(&self.topology);
     }
 }

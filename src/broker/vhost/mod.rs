@@ -6,6 +6,7 @@
 mod components;
 mod contents;
 mod deletion;
+mod events;
 mod exchanges;
 mod importing;
 mod letters;
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::broker::agenda::Agenda;
 use crate::broker::connections::EndedBytes;
+use crate::broker::events::{EXCHANGE as EVENT_EXCHANGE, Events};
 use crate::broker::exchange_counts::ExchangeCounts;
 #[cfg(test)]
 use crate::broker::limits::NodeOptions;
@@ -78,6 +80,8 @@ pub struct VHost {
     prefers_quorum: AtomicBool,
     /// Written under the topology lock.
     deleted: AtomicBool,
+    /// It has the exchange that events are published to.
+    has_events: bool,
     epoch: AtomicU64,
     /// Counts changes of permissions.
     access_epoch: AtomicU64,
@@ -110,6 +114,7 @@ pub(super) struct Shared {
     pub(super) default_limits: VHostLimits,
     /// Numbers changes of durable definitions, so that a vhost is not taken for an earlier one of its name.
     pub(super) redefinitions: Arc<AtomicU64>,
+    pub(super) events: Arc<Events>,
     pub(super) totals: Arc<AllTotals>,
 }
 
@@ -182,7 +187,13 @@ impl VHost {
         let own = definitions.exchanges.iter().filter(|exchange| is_own(&exchange.name)).count();
         shared.node.exchanges.add(own as u64);
         shared.node.queues.add(definitions.queues.len() as u64);
-        for exchange in definitions.exchanges {
+        let has_events = shared.events.are_in(&name);
+        let is_stored = definitions.exchanges.iter().any(|exchange| exchange.name == EVENT_EXCHANGE);
+        if has_events || definitions.bindings.iter().any(routes::is_of_events) {
+            topology.declare(routes::event_exchange());
+        }
+        let stored = definitions.exchanges.into_iter();
+        for exchange in stored.filter(|exchange| exchange.name != EVENT_EXCHANGE) {
             topology.declare(exchange);
         }
         topology.follow_alternates();
@@ -198,16 +209,18 @@ impl VHost {
             }
         }
         let connections = Quota::new(topology.parameters.limits().0);
-        let topology = RankedRwLock::new(Rank::Topology, topology);
         let redefined = AtomicU64::new(shared.redefinitions.fetch_add(1, Ordering::AcqRel) + 1);
         let (epoch, redefined_at) = (AtomicU64::new(1), AtomicU64::new(0));
-        Arc::new(Self {
+        let leads_on = has_events && topology.router.leads_on(EVENT_EXCHANGE);
+        let topology = RankedRwLock::new(Rank::Topology, topology);
+        let vhost = Arc::new(Self {
             name,
             topology,
             replies: Replies::default(),
             traced: AtomicBool::new(false),
             prefers_quorum: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            has_events,
             epoch,
             access_epoch: AtomicU64::new(1),
             redefined,
@@ -219,7 +232,18 @@ impl VHost {
             default_exchange: ExchangeCounts::new(""),
             history: VHostHistory::default(),
             shared,
-        })
+        });
+        if has_events {
+            if !is_stored {
+                // Bindings are only restored between exchanges that are.
+                let record =
+                    Record::ExchangeDeclared { vhost: &vhost.name, exchange: &routes::event_exchange() };
+                vhost.redefine(|batch| batch.record(&record));
+            }
+            vhost.shared.events.set_home(&vhost);
+            vhost.shared.events.set_wanted(leads_on);
+        }
+        vhost
     }
 
     /// A vhost with nothing in it, alone on its journal.
@@ -238,6 +262,7 @@ impl VHost {
             operators: Arc::default(),
             default_limits: VHostLimits::default(),
             redefinitions: Arc::default(),
+            events: Arc::new(Events::new("node", name, false, clock.clone())),
             totals: Arc::default(),
         };
         Self::restored(name.to_owned(), Arc::new(Agenda::new(clock)), shared, Definitions::default())
@@ -295,8 +320,12 @@ impl VHost {
     }
 
     /// Call it before the topology lock is let go.
-    fn changed(&self) {
+    fn changed(&self, topology: &Topology) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        // One that was deleted has no say any more.
+        if self.has_events && !self.is_deleted() {
+            self.shared.events.set_wanted(topology.router.leads_on(EVENT_EXCHANGE));
+        }
     }
 
     /// The gate of a reply about something that existed: another connection's change that made it may not be durable

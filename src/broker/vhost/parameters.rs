@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Topology, VHost};
+use crate::broker::events::Event;
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
 use crate::broker::parameters::Component;
 use crate::broker::permissions::Grants;
@@ -121,22 +122,43 @@ pub(super) fn of_kept(component: &str, name: &str, value: &Value) -> Parameter {
 impl VHost {
     /// Sets a policy, in the place of one of the same name, and has all queues and exchanges follow it at once. The
     /// gate opens when it is durable.
-    pub fn set_policy(&self, kind: PolicyKind, policy: Policy) -> Gate {
+    pub fn set_policy(&self, kind: PolicyKind, policy: Policy, by: &str) -> Gate {
+        let events = &self.shared.events;
+        let _events = events.after();
         let mut topology = self.topology.write();
+        let before = self.followed(&topology, kind);
+        let set = events
+            .are_wanted()
+            .then(|| (Event::policy_set(&self.name, &policy, by), policy.name.clone(), policy.value()));
         let gate = self.store(&of_policy(kind, &policy));
         topology.parameters.policies.set(kind, policy);
         self.follow_policies(&mut topology);
+        if let Some((event, name, value)) = set {
+            if kind == PolicyKind::Operator {
+                events.note(|| Event::parameter_set(Some(&self.name), kind.component(), &name, &value, by));
+            }
+            self.note_followed(&topology, kind, &before, by);
+            events.note(|| event);
+        }
         gate
     }
 
     /// Takes a policy away. `None` if none of this name was set.
-    pub fn clear_policy(&self, kind: PolicyKind, name: &str) -> Option<Gate> {
+    pub fn clear_policy(&self, kind: PolicyKind, name: &str, by: &str) -> Option<Gate> {
+        let events = &self.shared.events;
+        let _events = events.after();
         let mut topology = self.topology.write();
+        let before = self.followed(&topology, kind);
         if !topology.parameters.policies.clear(kind, name) {
             return None;
         }
         let gate = self.clear(kind.component(), name);
         self.follow_policies(&mut topology);
+        if kind == PolicyKind::Operator {
+            events.note(|| Event::parameter_cleared(Some(&self.name), kind.component(), name, by));
+        }
+        self.note_followed(&topology, kind, &before, by);
+        events.note(|| Event::policy_cleared(&self.name, kind, name, by));
         Some(gate)
     }
 
@@ -153,12 +175,13 @@ impl VHost {
     }
 
     /// Sets the limits of the vhost, in the place of those there were. The gate opens when it is durable.
-    pub fn set_limits(&self, limits: VHostLimits) -> Gate {
-        self.change_limits(|known| *known = limits)
+    pub fn set_limits(&self, limits: VHostLimits, by: &str) -> Gate {
+        self.change_limits(|known| *known = limits, by)
     }
 
     /// Changes the limits that were set. The gate opens when it is durable.
-    pub fn change_limits(&self, change: impl FnOnce(&mut VHostLimits)) -> Gate {
+    pub fn change_limits(&self, change: impl FnOnce(&mut VHostLimits), by: &str) -> Gate {
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         let mut limits = topology.parameters.limits;
         change(&mut limits);
@@ -168,6 +191,7 @@ impl VHost {
             self.store(&of_limits(limits))
         };
         topology.parameters.limits = limits;
+        self.note_limits(limits, by);
         self.follow_limits(&topology);
         gate
     }
@@ -205,6 +229,6 @@ impl VHost {
             cell.follow_rules(topology.parameters.rules_of(cell));
         }
         topology.follow_alternates();
-        self.changed();
+        self.changed(topology);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Topology, VHost};
+use crate::broker::events::Event;
 use crate::broker::options::UserOptions;
 use crate::broker::permissions::{TopicRow, of_given, of_permissions, of_topic};
 use crate::channel::gates::Gate;
@@ -41,23 +42,33 @@ impl VHost {
     /// Sets a user's permissions, in the place of those there were. They hold for the next operation of all the user's
     /// connections; [`Broker::recheck_access`](crate::broker::Broker::recheck_access) has their consumers follow. The gate
     /// opens when they are durable.
-    pub fn set_permissions(&self, user: &str, permissions: Permissions) -> Gate {
+    pub fn set_permissions(&self, user: &str, permissions: Permissions, by: &str) -> Gate {
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
+        self.shared.events.note(|| Event::permission_created(&self.name, user, &permissions, by));
         let gate = self.store(&of_permissions(user, &permissions));
         topology.parameters.grants.set(user, Some(permissions));
-        self.access_changed();
+        self.access_changed(&topology);
         gate
     }
 
     /// Takes a user's permissions away, so that the user may not open the vhost any more, and do nothing in it. None
     /// need be there.
-    pub fn clear_permissions(&self, user: &str) -> Gate {
+    pub fn clear_permissions(&self, user: &str, by: &str) -> Gate {
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
-        let Some(permissions) = topology.parameters.grants.get(user) else { return self.unchanged(true) };
+        let Some(gate) = self.take_permissions(&mut topology, user) else { return self.unchanged(true) };
+        self.shared.events.note(|| Event::permission_deleted(&self.name, user, by));
+        gate
+    }
+
+    /// `None` if there are none.
+    fn take_permissions(&self, topology: &mut Topology, user: &str) -> Option<Gate> {
+        let permissions = topology.parameters.grants.get(user)?;
         let gate = self.remove(&of_permissions(user, permissions));
         topology.parameters.grants.set(user, None);
-        self.access_changed();
-        gate
+        self.access_changed(topology);
+        Some(gate)
     }
 
     /// Users with their permissions, by name.
@@ -72,35 +83,55 @@ impl VHost {
     ///
     /// # Errors
     /// If one of the two is no pattern.
-    pub fn set_topic_permission(&self, row: TopicRow) -> Result<Gate, PatternError> {
+    pub fn set_topic_permission(&self, row: TopicRow, by: &str) -> Result<Gate, PatternError> {
+        let events = &self.shared.events;
+        let _events = events.after();
         let mut topology = self.topology.write();
         let parameter = of_topic(&row);
+        let event = events.are_wanted().then(|| Event::topic_permission_created(&self.name, &row, by));
         topology.parameters.grants.set_topic(row)?;
+        event.into_iter().for_each(|event| events.note(|| event));
         let gate = self.store(&parameter);
-        self.access_changed();
+        self.access_changed(&topology);
         Ok(gate)
     }
 
     /// Takes away what was said for a user of a topic exchange, or of all of them. Nothing need be there.
-    pub fn clear_topic_permissions(&self, user: &str, exchange: Option<&str>) -> Gate {
+    pub fn clear_topic_permissions(&self, user: &str, exchange: Option<&str>, by: &str) -> Gate {
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
-        let mut gate = self.unchanged(true);
-        let is_meant =
-            |row: &TopicRow| row.user == user && exchange.is_none_or(|exchange| row.exchange == exchange);
-        let rows: Vec<TopicRow> = topology.parameters.grants.topics().filter(is_meant).collect();
-        for row in rows {
-            gate = self.remove(&of_topic(&row));
-            topology.parameters.grants.clear_topic(user, &row.exchange);
-        }
-        self.access_changed();
+        let Some(gate) = self.take_topic_permissions(&mut topology, user, exchange) else {
+            return self.unchanged(true);
+        };
+        self.shared.events.note(|| Event::topic_permission_deleted(&self.name, user, exchange, by));
         gate
     }
 
-    /// Forgets a user who is about to be deleted, so that another one of the same name has to be given everything.
+    /// `None` if there are none.
+    fn take_topic_permissions(
+        &self,
+        topology: &mut Topology,
+        user: &str,
+        exchange: Option<&str>,
+    ) -> Option<Gate> {
+        let is_meant =
+            |row: &TopicRow| row.user == user && exchange.is_none_or(|exchange| row.exchange == exchange);
+        let rows: Vec<TopicRow> = topology.parameters.grants.topics().filter(is_meant).collect();
+        let mut gate = None;
+        for row in rows {
+            gate = Some(self.remove(&of_topic(&row)));
+            topology.parameters.grants.clear_topic(user, &row.exchange);
+        }
+        self.access_changed(topology);
+        gate
+    }
+
+    /// Forgets a user who is about to be deleted, so that another one of the same name has to be given everything. As in
+    /// RabbitMQ only the end of the user is an event.
     pub(in crate::broker) fn forget_user(&self, user: &str) {
-        self.clear_permissions(user);
-        self.clear_topic_permissions(user, None);
         let mut topology = self.topology.write();
+        self.take_permissions(&mut topology, user);
+        self.take_topic_permissions(&mut topology, user, None);
         if let Some(given) = topology.parameters.grants.given().get(user) {
             self.remove(&of_given(user, given));
             topology.parameters.grants.note_given(user, None);
@@ -125,7 +156,7 @@ impl VHost {
             let wanted = user.vhosts.contains(&self.name).then_some(permissions);
             self.give(&mut topology, &user.name, wanted);
         }
-        self.access_changed();
+        self.access_changed(&topology);
     }
 
     fn give(&self, topology: &mut Topology, user: &str, wanted: Option<&Permissions>) {
@@ -155,9 +186,9 @@ impl VHost {
     }
 
     /// Call it before the topology lock is let go.
-    pub(super) fn access_changed(&self) {
+    pub(super) fn access_changed(&self, topology: &Topology) {
         self.access_epoch.fetch_add(1, Ordering::AcqRel);
         // What is cached of routes was allowed.
-        self.changed();
+        self.changed(topology);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{RESERVED_PREFIX, Topology, VHost, clean_name, reserved};
+use crate::broker::events::{Actor, Event, INTERNAL};
 use crate::broker::outlet::OutletLink;
 use crate::broker::queue_cell::{QueueCell, QueueSpec, wake};
 use crate::broker::vhosts::QueueType;
@@ -54,12 +55,18 @@ impl VHost {
     /// # Errors
     /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent, an argument is bad or there
     /// are as many queues as may be, 403 for a new name with the reserved prefix; the objection if it does not exist.
-    pub fn declare_queue(&self, request: QueueDeclare<'_>, who: ConnectionId) -> Result<Declared, AmqpError> {
+    pub fn declare_queue<'a>(
+        &self,
+        request: QueueDeclare<'_>,
+        who: impl Into<Actor<'a>>,
+    ) -> Result<Declared, AmqpError> {
+        let Actor { connection: who, user } = who.into();
         let name = clean_name(request.name);
         let typed = self.with_default_type(request);
         let request =
             QueueDeclare { arguments: typed.as_ref().map_or(request.arguments, Table::as_ref), ..request };
         let durable = request.durable && !request.exclusive;
+        let _events = self.shared.events.after();
         let mut topology = self.topology.write();
         if let Some(cell) = topology.queues.get(&name) {
             self.check_same(cell, request, durable, who)?;
@@ -94,7 +101,7 @@ impl VHost {
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, text));
         }
         self.shared.node.queues_declared.count();
-        Ok(self.create_queue(&mut topology, spec))
+        Ok(self.create_queue(&mut topology, spec, user))
     }
 
     /// What queues are that do not say it themselves.
@@ -132,7 +139,7 @@ impl VHost {
         }
     }
 
-    fn create_queue(&self, topology: &mut Topology, spec: QueueSpec) -> Declared {
+    fn create_queue(&self, topology: &mut Topology, spec: QueueSpec, by: &str) -> Declared {
         let id = QueueId(self.shared.last_queue.fetch_add(1, Ordering::Relaxed) + 1);
         let gate = if spec.durable {
             let record = Record::QueueDeclared {
@@ -149,7 +156,8 @@ impl VHost {
         let cell = QueueCell::new(id, spec, self.shared.bodies.clone(), self.agenda.clone());
         cell.set_rules(topology.parameters.rules_of(&cell));
         topology.add(cell.clone());
-        self.changed();
+        self.changed(topology);
+        self.note_queue(&cell.spec, by);
         Declared { cell, created: true, gate }
     }
 
@@ -230,14 +238,16 @@ impl VHost {
     ///
     /// # Errors
     /// 405 for another connection's exclusive queue; 406 with `if_empty` or `if_unused` if it is not.
-    pub fn delete_queue(
+    pub fn delete_queue<'a>(
         &self,
         name: &str,
         if_unused: bool,
         if_empty: bool,
-        who: ConnectionId,
+        who: impl Into<Actor<'a>>,
     ) -> Result<(u64, Gate), AmqpError> {
+        let Actor { connection: who, user } = who.into();
         let name = &clean_name(name);
+        let _events = self.shared.events.after();
         let mut wakes = Vec::new();
         let (closed, gate) = {
             let mut topology = self.topology.write();
@@ -254,7 +264,7 @@ impl VHost {
                 Ok(())
             };
             let closed = cell.close(keep, &mut wakes)?;
-            (closed, self.forget_queue(&mut topology, &cell))
+            (closed, self.forget_queue(&mut topology, &cell, user))
         };
         wake(wakes);
         Ok((closed.ready, gate))
@@ -280,6 +290,7 @@ impl VHost {
     }
 
     fn delete_if(&self, cell: &QueueCell, due: impl FnOnce(&Queue<OutletLink>) -> bool) -> Gate {
+        let _events = self.shared.events.after();
         let mut wakes = Vec::new();
         // Dropped after the lock, like the messages it holds.
         let (_closed, gate) = {
@@ -289,22 +300,24 @@ impl VHost {
             }
             let keep = |queue: &Queue<OutletLink>| if due(queue) { Ok(()) } else { Err(()) };
             let Ok(closed) = cell.close(keep, &mut wakes) else { return Gate::OPEN };
-            (closed, self.forget_queue(&mut topology, cell))
+            (closed, self.forget_queue(&mut topology, cell, INTERNAL))
         };
         wake(wakes);
         gate
     }
 
     /// Takes a closed queue out of the topology, with its bindings and the exchanges that go with them.
-    fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell) -> Gate {
+    fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell, by: &str) -> Gate {
         let id: QueueId = cell.id;
         let removed = topology.router.remove_queue(id);
         topology.forget_counts(&removed);
         self.shared.node.queues.give_back(1);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
+        self.note_removed(topology, &removed, INTERNAL);
+        self.shared.events.note(|| Event::queue_deleted(&self.name, &cell.spec.name, by));
         topology.queues.remove(&cell.spec.name);
         topology.by_id.remove(&id);
-        self.changed();
+        self.changed(topology);
         let durable = cell.spec.durable || removed.exchanges.iter().any(|exchange| exchange.durable);
         if !durable {
             return Gate::OPEN;

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::replies::is_reply_name;
 use super::{Topology, VHost};
+use crate::broker::events;
 use crate::broker::exchange_counts::ExchangeCounts;
 use crate::broker::queue_cell::QueueCell;
 use crate::deaths::routing_keys;
 use crate::ids::QueueId;
 use crate::message::Message;
-use crate::protocol::field::TableRef;
+use crate::protocol::field::{Table, TableRef};
 use crate::protocol::properties::Properties;
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::routing::Scratch;
+use crate::routing::{BindingSpec, Destination, ExchangeKind, ExchangeSpec, Scratch};
 
 /// The queues that one exchange and routing key lead to.
 #[derive(Debug)]
@@ -45,6 +46,26 @@ pub struct Routed {
 
 /// Reused between calls, so that routing does not allocate for its own work.
 pub type RouteScratch = Scratch<QueueId>;
+
+/// The exchange that events are published to.
+pub(super) fn event_exchange() -> ExchangeSpec {
+    ExchangeSpec {
+        name: events::EXCHANGE.to_owned(),
+        kind: ExchangeKind::Topic,
+        durable: true,
+        auto_delete: false,
+        internal: true,
+        arguments: Table::default(),
+        alternate: None,
+    }
+}
+
+/// Whether one end of a binding is the exchange that events are published to.
+pub(super) fn is_of_events(binding: &BindingSpec<QueueId>) -> bool {
+    let leads_to =
+        |name: &str| matches!(&binding.destination, Destination::Exchange(exchange) if exchange == name);
+    binding.source == events::EXCHANGE || leads_to(events::EXCHANGE)
+}
 
 impl VHost {
     /// Finds where a message goes. The default exchange, "", leads to the queue called `key`, a reply
@@ -142,6 +163,18 @@ impl VHost {
         cells.sort_unstable_by_key(|cell| cell.id);
         cells.dedup_by_key(|cell| cell.id);
         (cells, exchange.is_empty() || !topology.router.headers_matter(exchange))
+    }
+
+    /// Where an event goes, past the rule that nobody publishes to an internal exchange: each queue once, in the order of
+    /// their ids.
+    pub(in crate::broker) fn event_route(
+        &self,
+        key: &str,
+        event: &Message,
+        scratch: &mut RouteScratch,
+    ) -> Vec<Arc<QueueCell>> {
+        let headers = Properties::assume_valid(event.raw_properties()).headers();
+        self.letter_route(events::EXCHANGE, &[key], headers, scratch).0
     }
 
     /// Where a message goes that was routed before: its exchange may be gone, then nowhere.

@@ -16,6 +16,7 @@ mod transactions;
 use std::collections::HashMap;
 
 use super::*;
+use crate::broker::events::INTERNAL;
 use crate::broker::outlet::{Outlet, OutletLink, Taken};
 use crate::broker::queue_cell::{ConsumeError, GetResult, Gone};
 use crate::broker::transaction::Commit;
@@ -50,6 +51,7 @@ fn exchange<'a>(name: &'a str, kind: &'a str) -> ExchangeDeclare<'a> {
         internal: false,
         arguments,
         objection: None,
+        by: INTERNAL,
     }
 }
 

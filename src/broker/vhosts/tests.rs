@@ -1,3 +1,4 @@
+use crate::broker::events::INTERNAL;
 use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
@@ -73,7 +74,7 @@ fn content(broker: &Broker) -> BTreeMap<String, BTreeMap<String, u64>> {
 fn what_is_deleted_leaves_the_catalogue_too() {
     let disk = SimulatedDisk::new(1);
     let broker = open(&disk);
-    broker.add_vhost("x", &Metadata::default()).unwrap();
+    broker.add_vhost("x", &Metadata::default(), INTERNAL).unwrap();
     publish(&declare(&broker.vhost("x").unwrap(), "q").unwrap(), 20);
     turn_over(&broker);
     settle(&broker);
@@ -83,14 +84,14 @@ fn what_is_deleted_leaves_the_catalogue_too() {
     let broker = open(&disk);
     assert_eq!(content(&broker)["x"], BTreeMap::from([("q".to_owned(), 20)]));
     assert!(disk.snapshot().keys().any(|name| name.starts_with("segment-")));
-    broker.delete_vhost("x").unwrap();
+    broker.delete_vhost("x", INTERNAL).unwrap();
     turn_over(&broker);
     assert!(!disk.snapshot().keys().any(|name| name.starts_with("segment-")), "its messages have gone");
     let disk = disk.after_crash(Crash::DropUnsynced);
     drop(broker);
     let broker = open(&disk);
     assert_eq!(broker.vhost_names(), ["/"]);
-    broker.add_vhost("x", &Metadata::default()).unwrap();
+    broker.add_vhost("x", &Metadata::default(), INTERNAL).unwrap();
     assert_eq!(content(&broker)["x"], BTreeMap::new());
 }
 
@@ -100,11 +101,11 @@ fn a_vhost_is_not_taken_for_an_earlier_one_of_its_name() {
     let broker = open(&disk);
     // As many changes each time, between two checkpoints.
     for name in ["one", "two"] {
-        broker.add_vhost("x", &Metadata::default()).unwrap();
+        broker.add_vhost("x", &Metadata::default(), INTERNAL).unwrap();
         declare(&broker.vhost("x").unwrap(), name).unwrap();
         turn_over(&broker);
         if name == "one" {
-            broker.delete_vhost("x").unwrap();
+            broker.delete_vhost("x", INTERNAL).unwrap();
         }
     }
     let disk = disk.after_crash(Crash::DropUnsynced);
@@ -118,17 +119,17 @@ fn nothing_is_declared_in_a_deleted_vhost() {
     let vhost = broker.vhost("/").unwrap();
     let cell = declare(&vhost, "q").unwrap();
     let before = broker.limits.queues.used();
-    broker.delete_vhost("/").unwrap();
+    broker.delete_vhost("/", INTERNAL).unwrap();
     assert_eq!((before, broker.limits.queues.used()), (1, 0));
     assert!(vhost.is_deleted() && broker.vhost("/").is_none() && vhost.queues().is_empty());
     let error = declare(&vhost, "q").unwrap_err();
     assert_eq!((error.code.code(), &*error.text), (320, "vhost '/' is deleted"));
     assert!(cell.publish(std::iter::empty()).is_err(), "it is closed");
     let end = broker.journal.end();
-    vhost.set_limits(VHostLimits { max_queues: Some(1), ..VHostLimits::default() });
+    vhost.set_limits(VHostLimits { max_queues: Some(1), ..VHostLimits::default() }, INTERNAL);
     assert_eq!(broker.journal.end(), end, "nothing of it is journaled");
-    assert_eq!(broker.delete_vhost("/").unwrap_err(), VHostError::Missing("/".to_owned()));
-    assert_eq!(broker.add_vhost("", &Metadata::default()).unwrap_err(), VHostError::BadName);
+    assert_eq!(broker.delete_vhost("/", INTERNAL).unwrap_err(), VHostError::Missing("/".to_owned()));
+    assert_eq!(broker.add_vhost("", &Metadata::default(), INTERNAL).unwrap_err(), VHostError::BadName);
 }
 
 #[test]
@@ -139,12 +140,12 @@ fn a_connection_that_opens_a_vhost_while_it_goes_is_closed() {
     broker.registry.open(id).unwrap();
     let user = broker.users.find("guest").unwrap();
     let (vhost, _seat) = broker.admit(id, "/", &user).unwrap();
-    broker.delete_vhost("/").unwrap();
+    broker.delete_vhost("/", INTERNAL).unwrap();
     assert_eq!(outlet.close_requested(), Some(vhost.deleted_error()));
-    broker.delete_user("guest").unwrap();
+    broker.delete_user("guest", INTERNAL).unwrap();
     assert_eq!(&*outlet.close_requested().unwrap().text, "user 'guest' is deleted");
-    broker.add_vhost("/", &Metadata::default()).unwrap();
-    broker.vhost("/").unwrap().set_permissions("guest", Permissions::everything());
+    broker.add_vhost("/", &Metadata::default(), INTERNAL).unwrap();
+    broker.vhost("/").unwrap().set_permissions("guest", Permissions::everything(), INTERNAL);
     assert_eq!(&*broker.admit(id, "/", &user).unwrap_err().text, "user 'guest' is deleted");
 }
 
@@ -160,10 +161,10 @@ fn who_is_called_like_a_deleted_user_has_nothing_of_theirs() {
         read: ".*".to_owned(),
     };
     for exchange in ["a", "b"] {
-        vhost.set_topic_permission(row(exchange)).unwrap();
+        vhost.set_topic_permission(row(exchange), INTERNAL).unwrap();
     }
     assert!(vhost.admits("guest"));
-    broker.delete_user("guest").unwrap();
+    broker.delete_user("guest", INTERNAL).unwrap();
     assert!(!vhost.admits("guest") && vhost.topic_permissions().is_empty());
     drop((vhost, broker));
     let broker = open(&disk);
@@ -174,12 +175,12 @@ fn who_is_called_like_a_deleted_user_has_nothing_of_theirs() {
 fn the_default_user_does_not_come_back() {
     let disk = SimulatedDisk::new(1);
     let broker = open(&disk);
-    broker.delete_user("guest").unwrap();
+    broker.delete_user("guest", INTERNAL).unwrap();
     drop(broker);
     let broker = open(&disk);
     assert!(broker.users.all().is_empty(), "though there is nobody else");
     assert!(!broker.vhost("/").unwrap().admits("guest"));
-    broker.users.add("guest", PasswordHash::none()).unwrap();
+    broker.users.add("guest", PasswordHash::none(), INTERNAL).unwrap();
     drop(broker);
     let broker = open(&disk);
     assert!(broker.users.find("guest").is_some());
@@ -190,13 +191,13 @@ fn the_default_user_does_not_come_back() {
 fn exchanges_that_every_vhost_has_do_not_count_after_a_restart_either() {
     let disk = SimulatedDisk::new(1);
     let broker = open(&disk);
-    broker.add_vhost("x", &Metadata::default()).unwrap();
+    broker.add_vhost("x", &Metadata::default(), INTERNAL).unwrap();
     declare(&broker.vhost("x").unwrap(), "q").unwrap();
     turn_over(&broker);
     drop(broker);
     let broker = open(&disk);
     assert_eq!(broker.limits.exchanges.used(), 0);
-    broker.delete_vhost("x").unwrap();
+    broker.delete_vhost("x", INTERNAL).unwrap();
     assert_eq!(broker.limits.exchanges.used(), 0);
 }
 
@@ -217,7 +218,7 @@ fn users_and_vhosts_are_what_they_were_after_any_crash() {
                 let name = format!("n{}", random.random_range(0..4));
                 match random.random_range(0..12) {
                     0..3 => {
-                        let is_new = broker.add_vhost(&name, &Metadata::default()).is_ok();
+                        let is_new = broker.add_vhost(&name, &Metadata::default(), INTERNAL).is_ok();
                         assert_eq!(
                             is_new,
                             vhosts
@@ -225,7 +226,10 @@ fn users_and_vhosts_are_what_they_were_after_any_crash() {
                                 .is_none()
                         );
                     }
-                    3 => assert_eq!(broker.delete_vhost(&name).is_ok(), vhosts.remove(&name).is_some()),
+                    3 => assert_eq!(
+                        broker.delete_vhost(&name, INTERNAL).is_ok(),
+                        vhosts.remove(&name).is_some()
+                    ),
                     4..8 => {
                         if let Some(queues) = vhosts.get_mut(&name) {
                             publish(&declare(&broker.vhost(&name).unwrap(), "q").unwrap(), 2);
@@ -233,10 +237,15 @@ fn users_and_vhosts_are_what_they_were_after_any_crash() {
                         }
                     }
                     8..10 => {
-                        let is_new = broker.users.add(&name, PasswordHash::none()).is_ok();
+                        let is_new = broker.users.add(&name, PasswordHash::none(), INTERNAL).is_ok();
                         assert_eq!(is_new, users.insert(name, ()).is_none());
                     }
-                    10 => assert_eq!(broker.delete_user(&name).is_ok(), users.remove(&name).is_some()),
+                    10 => {
+                        assert_eq!(
+                            broker.delete_user(&name, INTERNAL).is_ok(),
+                            users.remove(&name).is_some()
+                        );
+                    }
                     _ => {
                         publish(&declare(&broker.vhost("/").unwrap(), "other").unwrap(), 10);
                         broker.vhost("/").unwrap().find_queue("other", ME).unwrap().purge();

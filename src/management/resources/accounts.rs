@@ -77,7 +77,7 @@ fn add(call: &Call) -> Result<Answer, ApiError> {
         return Err(refused(UserError::Exists(user.to_owned())));
     }
     let hash = call.json::<Secret>()?.hash(call)?;
-    call.settle(users.add(user, hash).map_err(refused)?)?;
+    call.settle(users.add(user, hash, call.visitor.name()).map_err(refused)?)?;
     tracing::info!(?user, "user added");
     Ok(Answer::Created)
 }
@@ -88,7 +88,8 @@ fn set_password(call: &Call) -> Result<Answer, ApiError> {
         return Err(ApiError::NotFound("user_not_found"));
     }
     let secret: Secret = call.json()?;
-    call.settle(users.set_password(user, secret.hash(call)?).map_err(refused)?)?;
+    let hash = secret.hash(call)?;
+    call.settle(users.set_password(user, hash, call.visitor.name()).map_err(refused)?)?;
     let what = if secret.is_none() { "cleared" } else { "changed" };
     tracing::info!(?user, "password {what}");
     Ok(Answer::NoContent)
@@ -102,7 +103,8 @@ fn set_tags(call: &Call) -> Result<Answer, ApiError> {
     let Body { tags } = call.json()?;
     let tags =
         Tags::parse(tags.iter().map(String::as_str)).map_err(|error| ApiError::bad(error.to_string()))?;
-    call.settle(call.broker().users.set_tags(call.name("user"), tags).map_err(refused)?)?;
+    let (user, by) = (call.name("user"), call.visitor.name());
+    call.settle(call.broker().users.set_tags(user, tags, by).map_err(refused)?)?;
     Ok(Answer::NoContent)
 }
 

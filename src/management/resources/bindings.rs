@@ -10,13 +10,13 @@ use crate::broker::views::BindingView;
 use crate::identity::access::Right;
 use crate::identity::operation::{Operation, Resource as On};
 use crate::management::answer::Answer;
-use crate::management::binding_key::{escaped, properties_key};
+use crate::management::binding_key::{as_written, escaped, properties_key};
 use crate::management::body::check_length;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
 use crate::management::resources::exchanges::as_name;
-use crate::management::resources::queues::NOBODY;
+use crate::management::resources::queues::actor;
 use crate::management::routes::{InVHost, Resource, Verb, delete, get, post};
 use crate::management::visitor::Level;
 
@@ -102,9 +102,9 @@ impl Ends {
 
     /// The binding between them that the path means.
     fn binding(&self, call: &Call) -> Result<BindingView, ApiError> {
-        let is_it = |binding: &BindingView| {
-            properties_key(&binding.routing_key, binding.arguments.as_ref()) == call.name("key")
-        };
+        let key = as_written(call.name("key"));
+        let is_it =
+            |binding: &BindingView| properties_key(&binding.routing_key, binding.arguments.as_ref()) == key;
         self.bindings().into_iter().find(is_it).ok_or(ApiError::NotFound("binding_not_found"))
     }
 
@@ -138,7 +138,7 @@ fn bind(call: &Call) -> Result<Answer, ApiError> {
     let arguments = arguments.as_ref();
     ends.check(call, key)?;
     let request = BindRequest { source: &ends.source, target: ends.target(), key, arguments };
-    call.settle(ends.vhost.bind(request, NOBODY)?)?;
+    call.settle(ends.vhost.bind(request, actor(call))?)?;
     let place = [&*ends.destination, &properties_key(key, arguments)].map(escaped).join("/");
     Ok(Answer::CreatedAt(place))
 }
@@ -149,6 +149,6 @@ fn unbind(call: &Call) -> Result<Answer, ApiError> {
     ends.check(call, &binding.routing_key)?;
     let (key, arguments) = (&*binding.routing_key, binding.arguments.as_ref());
     let request = BindRequest { source: &ends.source, target: ends.target(), key, arguments };
-    call.settle(ends.vhost.unbind(request, NOBODY)?)?;
+    call.settle(ends.vhost.unbind(request, actor(call))?)?;
     Ok(Answer::NoContent)
 }

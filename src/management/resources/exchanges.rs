@@ -69,6 +69,7 @@ fn declare(call: &Call) -> Result<Answer, ApiError> {
         internal,
         arguments,
         objection,
+        by: call.visitor.name(),
     })?;
     call.settle(gate)?;
     Ok(Answer::put(is_new))
@@ -85,7 +86,8 @@ fn remove(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, name) = found(call)?;
     vhost.check_deletable(&name)?;
     call.check(&vhost, Operation::Delete(On::Exchange(&name)))?;
-    call.settle(vhost.delete_exchange(&name, call.query.is_true("if-unused"))?)?;
+    let if_unused = call.query.is_true("if-unused");
+    call.settle(vhost.delete_exchange(&name, if_unused, call.visitor.name())?)?;
     Ok(Answer::NoContent)
 }
 

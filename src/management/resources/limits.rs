@@ -22,8 +22,8 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new("/vhost-limits", [get(Level::Management, of_vhosts)]),
         Resource::new("/vhost-limits/{vhost}", [get(Level::Management, of_vhost).in_vhost(InVHost::Sees)]),
         Resource::new("/vhost-limits/{vhost}/{limit}", [put(admin, set_vhost), delete(admin, clear_vhost)]),
-        Resource::new("/user-limits", [get(Level::Management, of_users)]),
-        Resource::new("/user-limits/{user}", [get(Level::Management, of_user)]),
+        Resource::new("/user-limits", [get(admin, of_users)]),
+        Resource::new("/user-limits/{user}", [get(admin, of_user)]),
         Resource::new("/user-limits/{user}/{limit}", [put(admin, set_user), delete(admin, clear_user)]),
     ]
 }
@@ -65,10 +65,11 @@ fn wanted(call: &Call) -> Result<Value, ApiError> {
 fn set_vhost(call: &Call) -> Result<Answer, ApiError> {
     let vhost = call.vhost()?;
     let wanted = VHostLimits::from_value(&wanted(call)?).map_err(ApiError::bad)?;
-    call.settle(vhost.change_limits(|limits| {
+    let change = |limits: &mut VHostLimits| {
         limits.max_connections = wanted.max_connections.or(limits.max_connections);
         limits.max_queues = wanted.max_queues.or(limits.max_queues);
-    }))?;
+    };
+    call.settle(vhost.change_limits(change, call.visitor.name()))?;
     Ok(Answer::NoContent)
 }
 
@@ -79,7 +80,7 @@ fn clear_vhost(call: &Call) -> Result<Answer, ApiError> {
         "max-queues" => |limits| limits.max_queues = None,
         other => return Err(unknown(other)),
     };
-    call.settle(vhost.change_limits(clear))?;
+    call.settle(vhost.change_limits(clear, call.visitor.name()))?;
     Ok(Answer::NoContent)
 }
 
@@ -91,11 +92,8 @@ fn of_user(call: &Call) -> Result<Answer, ApiError> {
     Ok(users_listed(call, vec![users::found(call)?]))
 }
 
-/// The limits that the visitor may see: their own, or all.
 fn users_listed(call: &Call, users: Vec<Arc<User>>) -> Answer {
-    let sees_all = call.visitor.is(Level::Monitoring);
-    let seen = users.into_iter().filter(|user| sees_all || user.name == call.visitor.name());
-    let limits = seen.map(|user| (user.name.clone(), user.details().limits));
+    let limits = users.into_iter().map(|user| (user.name.clone(), user.details().limits));
     let limited = limits.filter(|(_, limits)| !limits.is_empty());
     listed(call, "user", limited.map(|(user, limits)| (user, limits.value())).collect())
 }
@@ -112,7 +110,8 @@ fn set_user(call: &Call) -> Result<Answer, ApiError> {
         "max-connections" => |limits, set| limits.max_connections = set.max_connections,
         _ => |limits, set| limits.max_channels = set.max_channels,
     };
-    call.settle(call.broker().users.set_limits(user, |limits| change(limits, set))?)?;
+    let by = call.visitor.name();
+    call.settle(call.broker().users.set_limits(user, |limits| change(limits, set), by)?)?;
     Ok(Answer::NoContent)
 }
 
@@ -122,7 +121,8 @@ fn clear_user(call: &Call) -> Result<Answer, ApiError> {
         "max-channels" => |limits| limits.max_channels = None,
         other => return Err(unknown(other)),
     };
-    call.settle(call.broker().users.set_limits(call.name("user"), clear)?)?;
+    let (user, by) = (call.name("user"), call.visitor.name());
+    call.settle(call.broker().users.set_limits(user, clear, by)?)?;
     Ok(Answer::NoContent)
 }
 

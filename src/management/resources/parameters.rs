@@ -84,11 +84,11 @@ fn one(call: &Call) -> Result<Answer, ApiError> {
 /// There is no such parameter.
 const MISSING: ApiError = ApiError::NotFound("parameter_not_found");
 
-/// Policies of operators only administrators may set, by whichever path.
+/// What only administrators may set by other paths, they alone may set by this one.
 fn check_component(call: &Call) -> Result<(), ApiError> {
     match Component::parse(call.name("component")) {
-        Ok(Component::Policy(_)) => call.visitor.require(Level::Administrator),
-        Ok(Component::Limits | Component::Unsupported(_)) | Err(_) => Ok(()),
+        Ok(Component::Policy(_) | Component::Limits) => call.visitor.require(Level::Administrator),
+        Ok(Component::Unsupported(_)) | Err(_) => Ok(()),
     }
 }
 
@@ -97,15 +97,20 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, body) = (call.vhost()?, call.object()?);
     let is_new = found(call, &vhost).is_none();
     let value = body.required("value")?;
-    call.settle(vhost.set_parameter(call.name("component"), call.name("name"), value)?)?;
+    let (component, name) = (call.name("component"), call.name("name"));
+    call.settle(vhost.set_parameter(component, name, value, call.visitor.name())?)?;
     Ok(Answer::put(is_new))
 }
 
 fn clear(call: &Call) -> Result<Answer, ApiError> {
     check_component(call)?;
     let vhost = call.vhost()?;
-    let gate = vhost.clear_parameter(call.name("component"), call.name("name"))?;
-    call.settle(gate.ok_or(MISSING)?)?;
+    let gate = match vhost.clear_parameter(call.name("component"), call.name("name"), call.visitor.name()) {
+        Ok(gate) => gate.ok_or(MISSING)?,
+        Err(ParameterError::NoComponent(_)) => return Err(MISSING),
+        Err(error) => return Err(error.into()),
+    };
+    call.settle(gate)?;
     Ok(Answer::NoContent)
 }
 
@@ -127,12 +132,13 @@ fn set_global(call: &Call) -> Result<Answer, ApiError> {
     let (name, body) = (call.name("name"), call.object()?);
     let value = body.required("value")?;
     let is_new = call.broker().global_parameter(name).is_none();
-    call.settle(call.broker().set_global_parameter(name, value)?)?;
+    call.settle(call.broker().set_global_parameter(name, value, call.visitor.name())?)?;
     Ok(Answer::put(is_new))
 }
 
 fn clear_global(call: &Call) -> Result<Answer, ApiError> {
-    call.settle(call.broker().clear_global_parameter(call.name("name")).ok_or(MISSING)?)?;
+    let (name, by) = (call.name("name"), call.visitor.name());
+    call.settle(call.broker().clear_global_parameter(name, by).ok_or(MISSING)?)?;
     Ok(Answer::NoContent)
 }
 
@@ -142,7 +148,8 @@ fn name(call: &Call) -> Result<Answer, ApiError> {
 
 fn set_name(call: &Call) -> Result<Answer, ApiError> {
     let body = call.object()?;
-    call.settle(call.broker().set_global_parameter(CLUSTER_NAME, body.required("name")?)?)?;
+    let (name, by) = (body.required("name")?, call.visitor.name());
+    call.settle(call.broker().set_global_parameter(CLUSTER_NAME, name, by)?)?;
     Ok(Answer::NoContent)
 }
 

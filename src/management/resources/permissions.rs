@@ -120,7 +120,8 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
     let permissions = permissions.map_err(|error| ApiError::bad(error.to_string()))?;
     let (vhost, user) = (place(call)?, call.name("user"));
     let is_new = !vhost.admits(user);
-    let gate = call.broker().users.with_existing(user, || vhost.set_permissions(user, permissions))?;
+    let set = || vhost.set_permissions(user, permissions, call.visitor.name());
+    let gate = call.broker().users.with_existing(user, set)?;
     call.broker().recheck_access();
     call.settle(gate)?;
     Ok(Answer::put(is_new))
@@ -128,7 +129,7 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
 
 fn clear(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, row) = found(call)?;
-    let gate = vhost.clear_permissions(&row.user);
+    let gate = vhost.clear_permissions(&row.user, call.visitor.name());
     call.broker().recheck_access();
     call.settle(gate)?;
     Ok(Answer::NoContent)
@@ -215,14 +216,15 @@ fn set_topic(call: &Call) -> Result<Answer, ApiError> {
     };
     let known = vhost.topic_permissions();
     let is_new = !known.iter().any(|known| known.user == user && known.exchange == exchange);
-    let gate: Result<Gate, _> =
-        call.broker().users.with_existing(&user, || vhost.set_topic_permission(row))?;
+    let set = || vhost.set_topic_permission(row, call.visitor.name());
+    let gate: Result<Gate, _> = call.broker().users.with_existing(&user, set)?;
     call.settle(gate.map_err(|error| ApiError::bad(error.to_string()))?)?;
     Ok(Answer::put(is_new))
 }
 
 fn clear_topics(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, _) = topics_found(call)?;
-    call.settle(vhost.clear_topic_permissions(call.name("user"), exchange(call)))?;
+    let (user, by) = (call.name("user"), call.visitor.name());
+    call.settle(vhost.clear_topic_permissions(user, exchange(call), by))?;
     Ok(Answer::NoContent)
 }

@@ -124,7 +124,7 @@ fn set_of(call: &Call, kind: PolicyKind) -> Result<Answer, ApiError> {
     })?;
     let unheeded = policy.definition.unheeded().join(", ");
     let is_new = found(call, &vhost, kind).is_none();
-    call.settle(vhost.set_policy(kind, policy))?;
+    call.settle(vhost.set_policy(kind, policy, call.visitor.name()))?;
     let answer = Answer::put(is_new);
     if unheeded.is_empty() {
         return Ok(answer);
@@ -136,7 +136,7 @@ fn set_of(call: &Call, kind: PolicyKind) -> Result<Answer, ApiError> {
 
 fn clear_of(call: &Call, kind: PolicyKind) -> Result<Answer, ApiError> {
     let vhost = call.vhost()?;
-    match vhost.clear_policy(kind, call.name("name")) {
+    match vhost.clear_policy(kind, call.name("name"), call.visitor.name()) {
         Some(gate) => call.settle(gate)?,
         None if found(call, &vhost, kind).is_some() => {
             return Err(ApiError::bad("the policy is in the configuration, and cannot be deleted here"));

@@ -217,7 +217,8 @@ fn put_figures(told: &mut Map<String, Value>, view: &QueueView) {
     let mut put = |key: &str, value: Value| told.insert(key.to_owned(), value);
     put("consumers", figures.consumers.into());
     put("consumer_capacity", view.consumer_capacity.into());
-    put("consumer_utilisation", view.consumer_utilisation().into());
+    // RabbitMQ has 0 where there is no consumer, and its own tool reads numbers only.
+    put("consumer_utilisation", view.consumer_utilisation().unwrap_or_default().into());
     put("memory", figures.memory.into());
     put("messages_ram", figures.in_memory.into());
     put("messages_ready_ram", figures.ready_in_memory.into());

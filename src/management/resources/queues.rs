@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::definitions::table_of;
+use crate::broker::events::Actor;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::vhost::{Declared, QueueDeclare, VHost, clean_name};
 use crate::channel::gates::Gate;
@@ -19,6 +20,11 @@ use crate::queue::arguments::{self, DEAD_LETTER_EXCHANGE};
 
 /// Who asks here is no connection, and owns no exclusive queue.
 pub(super) const NOBODY: ConnectionId = ConnectionId(0);
+
+/// The visitor, as who does something to exchanges, queues and bindings.
+pub(super) fn actor(call: &Call) -> Actor<'_> {
+    Actor { connection: NOBODY, user: call.visitor.name() }
+}
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -60,7 +66,7 @@ fn declare(call: &Call) -> Result<Answer, ApiError> {
         objection: objection.as_ref(),
         ..QueueDeclare::default()
     };
-    let Declared { created, gate, .. } = vhost.declare_queue(request, NOBODY)?;
+    let Declared { created, gate, .. } = vhost.declare_queue(request, actor(call))?;
     for argument in arguments::without_effect(table.as_ref()).filter(|_| created) {
         tracing::warn!(queue = ?name, "the argument {argument} is kept, but has no effect in this version");
     }
@@ -73,7 +79,7 @@ fn remove(call: &Call) -> Result<Answer, ApiError> {
     let name = &cell.spec.name;
     call.check(&vhost, Operation::Delete(On::Queue(name)))?;
     let (if_unused, if_empty) = (call.query.is_true("if-unused"), call.query.is_true("if-empty"));
-    let (_, gate) = vhost.delete_queue(name, if_unused, if_empty, NOBODY)?;
+    let (_, gate) = vhost.delete_queue(name, if_unused, if_empty, actor(call))?;
     call.settle(gate)?;
     Ok(Answer::NoContent)
 }

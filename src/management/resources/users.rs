@@ -83,7 +83,7 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
         details.tags = tags;
         details.limits = limits.unwrap_or(details.limits);
     };
-    let (is_new, gate) = users.put(call.name("user"), change)?;
+    let (is_new, gate) = users.put(call.name("user"), change, call.visitor.name())?;
     call.settle(gate)?;
     Ok(Answer::put(is_new))
 }
@@ -104,7 +104,7 @@ fn hash(call: &Call, body: &Object) -> Result<PasswordHash, ApiError> {
 }
 
 fn remove(call: &Call) -> Result<Answer, ApiError> {
-    call.settle(call.broker().delete_user(call.name("user"))?)?;
+    call.settle(call.broker().delete_user(call.name("user"), call.visitor.name())?)?;
     Ok(Answer::NoContent)
 }
 
@@ -118,7 +118,7 @@ fn remove_all(call: &Call) -> Result<Answer, ApiError> {
     }
     for name in names {
         // One that somebody else deletes meanwhile, or that is named twice, is gone as well.
-        match broker.delete_user(&name) {
+        match broker.delete_user(&name, call.visitor.name()) {
             Ok(gate) => call.settle(gate)?,
             Err(UserError::Missing(_)) => {}
             Err(error) => return Err(error.into()),

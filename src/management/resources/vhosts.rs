@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
+use crate::broker::connections::Bytes;
 use crate::broker::vhost::VHost;
 use crate::broker::vhosts::{Metadata, QueueType, VHostError};
 use crate::identity::access::Permissions;
@@ -40,16 +41,22 @@ fn all(call: &Call) -> Result<Answer, ApiError> {
     let seen = broker.vhost_names().into_iter().filter(|name| call.visitor.sees(broker, name));
     let vhosts: Vec<Arc<VHost>> = seen.filter_map(|name| broker.vhost(&name)).collect();
     let (broker, ranges) = (broker.clone(), Ranges::of(&call.query)?);
-    let rows = Rows::new(vhosts, |vhost| &vhost.name, move |vhost| described(&broker, vhost, &ranges));
-    list(call, rows)
+    let make = move |vhosts: &[Arc<VHost>]| {
+        // One walk over the connections for all of them.
+        let bytes = broker.registry.bytes_of_all(vhosts);
+        let row = |(vhost, bytes): (&Arc<VHost>, Bytes)| Some(described(&broker, vhost, bytes, &ranges));
+        vhosts.iter().zip(bytes).map(row).collect()
+    };
+    list(call, Rows::together(vhosts, |vhost| &vhost.name, make))
 }
 
 fn one(call: &Call) -> Result<Answer, ApiError> {
-    let vhost = call.vhost()?;
-    Ok(single(call, described(call.broker(), &vhost, &Ranges::of(&call.query)?)))
+    let (broker, vhost) = (call.broker(), call.vhost()?);
+    let bytes = broker.registry.bytes_of(&vhost);
+    Ok(single(call, described(broker, &vhost, bytes, &Ranges::of(&call.query)?)))
 }
 
-fn described(broker: &Broker, vhost: &VHost, ranges: &Ranges) -> Value {
+fn described(broker: &Broker, vhost: &VHost, bytes: Bytes, ranges: &Ranges) -> Value {
     let metadata = broker.vhost_metadata(&vhost.name).unwrap_or_default().value();
     let mut described = metadata.clone();
     if let Some(object) = described.as_object_mut() {
@@ -57,7 +64,7 @@ fn described(broker: &Broker, vhost: &VHost, ranges: &Ranges) -> Value {
         object.insert("name".to_owned(), vhost.name.clone().into());
         object.insert("tracing".to_owned(), vhost.is_traced().into());
         object.insert("cluster_state".to_owned(), json!({ &*broker.node.name: "running" }));
-        vhost_statistics::put(object, broker, vhost, ranges);
+        vhost_statistics::put(object, broker, vhost, bytes, ranges);
     }
     described
 }
@@ -74,7 +81,7 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
     };
     let mut new = Metadata::default();
     change(&mut new);
-    let (is_new, gate) = match broker.add_vhost(name, &new) {
+    let (is_new, gate) = match broker.add_vhost(name, &new, call.visitor.name()) {
         Ok(gate) => (true, gate),
         Err(VHostError::Exists(_)) => (false, broker.set_vhost_metadata(name, change)?),
         Err(error) => return Err(error.into()),
@@ -110,12 +117,12 @@ fn given_to_maker(call: &Call, vhost: &VHost) -> crate::channel::gates::Gate {
     use crate::channel::gates::Gate;
     let Visitor::User(user) = &call.visitor else { return Gate::OPEN };
     // Not one who is kept elsewhere: whoever vouches for such a user says what it may do.
-    let everything = || vhost.set_permissions(&user.name, Permissions::everything());
+    let everything = || vhost.set_permissions(&user.name, Permissions::everything(), &user.name);
     call.broker().users.with_existing(&user.name, everything).unwrap_or(Gate::OPEN)
 }
 
 fn remove(call: &Call) -> Result<Answer, ApiError> {
-    call.settle(call.broker().delete_vhost(call.name("vhost"))?)?;
+    call.settle(call.broker().delete_vhost(call.name("vhost"), call.visitor.name())?)?;
     Ok(Answer::NoContent)
 }
 

@@ -1,6 +1,7 @@
 //! What a session refuses for want of permissions, and when it notices that they have changed.
 
 use super::*;
+use crate::broker::events::INTERNAL;
 use crate::broker::permissions::TopicRow;
 use crate::broker::vhost::VHost;
 use crate::identity::access::Permissions;
@@ -56,7 +57,7 @@ fn started() -> (Arc<Broker>, Arc<VHost>, Client) {
 }
 
 fn allow(vhost: &VHost, configure: &str, write: &str, read: &str) {
-    vhost.set_permissions("guest", Permissions::new(configure, write, read).unwrap());
+    vhost.set_permissions("guest", Permissions::new(configure, write, read).unwrap(), INTERNAL);
 }
 
 fn refused(what: &str) -> Option<String> {
@@ -78,7 +79,7 @@ fn a_change_holds_for_the_next_operation_of_open_channels() {
     assert_eq!(client.refusal(), refused("configure access to queue 'q'"));
     client.send(&basic::Get { queue: "q", no_ack: true, ..Default::default() });
     assert_eq!(client.received(), ["basic.get-ok"]);
-    vhost.clear_permissions("guest");
+    vhost.clear_permissions("guest", INTERNAL);
     assert_eq!(client.publish_to("", "q", None), refused("write access to exchange 'amq.default'"));
 }
 
@@ -110,7 +111,7 @@ fn every_routing_key_of_a_topic_exchange_counts() {
         write: write.into(),
         read: read.into(),
     };
-    vhost.set_topic_permission(row("^{username}\\.", "^{vhost}$")).unwrap();
+    vhost.set_topic_permission(row("^{username}\\.", "^{vhost}$"), INTERNAL).unwrap();
     assert_eq!(client.publish_to("amq.topic", "guest.a", None), None);
     assert_eq!(client.publish_to("amq.topic", "guest.a", Some("guest.b")), None);
     let told = |right: &str, key: &str| {
@@ -129,7 +130,7 @@ fn every_routing_key_of_a_topic_exchange_counts() {
         client.send(&unbind);
         assert_eq!(client.refusal(), wanted);
     }
-    vhost.set_topic_permission(row("", "")).unwrap();
+    vhost.set_topic_permission(row("", ""), INTERNAL).unwrap();
     assert_eq!(client.publish_to("amq.topic", "guest.a", None), told("write", "guest.a"));
     assert_eq!(client.publish_to("amq.topic", "", None), None);
 }

@@ -65,6 +65,15 @@ def test_keys_of_every_kind_are_found_again(server, api, vhost, exchange, queue,
     assert api.read(*between) == []
 
 
+def test_keys_need_not_be_escaped_as_they_are_told(api, vhost, exchange, queue):
+    between = ("bindings", vhost, "e", exchange, "q", queue())
+    for given in ("a.*", "a.%2A", "%61.%2a"):
+        api.done("POST", *between, body={"routing_key": "a.*"})
+        assert api.read(*between, given)["routing_key"] == "a.*"
+        assert api.delete(*between, given).status == 204
+        missing(api.get(*between, given))
+
+
 def test_bindings_that_differ_in_arguments_alone_are_two(api, vhost, queue):
     between = ("bindings", vhost, "e", "amq.headers", "q", queue())
     for value in (1, 2, "1"):

@@ -124,9 +124,11 @@ def test_makers_of_policies_do_not_set_what_is_an_operators(user, api, vhost, na
     assert theirs.put("policies", vhost, mine, body=policy).status == 201
     assert theirs.put("operator-policies", vhost, mine, body=policy).status == 401
     assert theirs.put("parameters", "operator_policy", vhost, mine, body={"value": policy}).status == 401
+    limits = {"value": {"max-queues": 1}}
+    assert theirs.put("parameters", "vhost-limits", vhost, "limits", body=limits).status == 401
     assert theirs.put("parameters", "shovel", vhost, mine, body={"value": {}}).status == 201
     assert theirs.delete("parameters", "shovel", vhost, mine).status == 204
-    assert api.read("operator-policies", vhost) == []
+    assert api.read("operator-policies", vhost) == api.read("vhost-limits", vhost) == []
     assert theirs.delete("policies", vhost, mine).status == 204
 
 
@@ -136,13 +138,3 @@ def test_policies_of_other_vhosts_are_not_theirs(user, vhost):
     for path in (("policies", vhost, "p"), ("parameters", "shovel", vhost, "p")):
         assert theirs.put(*path, body=policy | {"value": {}}).status == 401
     assert theirs.read("policies") == []
-
-
-def test_limits_of_users_are_seen_by_themselves_and_who_sees_everything(user):
-    monitor, mine, other = user("monitoring"), user("management"), user("management")
-    row = {"user": mine.user, "value": {"max-channels": 4}}
-    assert user("administrator").put("user-limits", mine.user, "max-channels", body={"value": 4}).status == 204
-    for visitor, seen in ((monitor, [row]), (mine, [row]), (other, [])):
-        assert visitor.read("user-limits", mine.user) == seen
-        assert [each for each in visitor.read("user-limits") if each["user"] == mine.user] == seen
-    assert mine.delete("user-limits", mine.user, "max-channels").status == 401

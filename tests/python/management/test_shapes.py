@@ -14,8 +14,7 @@ pytestmark = pytest.mark.xdist_group("shapes")
 
 # Patterns for "endpoint path" of what need not be in an answer of Leveret's.
 LEFT_OUT = [
-    # Of Erlang's processes and its collection of garbage; the object itself is there for those who look into it.
-    r"\.garbage_collection\.",
+    # Of Erlang's processes; the object itself is there for those who look into it.
     r"\.metrics_gc_queue_length\.",
     # How a queue of RabbitMQ's keeps its messages in memory, in files and in Erlang's heap.
     r"\.backing_queue_status\.",
@@ -25,9 +24,8 @@ LEFT_OUT = [
     # Options of Erlang's sockets and of its web server.
     r"\.socket_opts$",
     r"contexts\[\]\.(cowboy_opts|ssl_opts|ip)$",
-    # Parts of Erlang's memory.
-    r"^node-memory \.memory\.(?!total)",
-    r"^node-memory \.memory\.total\.(erlang|allocated)$",
+    # Processes of mirrored queues, which version 4 does not have.
+    r"^node-memory \.memory\.queue_slave_procs$",
     # RabbitMQ's cache of file handles, which keeps files open and finds places in them.
     r"\.io_(seek|reopen)_",
     # Whoever is busy has none.
@@ -42,6 +40,8 @@ LEFT_OUT = [
     r"^definitions \.exchanges\[\]\.internal$",
     r"^vhost-definitions \.exchanges\[\]\.internal$",
     r"^vhost-definitions \.(parameters|policies)\[\]\.vhost$",
+    # What it is set to, and by whom.
+    r"^definitions \.global_parameters\[\]\.value$",
     # The listener between nodes has no place where there is one node.
     r"^health-(port|protocol)-listener-missing \.(ports|protocols)\[\]$",
 ]
@@ -54,7 +54,7 @@ NULLABLE = [
     # RabbitMQ's list of connections has null here too, its single connection "".
     r"\.(ssl_\w+|peer_cert_\w+)$",
     # They come and go with messages and consumers.
-    r"\.(head_message_timestamp|consumer_utilisation)$",
+    r"\.head_message_timestamp$",
 ]
 
 # Objects whose keys are names: those of nodes.

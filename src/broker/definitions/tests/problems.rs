@@ -167,7 +167,8 @@ fn unsupported_parameters_are_kept_and_told() {
     assert_eq!(report.unsupported, ["parameters[0] 's' in vhost '/': a parameter of shovel"]);
     assert_eq!(export(&broker)["parameters"], json!([shovel]));
     let vhost = broker.vhost("/").unwrap();
-    let set = |component: &str, name: &str, value: Value| vhost.set_parameter(component, name, &value);
+    let set =
+        |component: &str, name: &str, value: Value| vhost.set_parameter(component, name, &value, INTERNAL);
     set("federation-upstream", "u", json!({ "uri": "x" })).unwrap();
     set("operator_policy", "o", json!({ "pattern": "", "definition": { "max-length": 1 } })).unwrap();
     set("vhost-limits", "limits", json!({ "max-queues": 5 })).unwrap();
@@ -177,9 +178,11 @@ fn unsupported_parameters_are_kept_and_told() {
     let names = || vhost.parameters().into_iter().map(|parameter| parameter.name).collect::<Vec<_>>();
     assert_eq!(names(), ["u", "o", "s", "limits"]);
     for (component, name) in [("shovel", "s"), ("operator_policy", "o"), ("vhost-limits", "limits")] {
-        assert!(vhost.clear_parameter(component, name).unwrap().is_some(), "{component}");
-        assert!(vhost.clear_parameter(component, name).unwrap().is_none(), "{component}");
+        assert!(vhost.clear_parameter(component, name, INTERNAL).unwrap().is_some(), "{component}");
+        assert!(vhost.clear_parameter(component, name, INTERNAL).unwrap().is_none(), "{component}");
     }
-    assert!(vhost.clear_parameter("policy", "p").is_err() && vhost.clear_parameter("none", "p").is_err());
+    for component in ["policy", "none"] {
+        assert!(vhost.clear_parameter(component, "p", INTERNAL).is_err(), "{component}");
+    }
     assert_eq!(names(), ["u"]);
 }

@@ -1,6 +1,7 @@
 //! Which queues and exchanges may be deleted, and what holders of a queue that is gone are told.
 
 use super::*;
+use crate::broker::events::INTERNAL;
 
 #[test]
 fn conditions_keep_a_queue() {
@@ -89,15 +90,22 @@ fn deleting_an_old_queue_leaves_a_new_one_of_its_name() {
 #[test]
 fn an_exchange_in_use_is_one_that_messages_come_from() {
     let vhost = vhost();
-    assert!(vhost.delete_exchange("x", true).is_ok());
-    refused(vhost.delete_exchange("", false), 403, "operation not permitted on the default exchange");
+    assert!(vhost.delete_exchange("x", true, INTERNAL).is_ok());
+    refused(
+        vhost.delete_exchange("", false, INTERNAL),
+        403,
+        "operation not permitted on the default exchange",
+    );
     let text = "deletion of system exchange 'amq.direct' in vhost '/' not allowed";
-    refused(vhost.delete_exchange("amq.direct", false), 403, text);
+    refused(vhost.delete_exchange("amq.direct", false, INTERNAL), 403, text);
     vhost.declare_exchange(exchange("x", "fanout")).unwrap();
     vhost.declare_exchange(exchange("y", "fanout")).unwrap();
     vhost.bind(to_exchange("x", "y", ""), ME).unwrap();
-    refused(vhost.delete_exchange("x", true), 406, "exchange 'x' in vhost '/' in use");
-    assert!(vhost.delete_exchange("y", true).is_ok());
-    assert!(vhost.delete_exchange("x", true).is_ok(), "its only binding went with the other exchange");
+    refused(vhost.delete_exchange("x", true, INTERNAL), 406, "exchange 'x' in vhost '/' in use");
+    assert!(vhost.delete_exchange("y", true, INTERNAL).is_ok());
+    assert!(
+        vhost.delete_exchange("x", true, INTERNAL).is_ok(),
+        "its only binding went with the other exchange"
+    );
     refused(vhost.find_exchange("x"), 404, "no exchange 'x' in vhost '/'");
 }

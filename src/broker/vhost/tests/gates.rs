@@ -1,6 +1,7 @@
 //! When replies may leave: a journal that moves only when told shows what waits for what.
 
 use super::*;
+use crate::broker::events::INTERNAL;
 
 struct Stepped {
     vhost: Arc<VHost>,
@@ -50,7 +51,7 @@ fn a_durable_change_waits_for_the_disk_and_a_transient_one_for_nothing() {
     assert_eq!(it.vhost.bind(to_queue("amq.fanout", "t", ""), ME).unwrap(), Gate::OPEN);
     assert_eq!(it.vhost.unbind(to_queue("tx", "d", ""), ME).unwrap(), Gate::OPEN);
     assert_eq!(it.vhost.delete_queue("t", false, false, ME).unwrap().1, Gate::OPEN);
-    assert_eq!(it.vhost.delete_exchange("tx", false).unwrap(), Gate::OPEN);
+    assert_eq!(it.vhost.delete_exchange("tx", false, INTERNAL).unwrap(), Gate::OPEN);
     assert_eq!(it.journal.end(), end, "what is transient leaves no record");
 }
 
@@ -68,7 +69,7 @@ fn each_durable_change_has_its_record() {
     next("exchange", it.vhost.declare_exchange(durable).unwrap());
     next("bind", it.vhost.bind(to_queue("x", "d", ""), ME).unwrap());
     next("unbind", it.vhost.unbind(to_queue("x", "d", ""), ME).unwrap());
-    next("exchange delete", it.vhost.delete_exchange("x", false).unwrap());
+    next("exchange delete", it.vhost.delete_exchange("x", false, INTERNAL).unwrap());
     next("queue delete", it.vhost.delete_queue("d", false, false, ME).unwrap().1);
 }
 
@@ -93,7 +94,10 @@ fn a_reply_that_changed_nothing_waits_for_the_last_change() {
         "delete of a missing queue",
         vhost.delete_queue("gone", false, false, ME).unwrap().1,
     );
-    it.waits_for_the_end("delete of a missing exchange", vhost.delete_exchange("gone", false).unwrap());
+    it.waits_for_the_end(
+        "delete of a missing exchange",
+        vhost.delete_exchange("gone", false, INTERNAL).unwrap(),
+    );
     assert_eq!(it.journal.end(), end, "none of them has a record");
     it.advance(true);
     let gate = vhost.find_declared("d", ME).unwrap().gate;

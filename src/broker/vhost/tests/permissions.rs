@@ -1,6 +1,7 @@
 //! Who may open a vhost and what they may do in it: set, cleared, and given by the configuration.
 
 use super::*;
+use crate::broker::events::INTERNAL;
 use crate::broker::options::{BrokerOptions, UserOptions};
 use crate::broker::permissions::TopicRow;
 use crate::identity::access::{Permissions, Right};
@@ -38,12 +39,12 @@ fn the_configuration_gives_once_and_has_no_say_over_what_was_changed() {
     vhost.give_permissions(std::slice::from_ref(&elsewhere), &patterns("b"));
     assert_eq!(held(&vhost), None, "it was said that the user may not");
     vhost.give_permissions(std::slice::from_ref(&in_it), &patterns("b"));
-    vhost.set_permissions("u", patterns("c"));
+    vhost.set_permissions("u", patterns("c"), INTERNAL);
     for configured in [&in_it, &elsewhere, &in_it] {
         vhost.give_permissions(std::slice::from_ref(configured), &patterns("b"));
         assert_eq!(held(&vhost).as_deref(), Some("c"));
     }
-    vhost.clear_permissions("u");
+    vhost.clear_permissions("u", INTERNAL);
     vhost.give_permissions(std::slice::from_ref(&in_it), &patterns("b"));
     assert_eq!(held(&vhost), None, "what was cleared stays so");
 }
@@ -59,20 +60,20 @@ fn a_change_is_durable_when_its_gate_opens_and_raises_both_epochs() {
         seen = now;
         is_news
     };
-    assert!(is_news(&vhost, vhost.set_permissions("u", patterns(""))));
+    assert!(is_news(&vhost, vhost.set_permissions("u", patterns(""), INTERNAL)));
     let row = |write: &str| TopicRow {
         user: "u".into(),
         exchange: "x".into(),
         write: write.into(),
         read: String::new(),
     };
-    assert!(is_news(&vhost, vhost.set_topic_permission(row("^{vhost}$")).unwrap()));
+    assert!(is_news(&vhost, vhost.set_topic_permission(row("^{vhost}$"), INTERNAL).unwrap()));
     assert!(vhost.access_of("u").allows_topic(Right::Write, "x", "/"));
-    assert!(vhost.set_topic_permission(row("(")).is_err());
+    assert!(vhost.set_topic_permission(row("("), INTERNAL).is_err());
     assert_eq!(vhost.topic_permissions(), [row("^{vhost}$")]);
-    assert!(is_news(&vhost, vhost.clear_topic_permissions("u", None)));
-    assert!(is_news(&vhost, vhost.clear_permissions("u")));
+    assert!(is_news(&vhost, vhost.clear_topic_permissions("u", None, INTERNAL)));
+    assert!(is_news(&vhost, vhost.clear_permissions("u", INTERNAL)));
     let end = journal.end();
-    assert_eq!(vhost.clear_permissions("u"), Gate::durable(end), "when it is known to be gone");
+    assert_eq!(vhost.clear_permissions("u", INTERNAL), Gate::durable(end), "when it is known to be gone");
     assert_eq!(journal.end(), end, "and nothing is written for it");
 }

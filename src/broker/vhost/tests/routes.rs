@@ -1,6 +1,7 @@
 //! Where messages go, and how long a route holds.
 
 use super::*;
+use crate::broker::events::INTERNAL;
 
 #[test]
 fn an_exchange_that_is_missing_or_internal_is_refused() {
@@ -61,11 +62,11 @@ fn every_change_moves_the_epoch_and_nothing_else_does() {
     moves("bind", true, &|| _ = vhost.bind(to_queue("x", "q", "k"), ME).unwrap());
     moves("repeated bind", false, &|| _ = vhost.bind(to_queue("x", "q", "k"), ME).unwrap());
     moves("route", false, &|| _ = routed(&vhost, "x", "k"));
-    moves("refused delete", false, &|| _ = vhost.delete_exchange("x", true).unwrap_err());
+    moves("refused delete", false, &|| _ = vhost.delete_exchange("x", true, INTERNAL).unwrap_err());
     moves("unbind", true, &|| _ = vhost.unbind(to_queue("x", "q", "k"), ME).unwrap());
     moves("repeated unbind", false, &|| _ = vhost.unbind(to_queue("x", "q", "k"), ME).unwrap());
-    moves("exchange delete", true, &|| _ = vhost.delete_exchange("x", false).unwrap());
-    moves("repeated exchange delete", false, &|| _ = vhost.delete_exchange("x", false).unwrap());
+    moves("exchange delete", true, &|| _ = vhost.delete_exchange("x", false, INTERNAL).unwrap());
+    moves("repeated exchange delete", false, &|| _ = vhost.delete_exchange("x", false, INTERNAL).unwrap());
     moves("queue delete", true, &|| _ = vhost.delete_queue("q", false, false, ME).unwrap());
     moves("repeated queue delete", false, &|| _ = vhost.delete_queue("q", false, false, ME).unwrap());
     let cell = vhost.declare_queue(queue("q"), ME).unwrap().cell;
