@@ -50,6 +50,9 @@ pub use crate::management::progress::PROGRESS;
 /// Requests that are worked on at a time; others wait.
 const AT_A_TIME: usize = 16;
 
+/// Long answers that are written at a time; others wait. Each has a thread and four chunks, as long as its reader takes.
+const WRITTEN_AT_A_TIME: usize = 64;
+
 /// Passwords that are checked at a time for requests.
 const LOGINS_AT_A_TIME: usize = 2;
 
@@ -63,6 +66,7 @@ pub(crate) struct Api {
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
     working: Semaphore,
+    writing: Semaphore,
     logging_in: Semaphore,
 }
 
@@ -100,6 +104,7 @@ impl Management {
             data_dir: OnceLock::new(),
             ending: CancellationToken::new(),
             working: Semaphore::new(AT_A_TIME),
+            writing: Semaphore::new(WRITTEN_AT_A_TIME),
             logging_in: Semaphore::new(LOGINS_AT_A_TIME),
         });
         let router = router::router(&api, &api.options.path_prefix, routes::all());

@@ -172,7 +172,8 @@ fn sent(api: &Arc<Api>, answer: Answer) -> Response {
     if let Some(job) = job {
         let api = api.clone();
         tokio::spawn(async move {
-            let Ok(place) = api.working.acquire().await else { return };
+            // Whoever reads slowly keeps others from long answers at most, not from being answered.
+            let Ok(place) = api.writing.acquire().await else { return };
             // A list that fails half-way ends the connection; the hook has logged why.
             let _ = tokio::task::spawn_blocking(move || job.run()).await;
             drop(place);
