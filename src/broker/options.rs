@@ -49,10 +49,10 @@ pub struct BrokerOptions {
     pub operators: Vec<Operator>,
     /// Vhosts that are traced.
     pub traced: Vec<String>,
-    /// How samples are taken and how long they are kept.
-    pub statistics: StatisticsOptions,
     /// Events are published to the default vhost's exchange for them.
     pub events: bool,
+    /// How samples are taken and how long they are kept.
+    pub statistics: StatisticsOptions,
     /// Where deadlines are compared with.
     pub clock: Clock,
     /// Definitions with users are imported next, so that users for the first start are not made.
@@ -166,8 +166,8 @@ impl Default for BrokerOptions {
             vhost_limits: VHostLimits::default(),
             operators: Vec::new(),
             traced: Vec::new(),
-            statistics: StatisticsOptions::default(),
             events: true,
+            statistics: StatisticsOptions::default(),
             clock: Clock::default(),
             brings_users: false,
         }

@@ -117,8 +117,8 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
         // They were checked as they were loaded.
         operators: options.operators.iter().filter_map(|(name, entry)| entry.operator(name).ok()).collect(),
         traced: options.vhosts.traced.iter().map(|name| name.0.clone()).collect(),
-        statistics: StatisticsOptions { interval: options.stats.interval.0, ..StatisticsOptions::default() },
         events: options.events.exchange,
+        statistics: StatisticsOptions { interval: options.stats.interval.0, ..StatisticsOptions::default() },
         clock: Clock::Read(unix_ms),
         brings_users: false,
     }

@@ -249,6 +249,7 @@ impl Handshake {
             }
             Err(why) => {
                 wire.broker.login_attempts.note(LoginProtocol::Amqp091, false);
+                announce::login(wire, name, Some(&why));
                 let first = wire.limits.failed_login_delay;
                 let delay = logins.delay_after_failure(wire.peer.source, name, first, now.moment);
                 strangers::log_refused_login(wire, name, &why, now.moment);

@@ -35,7 +35,6 @@ fn options(listen: Vec<SocketAddr>) -> ManagementOptions {
         product_version: "1".to_owned(),
         mechanisms: Vec::new(),
         rabbitmq_version: "4.1.0".to_owned(),
-        stamps: Default::default(),
     }
 }
 

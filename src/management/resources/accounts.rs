@@ -88,7 +88,8 @@ fn set_password(call: &Call) -> Result<Answer, ApiError> {
         return Err(ApiError::NotFound("user_not_found"));
     }
     let secret: Secret = call.json()?;
-    call.settle(users.set_password(user, secret.hash(call)?, call.visitor.name()).map_err(refused)?)?;
+    let hash = secret.hash(call)?;
+    call.settle(users.set_password(user, hash, call.visitor.name()).map_err(refused)?)?;
     let what = if secret.is_none() { "cleared" } else { "changed" };
     tracing::info!(?user, "password {what}");
     Ok(Answer::NoContent)
@@ -102,9 +103,8 @@ fn set_tags(call: &Call) -> Result<Answer, ApiError> {
     let Body { tags } = call.json()?;
     let tags =
         Tags::parse(tags.iter().map(String::as_str)).map_err(|error| ApiError::bad(error.to_string()))?;
-    call.settle(
-        call.broker().users.set_tags(call.name("user"), tags, call.visitor.name()).map_err(refused)?,
-    )?;
+    let (user, by) = (call.name("user"), call.visitor.name());
+    call.settle(call.broker().users.set_tags(user, tags, by).map_err(refused)?)?;
     Ok(Answer::NoContent)
 }
 

@@ -54,7 +54,7 @@ fn import(call: &Call) -> Result<Answer, ApiError> {
         Err(problems) => return Ok(refused(&problems)),
     };
     let dry_run = call.query.is_true("dry_run");
-    let options = ImportOptions { dry_run, ..ImportOptions::default() };
+    let options = ImportOptions { dry_run, by: call.visitor.name().to_owned(), ..ImportOptions::default() };
     match call.broker().import(&document, &options) {
         Ok((report, _)) if dry_run => Ok(Answer::Json(report.value())),
         Ok((_, gate)) => call.settle(gate).map(|()| Answer::NoContent),
