@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::broker::events::INTERNAL;
 use crate::broker::options::BrokerOptions;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::vhost::QueueDeclare;
@@ -164,7 +165,7 @@ fn a_reset_forgets_the_past_and_goes_on() {
 #[test]
 fn what_happened_in_a_deleted_vhost_stays_in_the_sum_of_all() {
     let mut bench = Bench::new();
-    bench.broker.add_vhost("other", &Metadata::default(), "test").unwrap();
+    bench.broker.add_vhost("other", &Metadata::default(), INTERNAL).unwrap();
     let other = bench.broker.vhost("other").unwrap();
     let mut tally = crate::broker::totals::Tally::default();
     tally.count(crate::broker::totals::Event::Received, 30);
@@ -173,7 +174,7 @@ fn what_happened_in_a_deleted_vhost_stays_in_the_sum_of_all() {
     assert_eq!(bench.broker.rates().of(Measure::Publish), 6.0);
     assert_eq!(bench.broker.vhost_rates(&other).of(Measure::Publish), 6.0);
     assert_eq!(bench.broker.vhost_rates(&bench.vhost).of(Measure::Publish), 0.0);
-    bench.broker.delete_vhost("other", "test").unwrap();
+    bench.broker.delete_vhost("other", INTERNAL).unwrap();
     drop(other);
     bench.sample();
     let trend = bench.broker.trend(Measure::Publish, Range { age: 10, step: 5 }).unwrap();

@@ -32,7 +32,8 @@ fn exchanges_are_told_with_what_holds_for_them() {
     let vhost = vhost();
     vhost.declare_exchange(exchange("x", "headers")).unwrap();
     let value = serde_json::json!({"pattern": "^x", "definition": {"alternate-exchange": "y"}});
-    vhost.set_policy(PolicyKind::User, Policy::from_value("p", &value, PolicyKind::User).unwrap(), "test");
+    let policy = Policy::from_value("p", &value, PolicyKind::User).unwrap();
+    vhost.set_policy(PolicyKind::User, policy, INTERNAL);
     let names = vhost.exchange_names();
     assert_eq!(names[0], "");
     assert_eq!((names.len(), names.last().map(|name| &**name)), (vhost.exchange_count(), Some("x")));
@@ -66,7 +67,7 @@ fn an_exchange_that_was_deleted_counts_from_zero_when_it_is_declared_again() {
     let route = |vhost: &VHost| vhost.route("x", "", None, &mut RouteScratch::default()).unwrap().route;
     route(&vhost).exchange.add(3, 0);
     assert_eq!(vhost.exchange_view("x").unwrap().publish_in, 3);
-    vhost.delete_exchange("x", false, "test").unwrap();
+    vhost.delete_exchange("x", false, INTERNAL).unwrap();
     vhost.declare_exchange(exchange("x", "fanout")).unwrap();
     assert_eq!(vhost.exchange_view("x").unwrap().publish_in, 0);
     route(&vhost).exchange.add(1, 0);
