@@ -42,19 +42,41 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
-use crate::management::options::{ManagementOptions, TlsSource};
+use crate::management::options::{Handshakes, ManagementOptions};
 use crate::time::Now;
 
 pub use crate::management::progress::PROGRESS;
 
-/// Requests that are worked on at a time; others wait.
-const AT_A_TIME: usize = 16;
+/// KiB of large bodies that there is room for.
+const ALL_BODIES: u32 = 64 << 10;
 
-/// Long answers that are written at a time; others wait. Each has a thread and four chunks, as long as its reader takes.
-const WRITTEN_AT_A_TIME: usize = 64;
+/// How much is done at a time; what is more waits for a while. Who has a place keeps it until the work is done, whether its
+/// client is there still or not.
+struct Places {
+    /// Requests that are worked on.
+    working: Arc<Semaphore>,
+    /// Those that anybody may make: probes are answered also when all other places are taken.
+    probing: Arc<Semaphore>,
+    /// Long answers that are written.
+    writing: Arc<Semaphore>,
+    /// Passwords that are checked.
+    logging_in: Arc<Semaphore>,
+    /// KiB of large bodies.
+    bodies: Arc<Semaphore>,
+}
 
-/// Passwords that are checked at a time for requests.
-const LOGINS_AT_A_TIME: usize = 2;
+impl Default for Places {
+    fn default() -> Self {
+        let of = |places| Arc::new(Semaphore::new(places));
+        Self {
+            working: of(16),
+            probing: of(4),
+            writing: of(32),
+            logging_in: of(2),
+            bodies: of(ALL_BODIES as usize),
+        }
+    }
+}
 
 /// What all requests share.
 pub(crate) struct Api {
@@ -65,9 +87,7 @@ pub(crate) struct Api {
     pub(crate) data_dir: OnceLock<PathBuf>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
-    working: Semaphore,
-    writing: Semaphore,
-    logging_in: Semaphore,
+    places: Places,
 }
 
 /// The API on its sockets and, once [run](Self::run), served.
@@ -86,7 +106,7 @@ impl Management {
     pub fn bind(
         options: ManagementOptions,
         broker: Arc<Broker>,
-        tls: Option<&TlsSource>,
+        tls: Option<&Handshakes>,
         clock: fn() -> Now,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
@@ -103,9 +123,7 @@ impl Management {
             clock,
             data_dir: OnceLock::new(),
             ending: CancellationToken::new(),
-            working: Semaphore::new(AT_A_TIME),
-            writing: Semaphore::new(WRITTEN_AT_A_TIME),
-            logging_in: Semaphore::new(LOGINS_AT_A_TIME),
+            places: Places::default(),
         });
         let router = router::router(&api, &api.options.path_prefix, routes::all());
         Ok(Self { listeners, local: None, api, router })

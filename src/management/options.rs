@@ -1,15 +1,26 @@
 //! What the management API is told. Filled by `config`.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::broker::stamps::Stamps;
 
-/// Where the certificates of new connections come from: asked for each of them, so that renewed ones are used.
-pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+/// A connection whose handshake is over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How a TLS handshake with a client ends; `None` if it came to nothing, which the log has been told.
+pub type Handshake = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
+
+/// What shakes hands with the client of a socket, until a deadline: whoever has the certificates.
+pub type Handshakes = Arc<dyn Fn(TcpStream, SocketAddr, Instant) -> Handshake + Send + Sync>;
 
 /// Settings of the management API.
 #[derive(Clone, Debug, PartialEq)]
