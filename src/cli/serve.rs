@@ -21,7 +21,7 @@ use crate::broker::Broker;
 use crate::broker::node::ProcessFacts;
 use crate::config::{Config, Loaded, Sources};
 use crate::management::Management;
-use crate::management::options::TlsSource;
+use crate::management::options::{Handshakes, Stream};
 use crate::server::tls::Tls;
 use crate::server::{Server, clock};
 use crate::storage::disk::RealDisk;
@@ -112,7 +112,7 @@ async fn run(
     }
     let server = Server::bind(config.server, config.session, Arc::clone(&broker), tls.clone())
         .map_err(Failure::Listen)?;
-    let for_https = tls.clone().map(|tls| -> TlsSource { Arc::new(move || tls.current_for_https()) });
+    let for_https = tls.clone().map(handshakes);
     let mut management =
         Management::bind(config.management, Arc::clone(&broker), for_https.as_ref(), clock::now)
             .map_err(Failure::Listen)?;
@@ -161,6 +161,17 @@ fn process_facts(loaded: &Loaded, config: &Config, ephemeral: bool) -> ProcessFa
         open_files_limit: getrlimit(Resource::Nofile).current,
         memory_limit: config.server.memory_watermark,
     }
+}
+
+/// What shakes hands for HTTPS.
+fn handshakes(tls: Arc<Tls>) -> Handshakes {
+    Arc::new(move |stream, peer, deadline| {
+        let tls = Arc::clone(&tls);
+        Box::pin(async move {
+            let accepted = tls.accept_https(stream, &peer.to_string(), deadline).await;
+            accepted.map(|stream| Box::new(stream) as Box<dyn Stream>)
+        })
+    })
 }
 
 /// The broker on its data directory; on a temporary one it keeps everything in memory.

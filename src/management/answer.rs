@@ -11,6 +11,7 @@ use axum::response::Response;
 use hyper::body::Frame;
 use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes that go off together.
 const CHUNK: usize = 64 << 10;
@@ -20,6 +21,9 @@ const WAITING: usize = 4;
 
 /// How long a reader may take for one.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a reader may take for all.
+const LONGEST: Duration = Duration::from_secs(600);
 
 const JSON: &str = "application/json";
 
@@ -33,7 +37,8 @@ pub(crate) enum Answer {
     Status(StatusCode, Value),
     /// 200 with a text of this type.
     Text(&'static str, String),
-    /// 200 with what a function writes, of this type. It runs after the head of the answer is sent, so it cannot fail.
+    /// 200 with what a function writes, of this type. It runs after the head of the answer is sent: if it panics, or its
+    /// reader is too slow, the answer breaks off.
     Stream(&'static str, Box<dyn FnOnce(&mut Sink) + Send>),
     /// 201.
     Created,
@@ -74,7 +79,7 @@ impl Answer {
             Self::Stream(kind, write) => {
                 let (sender, chunks) = channel(WAITING);
                 let response = whole(StatusCode::OK, kind, Body::new(Chunks(chunks)));
-                (response, Some(Job { sink: Sink { buffer: Vec::new(), sender: Some(sender) }, write }))
+                (response, Some(Job { sink: Sink::new(sender), write }))
             }
             Self::Created => (empty(StatusCode::CREATED), None),
             Self::CreatedAt(place) => {
@@ -125,6 +130,7 @@ impl Job {
     pub(crate) fn run(mut self) {
         (self.write)(&mut self.sink);
         self.sink.flush();
+        self.sink.send(Chunk::End);
     }
 }
 
@@ -132,10 +138,25 @@ impl Job {
 pub(crate) struct Sink {
     buffer: Vec<u8>,
     /// None once the reader has gone.
-    sender: Option<Sender<Bytes>>,
+    sender: Option<Sender<Chunk>>,
+    /// When a reader has had time enough.
+    deadline: Instant,
+}
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// Some of it.
+    Bytes(Bytes),
+    /// All of it is sent. Without it the answer broke off.
+    End,
 }
 
 impl Sink {
+    fn new(sender: Sender<Chunk>) -> Self {
+        Self { buffer: Vec::new(), sender: Some(sender), deadline: Instant::now() + LONGEST }
+    }
+
     /// Writes text.
     pub(crate) fn text(&mut self, text: &str) {
         self.buffer.extend_from_slice(text.as_bytes());
@@ -162,9 +183,16 @@ impl Sink {
 
     /// Sends what is there, and waits for a slow reader, but not for ever.
     pub(crate) fn flush(&mut self) {
-        let chunk = std::mem::take(&mut self.buffer);
-        let Some(sender) = self.sender.as_ref().filter(|_| !chunk.is_empty()) else { return };
-        let sending = async { tokio::time::timeout(PATIENCE, sender.send(chunk.into())).await };
+        let bytes = std::mem::take(&mut self.buffer);
+        if !bytes.is_empty() {
+            self.send(Chunk::Bytes(bytes.into()));
+        }
+    }
+
+    fn send(&mut self, chunk: Chunk) {
+        let Some(sender) = &self.sender else { return };
+        let until = self.deadline.min(Instant::now() + PATIENCE);
+        let sending = async { timeout_at(until, sender.send(chunk)).await };
         if !matches!(tokio::runtime::Handle::current().block_on(sending), Ok(Ok(()))) {
             self.sender = None;
         }
@@ -173,22 +201,26 @@ impl Sink {
 
 /// A sink, and what comes out of it.
 #[cfg(test)]
-pub(crate) fn piped() -> (Sink, Receiver<Bytes>) {
+pub(crate) fn piped() -> (Sink, Receiver<Chunk>) {
     let (sender, chunks) = channel(WAITING);
-    (Sink { buffer: Vec::new(), sender: Some(sender) }, chunks)
+    (Sink::new(sender), chunks)
 }
 
 /// The body that a [`Sink`] fills.
-struct Chunks(Receiver<Bytes>);
+struct Chunks(Receiver<Chunk>);
 
 impl hyper::body::Body for Chunks {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+        self.0.poll_recv(cx).map(|chunk| match chunk {
+            Some(Chunk::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Chunk::End) => None,
+            None => Some(Err(std::io::Error::other("the answer broke off"))),
+        })
     }
 }

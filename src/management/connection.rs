@@ -1,6 +1,8 @@
 //! Sockets of the API: accepted, with deadlines and bounds, and served until the end.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,26 +12,31 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower_http::normalize_path::NormalizePath;
 
 use crate::broker::node::{self, ListenerAddress};
+use crate::management::PROMETHEUS;
 use crate::management::control_socket::Name;
 use crate::management::gate::Origin;
-use crate::management::options::TlsSource;
+use crate::management::options::Handshakes;
 
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take nothing of an answer.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The largest head of a request, in bytes. Access tokens travel in it.
 const LARGEST_HEAD: usize = 16 << 10;
@@ -43,25 +50,68 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A socket that is listened on.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
-    pub(super) tls: Option<TlsSource>,
+    pub(super) tls: Option<Handshakes>,
+    /// What is served there, as logs show it.
+    pub(super) protocol: &'static str,
+    pub(super) router: Router,
 }
 
 impl Listener {
-    /// What is spoken there.
-    pub(super) fn protocol(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
-
     /// How it is shown in lists of listeners.
     pub(super) fn shown(&self) -> Option<node::Listener> {
         let at = ListenerAddress::Tcp(self.socket.local_addr().ok()?);
-        Some(node::Listener { protocol: self.protocol(), at })
+        let protocol = if self.protocol == PROMETHEUS { "http/prometheus" } else { self.protocol };
+        Some(node::Listener { protocol, at })
+    }
+}
+
+/// How many connections each address has: at most half of all there may be.
+#[derive(Clone)]
+struct Shares {
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most: usize,
+}
+
+/// A connection's part of what its address may have, until it is dropped.
+struct Share {
+    shares: Shares,
+    address: IpAddr,
+}
+
+impl Shares {
+    fn of(places: usize) -> Self {
+        Self { taken: Arc::default(), most: places.div_ceil(2) }
+    }
+
+    /// One more for this address, if there is room.
+    fn take(&self, address: IpAddr) -> Option<Share> {
+        let address = address.to_canonical();
+        let mut taken = self.taken.lock();
+        let count = taken.entry(address).or_insert(0);
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Share { shares: self.clone(), address })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.shares.taken.lock();
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
     }
 }
 
 /// Accepts until `stop`, then waits for what is under way.
-pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphore>, stop: CancellationToken) {
+pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: CancellationToken) {
     let connections = TaskTracker::new();
+    let shares = Shares::of(most.available_permits());
     while let Some(place) = stop.run_until_cancelled(most.clone().acquire_owned()).await {
         let Ok(place) = place else { break };
         let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await else { break };
@@ -73,20 +123,19 @@ pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphor
                 continue;
             }
         };
-        let (router, stop, tls) = (router.clone(), stop.clone(), listener.tls.clone());
+        // Nobody can keep all others out. Tools that ask often keep a few connections.
+        let Some(share) = shares.take(address.ip()) else { continue };
+        let (router, stop, tls) = (listener.router.clone(), stop.clone(), listener.tls.clone());
         connections.spawn(async move {
             let origin = Origin::Address(address.ip());
             let served = match tls {
                 None => speak(stream, router, origin, &stop).await,
-                Some(tls) => {
-                    let handshake = TlsAcceptor::from(tls()).accept(stream);
-                    match timeout(HANDSHAKE_PATIENCE, handshake).await {
-                        Ok(Ok(stream)) => speak(stream, router, origin, &stop).await,
-                        Ok(Err(error)) => Err(error),
-                        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-                    }
-                }
+                Some(shake) => match shake(stream, address, Instant::now() + HANDSHAKE_PATIENCE).await {
+                    Some(stream) => speak(stream, router, origin, &stop).await,
+                    None => Ok(()),
+                },
             };
+            drop(share);
             if let Err(error) = served {
                 tracing::debug!(peer = %address, %error, "a connection of the management API failed");
             }
@@ -129,11 +178,14 @@ pub(super) async fn serve_local(socket: UnixListener, name: Name, router: Router
 
 /// Serves one connection.
 pub(super) async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    stream: impl AsyncRead + AsyncWrite + 'static,
     router: Router,
     origin: Origin,
     stop: &CancellationToken,
 ) -> io::Result<()> {
+    // A client that takes nothing does not hold its place for ever. One that says nothing is hyper's to watch.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_PATIENCE));
     // RabbitMQ takes a slash at the end of a path for nothing.
     let router = NormalizePath::trim_trailing_slash(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -144,7 +196,7 @@ pub(super) async fn speak(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = std::pin::pin!(connection);
     match stop.run_until_cancelled(connection.as_mut()).await {
         Some(done) => return done.map_err(io::Error::other),

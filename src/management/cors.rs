@@ -6,6 +6,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue};
 
+use crate::management::error::ApiError;
 use crate::management::options::ManagementOptions;
 
 /// The heads that a script may send beside those that every page may.
@@ -32,5 +33,61 @@ pub(super) fn allow(
         if let Some(methods) = answer.get(ALLOW).cloned() {
             answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         }
+    }
+}
+
+/// Refuses a change that another site's page asks for: a browser would send the credentials it remembers along. Tools send
+/// none of the headers that tell.
+///
+/// # Errors
+/// If the page is neither the broker's own nor on the list.
+pub(super) fn check_page(options: &ManagementOptions, request: &HeaderMap) -> Result<(), ApiError> {
+    let refused = || Err(ApiError::refused("Not from another site's page"));
+    let text = |name: &str| request.get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = text("origin");
+    if origin.is_some_and(|origin| options.allow_origins.iter().any(|known| known == origin)) {
+        return Ok(());
+    }
+    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return refused();
+    }
+    match (origin, text("host")) {
+        (None, _) => Ok(()),
+        (Some(origin), Some(host)) if origin.split_once("://").is_some_and(|(_, of)| of == host) => Ok(()),
+        _ => refused(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_sites_pages_change_nothing() {
+        let options = ManagementOptions {
+            allow_origins: vec!["https://ops.example".to_owned()],
+            ..ManagementOptions::of_nobody()
+        };
+        let may = |headers: &[(&'static str, &'static str)]| {
+            let headers =
+                headers.iter().map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+            check_page(&options, &headers.collect()).is_ok()
+        };
+        assert!(may(&[]) && may(&[("host", "mq:15672")]), "tools say nothing of pages");
+        assert!(may(&[
+            ("host", "mq:15672"),
+            ("origin", "http://mq:15672"),
+            ("sec-fetch-site", "same-origin")
+        ]));
+        assert!(may(&[
+            ("host", "mq:15672"),
+            ("origin", "https://ops.example"),
+            ("sec-fetch-site", "cross-site")
+        ]));
+        for origin in ["http://evil.example", "null", "http://mq:80", ""] {
+            assert!(!may(&[("host", "mq:15672"), ("origin", origin)]), "{origin}");
+        }
+        assert!(!may(&[("host", "mq:15672"), ("sec-fetch-site", "cross-site")]));
+        assert!(!may(&[("host", "mq:15672"), ("sec-fetch-site", "same-site")]));
     }
 }

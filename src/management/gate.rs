@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::broker::churn::LoginProtocol;
-use crate::broker::login::Attempt;
+use crate::broker::login::{Answer, Attempt};
 use crate::broker::sources::Source;
-use crate::broker::users::LoginError;
+use crate::broker::users::{LoginError, User};
 use crate::management::Api;
 use crate::management::error::ApiError;
 use crate::management::visitor::Visitor;
@@ -27,6 +29,9 @@ const SHOWN: usize = 64;
 fn shown(name: &str) -> String {
     name.chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
+
+/// How long a password may wait until it is checked.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,35 +90,57 @@ impl Api {
         let (source, name) = (Source::from(address), user.clone());
         let from_loopback = address.to_canonical().is_loopback();
         let attempt = Attempt { user, password, from_loopback, now: (self.clock)() };
-        let broker = self.broker.clone();
-        let answer = {
-            let _place = self.logging_in.acquire().await;
-            tokio::task::spawn_blocking(move || broker.logins.check(attempt)).await
+        let error = match self.checked(attempt, source, address).await {
+            Ok(user) => return Ok(Visitor::User(user)),
+            Err(error) => error,
         };
-        let error = match answer {
-            Ok(Ok(user)) => {
-                self.broker.login_attempts.note(LoginProtocol::Http, true);
-                self.broker.logins.note_success(Some(source), &name);
-                return Ok(Visitor::User(user));
-            }
-            Ok(Err(error)) => {
-                self.broker.login_attempts.note(LoginProtocol::Http, false);
-                error
-            }
-            Err(_) => return Err(ApiError::Unavailable("the login could not be checked".to_owned())),
-        };
-        let now = (self.clock)().moment;
-        if let Some(unsaid) = self.broker.strangers.logins.admit(Some(source), now) {
-            let (user, unsaid) = (shown(&name), (unsaid > 0).then_some(unsaid));
-            tracing::warn!(peer = %address, user, unsaid, "login to the management API refused: {error}");
+        if !matches!(error, LoginError::Busy) {
+            let first = self.live.current().failed_login_delay;
+            let now = (self.clock)().moment;
+            let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, now);
+            tokio::time::sleep(delay).await;
         }
-        let first = self.live.current().failed_login_delay;
-        let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, now);
-        tokio::time::sleep(delay).await;
         Err(match error {
             LoginError::NotLoopback => ApiError::refused("User can only log in via localhost"),
             LoginError::Busy => ApiError::Unavailable(error.to_string()),
             _ => ApiError::Unknown,
         })
+    }
+
+    /// Has credentials checked. What is known needs no work and does not wait. What does is done to its end, counted and
+    /// logged even if the client has gone: closing is not a way to guess faster.
+    async fn checked(
+        self: &Arc<Self>,
+        attempt: Attempt,
+        source: Source,
+        address: IpAddr,
+    ) -> Result<Arc<User>, LoginError> {
+        if let Some(answer) = self.broker.logins.recall(&attempt) {
+            self.note_login(&answer, &attempt.user, source, address);
+            return answer;
+        }
+        let waiting = timeout(LOGIN_PATIENCE, self.places.logging_in.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = waiting else { return Err(LoginError::Busy) };
+        let api = self.clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            let name = attempt.user.clone();
+            let answer = api.broker.logins.check(attempt);
+            drop(place);
+            api.note_login(&answer, &name, source, address);
+            answer
+        });
+        checking.await.unwrap_or(Err(LoginError::Busy))
+    }
+
+    fn note_login(&self, answer: &Answer, name: &str, source: Source, address: IpAddr) {
+        self.broker.login_attempts.note(LoginProtocol::Http, answer.is_ok());
+        let Err(error) = answer else {
+            self.broker.logins.note_success(Some(source), name);
+            return;
+        };
+        if let Some(unsaid) = self.broker.strangers.logins.admit(Some(source), (self.clock)().moment) {
+            let (user, unsaid) = (shown(name), (unsaid > 0).then_some(unsaid));
+            tracing::warn!(peer = %address, user, unsaid, "login to the management API refused: {error}");
+        }
     }
 }

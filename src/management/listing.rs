@@ -16,6 +16,9 @@ const PAGE_SIZE: usize = 100;
 /// Most rows of a page.
 const MOST_OF_PAGE: usize = 500;
 
+/// Most columns that rows are sorted by.
+const MOST_KEYS: usize = 4;
+
 /// The longest pattern of names, in bytes.
 const LONGEST_PATTERN: usize = 1024;
 
@@ -177,7 +180,7 @@ struct Order {
 
 impl Order {
     fn of(query: &Query) -> Self {
-        let by = query.all("sort").filter(|word| !word.is_empty()).map(path).collect();
+        let by = query.all("sort").filter(|word| !word.is_empty()).take(MOST_KEYS).map(path).collect();
         Self { by, is_reverse: query.is_true("sort_reverse") }
     }
 
@@ -189,7 +192,7 @@ impl Order {
             rows.items.sort_by(|a, b| name(a).cmp(name(b)));
         } else if !self.by.is_empty() {
             let keys_of = |row: Option<Value>| -> Vec<Value> {
-                let key = |path: &Vec<String>| found(row.as_ref()?, path).cloned();
+                let key = |path: &Vec<String>| found(row.as_ref()?, path).map(key_of);
                 self.by.iter().map(|path| key(path).unwrap_or_default()).collect()
             };
             let chunks = rows.items.chunks(AT_ONCE);
@@ -205,12 +208,20 @@ impl Order {
     }
 }
 
+/// What is kept of a value to sort by: of lists and objects no more than that they are some.
+fn key_of(value: &Value) -> Value {
+    match value {
+        Value::Array(_) | Value::Object(_) => Value::Array(Vec::new()),
+        plain => plain.clone(),
+    }
+}
+
 fn compare_all(a: &[Value], b: &[Value]) -> Ordering {
     let each = a.iter().zip(b).map(|(a, b)| compare(a, b));
     each.fold(Ordering::Equal, Ordering::then)
 }
 
-/// What is missing comes first, then numbers, words, and everything else as it is written.
+/// What is missing comes first, then numbers, words, and everything else.
 fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => {
@@ -218,7 +229,7 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         }
         (Value::String(a), Value::String(b)) => a.cmp(b),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        _ => rank(a).cmp(&rank(b)).then_with(|| a.to_string().cmp(&b.to_string())),
+        _ => rank(a).cmp(&rank(b)),
     }
 }
 

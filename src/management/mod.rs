@@ -20,6 +20,7 @@ pub mod options;
 mod parts;
 mod past;
 mod progress;
+mod prometheus;
 mod properties;
 mod query;
 mod resources;
@@ -41,16 +42,51 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
-use crate::management::options::{ManagementOptions, SharedOptions, TlsSource};
+use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
+use crate::management::visitor::Level;
 use crate::time::Now;
 
 pub use crate::management::progress::PROGRESS;
 
-/// Requests that are worked on at a time; others wait.
-const AT_A_TIME: usize = 16;
+/// KiB of large bodies that there is room for.
+const ALL_BODIES: u32 = 64 << 10;
 
-/// Passwords that are checked at a time for requests.
-const LOGINS_AT_A_TIME: usize = 2;
+/// Where the API begins.
+const BASE: &str = "/api";
+
+/// Where metrics are beside the API.
+const METRICS: &str = "/metrics";
+
+/// How logs name what is served on addresses for metrics.
+const PROMETHEUS: &str = "prometheus";
+
+/// How much is done at a time; what is more waits for a while. Who has a place keeps it until the work is done, whether its
+/// client is there still or not.
+struct Places {
+    /// Requests that are worked on.
+    working: Arc<Semaphore>,
+    /// Those that anybody may make: probes are answered also when all other places are taken.
+    probing: Arc<Semaphore>,
+    /// Long answers that are written.
+    writing: Arc<Semaphore>,
+    /// Passwords that are checked.
+    logging_in: Arc<Semaphore>,
+    /// KiB of large bodies.
+    bodies: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let of = |places| Arc::new(Semaphore::new(places));
+        Self {
+            working: of(16),
+            probing: of(4),
+            writing: of(32),
+            logging_in: of(2),
+            bodies: of(ALL_BODIES as usize),
+        }
+    }
+}
 
 /// What all requests share.
 pub(crate) struct Api {
@@ -64,8 +100,22 @@ pub(crate) struct Api {
     pub(crate) data_dir: OnceLock<PathBuf>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
-    working: Semaphore,
-    logging_in: Semaphore,
+    places: Places,
+}
+
+impl Api {
+    /// With places of its own.
+    fn new(broker: &Arc<Broker>, live: &SharedOptions, clock: fn() -> Now) -> Arc<Self> {
+        Arc::new(Self {
+            broker: broker.clone(),
+            options: ManagementOptions::clone(&live.current()),
+            live: live.clone(),
+            clock,
+            data_dir: OnceLock::new(),
+            ending: CancellationToken::new(),
+            places: Places::default(),
+        })
+    }
 }
 
 /// The API on its sockets and, once [run](Self::run), served.
@@ -73,7 +123,6 @@ pub struct Management {
     listeners: Vec<Listener>,
     local: Option<(UnixListener, control_socket::Name)>,
     api: Arc<Api>,
-    router: Router,
 }
 
 impl Management {
@@ -84,29 +133,31 @@ impl Management {
     pub fn bind(
         options: ManagementOptions,
         broker: Arc<Broker>,
-        tls: Option<&TlsSource>,
+        tls: Option<&Handshakes>,
         clock: fn() -> Now,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
+        let mut listen = |address, protocol, tls: Option<&Handshakes>, router: &Router| -> io::Result<()> {
+            let (socket, router) = (bind(address)?, router.clone());
+            listeners.push(Listener { socket, tls: tls.cloned(), protocol, router });
+            Ok(())
+        };
+        let live = SharedOptions::new(options.clone());
+        let api = Api::new(&broker, &live, clock);
+        let router = everything(&api, &options.path_prefix);
         for &address in &options.listen {
-            listeners.push(Listener { socket: bind(address)?, tls: None });
+            listen(address, "http", None, &router)?;
         }
         for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
-            listeners.push(Listener { socket: bind(address)?, tls: tls.cloned() });
+            listen(address, "https", tls, &router)?;
+        }
+        // Scrapes keep nobody else waiting.
+        let router = metrics(&Api::new(&broker, &live, clock));
+        for &address in &options.prometheus.listen {
+            listen(address, PROMETHEUS, None, &router)?;
         }
         listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
-        let api = Arc::new(Api {
-            broker,
-            live: SharedOptions::new(options.clone()),
-            options,
-            clock,
-            data_dir: OnceLock::new(),
-            ending: CancellationToken::new(),
-            working: Semaphore::new(AT_A_TIME),
-            logging_in: Semaphore::new(LOGINS_AT_A_TIME),
-        });
-        let router = router::router(&api, &api.options.path_prefix, routes::all());
-        Ok(Self { listeners, local: None, api, router })
+        Ok(Self { listeners, local: None, api })
     }
 
     /// Listens on the [control socket](control_socket) in the data directory too, which this process has locked. If that is
@@ -133,10 +184,7 @@ impl Management {
     pub fn addresses(&self) -> Vec<(&'static str, String)> {
         let shown = |listener: &Listener| {
             let address = listener.socket.local_addr();
-            (
-                listener.protocol(),
-                address.map_or_else(|error| error.to_string(), |address| address.to_string()),
-            )
+            (listener.protocol, address.map_or_else(|error| error.to_string(), |address| address.to_string()))
         };
         self.listeners.iter().map(shown).collect()
     }
@@ -146,11 +194,11 @@ impl Management {
         let tasks = TaskTracker::new();
         for listener in self.listeners {
             let most = Arc::new(Semaphore::new(self.api.options.max_connections as usize));
-            tasks.spawn(serve(listener, self.router.clone(), most, stop.clone()));
+            tasks.spawn(serve(listener, most, stop.clone()));
         }
         if let Some((socket, name)) = self.local {
             // Who comes here knows nothing of the prefix that proxies need.
-            let router = router::router(&self.api, "", routes::all());
+            let router = everything(&self.api, "");
             tasks.spawn(serve_local(socket, name, router, stop.clone()));
         }
         stop.cancelled().await;
@@ -158,6 +206,22 @@ impl Management {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// What the addresses of the API have: the API, and metrics for those who may monitor.
+fn everything(api: &Arc<Api>, prefix: &str) -> Router {
+    let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
+    let resources = routes::all().into_iter().map(|resource| (base.clone(), resource));
+    let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
+    router::router(api, resources.chain(of_prometheus.map(|resource| (metrics.clone(), resource))))
+}
+
+/// What the addresses for metrics have.
+fn metrics(api: &Arc<Api>) -> Router {
+    let options = &api.options.prometheus;
+    let level = if options.auth { Level::Monitoring } else { Level::Anyone };
+    let resources = prometheus::routes(level).into_iter();
+    router::router(api, resources.map(|resource| (options.path.clone(), resource)))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

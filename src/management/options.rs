@@ -1,16 +1,27 @@
 //! What the management API is told. Filled by `config`.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::broker::stamps::Stamps;
 
-/// Where the certificates of new connections come from: asked for each of them, so that renewed ones are used.
-pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+/// A connection whose handshake is over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How a TLS handshake with a client ends; `None` if it came to nothing, which the log has been told.
+pub type Handshake = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
+
+/// What shakes hands with the client of a socket, until a deadline: whoever has the certificates.
+pub type Handshakes = Arc<dyn Fn(TcpStream, SocketAddr, Instant) -> Handshake + Send + Sync>;
 
 /// Settings of the management API.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +54,50 @@ pub struct ManagementOptions {
     pub mechanisms: Vec<&'static str>,
     /// The version of RabbitMQ that tools are told, since they choose their ways by it.
     pub rabbitmq_version: String,
+    /// Metrics.
+    pub prometheus: PrometheusOptions,
+}
+
+/// Settings of metrics on addresses of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusOptions {
+    /// The addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Where they are there, such as `/metrics`; empty is `/`.
+    pub path: String,
+    /// Whether those at this path tell of each object, instead of all together. Of those beside the API too.
+    pub per_object: bool,
+    /// Whether one has to log in there.
+    pub auth: bool,
+}
+
+#[cfg(test)]
+impl ManagementOptions {
+    /// Some for tests, which listen nowhere.
+    pub(crate) fn of_nobody() -> Self {
+        Self {
+            listen: Vec::new(),
+            listen_tls: Vec::new(),
+            path_prefix: String::new(),
+            max_body: 1 << 20,
+            max_message_size: 1 << 20,
+            stamps: Stamps::default(),
+            max_connections: 10,
+            allow_origins: Vec::new(),
+            cors_max_age: Duration::ZERO,
+            failed_login_delay: Duration::ZERO,
+            product_name: "Leveret".to_owned(),
+            product_version: "1".to_owned(),
+            mechanisms: Vec::new(),
+            rabbitmq_version: "4.1.0".to_owned(),
+            prometheus: PrometheusOptions {
+                listen: Vec::new(),
+                path: String::new(),
+                per_object: false,
+                auth: false,
+            },
+        }
+    }
 }
 
 /// Settings as they are now; clones share them.

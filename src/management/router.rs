@@ -17,17 +17,20 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 use tower_http::compression::CompressionLayer;
 
-use crate::management::answer::{self, Answer};
+use crate::management::answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::gate::Origin;
 use crate::management::query::Query;
 use crate::management::routes::{InVHost, Resource, Verb};
 use crate::management::visitor::{Level, Visitor};
-use crate::management::{Api, cors};
+use crate::management::{ALL_BODIES, Api, cors};
 
 /// The largest body of most requests.
 const SMALL_BODY: usize = 1 << 20;
@@ -35,13 +38,22 @@ const SMALL_BODY: usize = 1 << 20;
 /// How long a client may take for the next part of a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where the API begins.
-const BASE: &str = "/api";
+/// How long one may take for all of it.
+const BODY_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A router for these resources, with this before the base of all paths.
-pub(super) fn router(api: &Arc<Api>, prefix: &str, resources: Vec<Resource>) -> Router {
+/// Bodies up to this size do not count among those that there is room for.
+const FREE_BODY: usize = 64 << 10;
+
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a probe does.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A router for resources, each with what its path begins with.
+pub(super) fn router(api: &Arc<Api>, resources: impl IntoIterator<Item = (String, Resource)>) -> Router {
     let mut router = Router::new();
-    for Resource { path, verbs } in resources {
+    for (base, Resource { path, verbs }) in resources {
         let mut methods = MethodRouter::new();
         for verb in verbs {
             let Ok(filter) = MethodFilter::try_from(verb.method.clone()) else { continue };
@@ -50,7 +62,8 @@ pub(super) fn router(api: &Arc<Api>, prefix: &str, resources: Vec<Resource>) -> 
                 respond(api, verb, names, request)
             }));
         }
-        router = router.route(&format!("{prefix}{BASE}{path}"), methods);
+        let path = format!("{base}{path}");
+        router = router.route(if path.is_empty() { "/" } else { &path }, methods);
     }
     router
         .fallback(async || failed(&ApiError::NoPath))
@@ -69,7 +82,7 @@ async fn respond(
     let Ok(names) = names else { return failed(&ApiError::bad("a name in the path is no UTF-8")) };
     let is_browser = request.headers().contains_key("x-requested-with");
     match admit(&api, &verb, &names, request).await {
-        Ok(call) => run(&api, verb, call).await,
+        Ok(admitted) => run(&api, verb, admitted).await,
         Err(error) => {
             let mut response = failed(&error);
             // A page asks its visitor itself; the browser's own question would come in between.
@@ -82,30 +95,80 @@ async fn respond(
     }
 }
 
-/// Looks whether the visitor may do this before the body is read.
+/// Looks whether the visitor may do this before the body is read, and once more when it has come.
 async fn admit(
     api: &Arc<Api>,
     verb: &Verb,
     names: &RawPathParams,
     request: Request,
-) -> Result<Call, ApiError> {
+) -> Result<Admitted, ApiError> {
     let (head, body) = request.into_parts();
     let origin = head.extensions.get::<Origin>().copied().ok_or(ApiError::Unknown)?;
+    if origin != Origin::Local && verb.method != Method::GET {
+        cors::check_page(&api.options, &head.headers)?;
+    }
     let visitor = match verb.level {
         Level::Anyone => Visitor::Nobody,
         _ => api.visitor(&head.headers, origin).await?,
     };
-    visitor.require(verb.level)?;
     let names: Vec<_> = names.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let query = Query::of(&head.uri)?;
-    let most = if verb.is_large { api.options.max_body } else { SMALL_BODY };
     let mut call =
         Call { api: api.clone(), visitor, query, headers: head.headers, body: Bytes::new(), names };
-    if verb.in_vhost != InVHost::Unasked {
-        check_vhost(&call, verb.in_vhost)?;
+    check(&call, verb)?;
+    let mut room = None;
+    if verb.method != Method::GET {
+        let most = if verb.is_large { api.options.max_body } else { SMALL_BODY };
+        let announced = body.size_hint().upper().map_or(most, |size| usize::try_from(size).unwrap_or(most));
+        room = room_for(api, announced.min(most)).await?;
+        let reading = timeout(BODY_DEADLINE, read(body, most));
+        call.body = reading.await.unwrap_or_else(|_| Err(ApiError::bad("the body does not come")))?;
+        // It may have taken its time, and the visitor may not be who they were.
+        check(&call, verb)?;
     }
-    call.body = read(body, most).await?;
-    Ok(call)
+    let (places, in_time) = match verb.level {
+        Level::Anyone => (&api.places.probing, PROBE_PATIENCE),
+        _ => (&api.places.working, PATIENCE),
+    };
+    let waiting = timeout(in_time, places.clone().acquire_owned()).await;
+    let Ok(Ok(place)) = waiting else { return Err(busy()) };
+    Ok(Admitted { call, place, room })
+}
+
+/// A request that is to be worked on, with its places.
+struct Admitted {
+    call: Call,
+    place: OwnedSemaphorePermit,
+    /// Of its body.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Whether the visitor may do this now.
+fn check(call: &Call, verb: &Verb) -> Result<(), ApiError> {
+    call.visitor.check_standing((call.api.clock)().moment)?;
+    call.visitor.require(verb.level)?;
+    match verb.in_vhost {
+        InVHost::Unasked => Ok(()),
+        rule => check_vhost(call, rule),
+    }
+}
+
+/// Waits until there is room for a body of this size. Small ones need none.
+async fn room_for(api: &Arc<Api>, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    if bytes <= FREE_BODY {
+        return Ok(None);
+    }
+    // One that is larger than all the room there is takes all of it.
+    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(ALL_BODIES);
+    let waiting = timeout(PATIENCE, api.places.bodies.clone().acquire_many_owned(kib)).await;
+    match waiting {
+        Ok(Ok(room)) => Ok(Some(room)),
+        _ => Err(busy()),
+    }
+}
+
+fn busy() -> ApiError {
+    ApiError::Unavailable("too many requests are being worked on".to_owned())
 }
 
 fn check_vhost(call: &Call, rule: InVHost) -> Result<(), ApiError> {
@@ -124,7 +187,7 @@ fn check_vhost(call: &Call, rule: InVHost) -> Result<(), ApiError> {
 async fn read(mut body: Body, most: usize) -> Result<Bytes, ApiError> {
     let mut read = Vec::new();
     loop {
-        let frame = match tokio::time::timeout(BODY_PATIENCE, body.frame()).await {
+        let frame = match timeout(BODY_PATIENCE, body.frame()).await {
             Ok(None) => return Ok(read.into()),
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(ApiError::bad(format!("the body cannot be read: {error}"))),
@@ -139,39 +202,49 @@ async fn read(mut body: Body, most: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Has a resource answer.
-async fn run(api: &Arc<Api>, verb: Verb, call: Call) -> Response {
-    let Ok(place) = api.working.acquire().await else { return failed(&broken()) };
-    let audit = (verb.method != Method::GET).then(|| {
-        (call.visitor.name().to_owned(), call.names.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>())
-    });
-    let answered = tokio::task::spawn_blocking(move || (verb.handler)(&call)).await;
-    drop(place);
-    let answer = match answered {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return failed(&error),
-        // The hook has logged the panic.
-        Err(_) => return failed(&broken()),
+/// Has a resource answer, on a thread that may block. What was begun is done and logged even if the client goes.
+async fn run(api: &Arc<Api>, verb: Verb, admitted: Admitted) -> Response {
+    let Admitted { call, place, room } = admitted;
+    let work = move || {
+        let answered = (verb.handler)(&call);
+        if verb.method != Method::GET {
+            audit(&verb, &call, answered.as_ref().err());
+        }
+        let response = match answered {
+            Ok(answer) => answer.into_response(),
+            Err(error) => (failed(&error), None),
+        };
+        drop((call, place, room));
+        response
     };
-    if let Some((user, names)) = audit {
-        tracing::info!(user, method = %verb.method, ?names, "management");
-    }
-    sent(api, answer)
-}
-
-/// An answer as a response; a long one is written meanwhile.
-fn sent(api: &Arc<Api>, answer: Answer) -> Response {
-    let (response, job) = answer.into_response();
-    if let Some(job) = job {
-        let api = api.clone();
+    // The hook has logged a panic.
+    let Ok((response, rest)) = tokio::task::spawn_blocking(work).await else { return failed(&broken()) };
+    if let Some(rest) = rest {
+        let places = api.places.writing.clone();
         tokio::spawn(async move {
-            let Ok(place) = api.working.acquire().await else { return };
-            // A list that fails half-way ends the connection; the hook has logged why.
-            let _ = tokio::task::spawn_blocking(move || job.run()).await;
-            drop(place);
+            let Ok(Ok(place)) = timeout(PATIENCE, places.acquire_owned()).await else { return };
+            // One that panics breaks off.
+            let _ = tokio::task::spawn_blocking(move || {
+                rest.run();
+                drop(place);
+            })
+            .await;
         });
     }
     response
+}
+
+/// A line in the log for what was changed, or may have been.
+fn audit(verb: &Verb, call: &Call, error: Option<&ApiError>) {
+    let names: Vec<&str> = call.names.iter().map(|(_, name)| name.as_str()).collect();
+    let (user, method) = (call.visitor.name(), &verb.method);
+    match error {
+        None => tracing::info!(user, %method, ?names, "management"),
+        Some(error @ ApiError::Unavailable(_)) => {
+            tracing::warn!(user, %method, ?names, "management: {error}");
+        }
+        Some(error) => tracing::debug!(user, %method, ?names, "management: {error}"),
+    }
 }
 
 fn broken() -> ApiError {

@@ -9,6 +9,7 @@ use crate::broker::vhost::VHost;
 use crate::identity::access::Access;
 use crate::identity::tags::Tag;
 use crate::management::error::ApiError;
+use crate::time::Moment;
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -72,6 +73,16 @@ impl Visitor {
             Level::Administrator => has(&[Tag::Administrator]),
             Level::Local => false,
         }
+    }
+
+    /// Refuses who was deleted meanwhile, or whose access token has ended.
+    ///
+    /// # Errors
+    /// As if nobody were known by that name.
+    pub(crate) fn check_standing(&self, now: Moment) -> Result<(), ApiError> {
+        let Self::User(user) = self else { return Ok(()) };
+        let has_ended = user.token().and_then(|vouched| vouched.ends).is_some_and(|ends| ends <= now);
+        if user.is_deleted() || has_ended { Err(ApiError::Unknown) } else { Ok(()) }
     }
 
     /// Refuses who has no tag that lets them do this.

@@ -141,6 +141,12 @@ impl Logins {
         }
     }
 
+    /// The answer to credentials, as far as it needs no work and no waiting.
+    #[must_use]
+    pub fn recall(&self, attempt: &Attempt) -> Option<Answer> {
+        known(&self.backends, attempt)
+    }
+
     /// Checks credentials and waits for the answer. For threads that may block.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rustls::server::Acceptor;
-use rustls::{CertificateError, Error, HandshakeKind, PeerIncompatible, ProtocolVersion};
+use rustls::{CertificateError, Error, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -43,14 +43,18 @@ pub(super) enum Refused {
     Because(Kind, String),
 }
 
+/// What a handshake is made with, asked for when it is.
+pub(super) type Current = fn(&Tls) -> Arc<ServerConfig>;
+
 /// Shakes hands until `deadline`.
 pub(super) async fn accept(
     tls: &Tls,
+    current: Current,
     stream: TcpStream,
     deadline: Instant,
 ) -> Result<(TlsStream<Socket>, TlsPeer), Refused> {
     let mut begun = false;
-    let outcome = timeout_at(deadline, shake(tls, stream, &mut begun)).await;
+    let outcome = timeout_at(deadline, shake(tls, current, stream, &mut begun)).await;
     outcome.unwrap_or_else(|_| {
         Err(if begun {
             Refused::Because(Kind::Timeout, "it took too long".to_owned())
@@ -62,6 +66,7 @@ pub(super) async fn accept(
 
 async fn shake(
     tls: &Tls,
+    current: Current,
     mut stream: TcpStream,
     begun: &mut bool,
 ) -> Result<(TlsStream<Socket>, TlsPeer), Refused> {
@@ -81,7 +86,7 @@ async fn shake(
         .map_err(|error| reason(&error))?;
     // What costs is the signature, and it is made here. However many clients wait for theirs, the workers stay free.
     let permit = tls.signing.clone().acquire_owned().await;
-    let config = tls.current();
+    let config = current(tls);
     let signed = tokio::task::spawn_blocking(move || {
         let mut is_retried = false;
         let accept = start.into_stream_with(config, |session| {

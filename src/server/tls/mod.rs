@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ pub use options::{ClientCertificates, Identity, TlsOptions, TlsVersion};
 
 use crate::broker::node::Certificate;
 use crate::server::tls::files::Stamps;
-use crate::server::tls::handshake::{Refused, Socket};
+use crate::server::tls::handshake::{Current, Refused, Socket};
 use crate::server::tls::material::Served;
 use crate::server::tls::refusals::Refusals;
 use crate::session::peer::TlsPeer;
@@ -110,9 +111,7 @@ impl Tls {
         Ok(())
     }
 
-    /// What HTTPS is served with now. Its clients are not asked for a certificate.
-    #[must_use]
-    pub fn current_for_https(&self) -> Arc<ServerConfig> {
+    fn current_for_https(&self) -> Arc<ServerConfig> {
         self.state.lock().served.https.clone()
     }
 
@@ -134,7 +133,28 @@ impl Tls {
         peer: &str,
         deadline: Instant,
     ) -> Option<(TlsStream<Socket>, TlsPeer)> {
-        match handshake::accept(self, stream, deadline).await {
+        self.accept_with(Self::current, stream, peer, deadline).await
+    }
+
+    /// The same for HTTPS, whose clients are not asked for a certificate.
+    pub async fn accept_https(
+        &self,
+        stream: TcpStream,
+        peer: &str,
+        deadline: Instant,
+    ) -> Option<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        let accepted = self.accept_with(Self::current_for_https, stream, peer, deadline).await;
+        accepted.map(|(stream, _)| stream)
+    }
+
+    async fn accept_with(
+        &self,
+        current: Current,
+        stream: TcpStream,
+        peer: &str,
+        deadline: Instant,
+    ) -> Option<(TlsStream<Socket>, TlsPeer)> {
+        match handshake::accept(self, current, stream, deadline).await {
             Ok(accepted) => Some(accepted),
             Err(Refused::Silence) => {
                 tracing::debug!(peer, "no TLS handshake was begun");

@@ -74,7 +74,8 @@ CASES = [
     *reads("policies/{v}/roles", "parameters", "parameters/vhost-limits", "parameters/vhost-limits/{v}", who=policymaker),
     *reads("global-parameters", "global-parameters/roles", who=policymaker),
     *reads("vhost-limits", "vhost-limits/{v}", who=all_of),
-    *reads("user-limits", "user-limits/roles-user", who=all_of),
+    # RabbitMQ shows them to everybody.
+    *reads("user-limits", "user-limits/roles-user", who=administrator, since_4=True),
     *reads("definitions", "definitions/{v}", "all-configuration", who=administrator),
     *reads("aliveness-test/{v}", who=all_of),
     *reads("health/checks/alarms", "health/checks/local-alarms", "health/checks/virtual-hosts", who=all_of),
@@ -117,8 +118,9 @@ CASES = [
     Case("DELETE", "operator-policies/{v}/nothing", administrator(404)),
     Case("PUT", "parameters/nothing/{v}/name", policymaker(400), {"value": 1}),
     Case("DELETE", "parameters/nothing/{v}/name", policymaker(404)),
-    Case("PUT", "parameters/vhost-limits/{v}/limits", policymaker(204), {"value": {"max-queues": 100}}),
-    Case("DELETE", "parameters/vhost-limits/{v}/nothing", policymaker(404)),
+    # With RabbitMQ who makes policies gets around those who set limits.
+    Case("PUT", "parameters/vhost-limits/{v}/limits", administrator(204), {"value": {"max-queues": 100}}, since_4=True),
+    Case("DELETE", "parameters/vhost-limits/{v}/nothing", administrator(404), since_4=True),
     Case("PUT", "global-parameters/roles", administrator(204), {"value": 1}, since_4=True),
     Case("DELETE", "global-parameters/nothing", administrator(404), since_4=True),
     Case("PUT", "vhost-limits/{v}/max-queues", administrator(204), {"value": 100}),

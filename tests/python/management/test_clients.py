@@ -19,8 +19,9 @@ def connected(opened, api, vhost):
 
         def known():
             connection.process_data_events(0)
-            found = [one["name"] for one in api.read("vhosts", vhost, "connections") if one.get("user_provided_name") == given]
-            return found[0] if found else None
+            found = [one for one in api.read("vhosts", vhost, "connections") if one.get("user_provided_name") == given]
+            # RabbitMQ learns of what it does later.
+            return found[0]["name"] if found and "state" in found[0] and "recv_oct" in found[0] else None
 
         return connection, eventually(known, "the connection is listed")
 
@@ -159,7 +160,8 @@ def test_numbers_of_a_queue(opened, api, vhost, queue):
         channel.connection.process_data_events(0)
         found = api.read("queues", vhost, made)
         stats = found.get("message_stats", {})
-        return found if stats.get("ack") == 1 and stats.get("get") == 3 and found.get("messages") == 4 else None
+        known = found.get("messages") == 4 and found.get("message_bytes") == 20
+        return found if known and stats.get("ack") == 1 and stats.get("get") == 3 else None
 
     found = eventually(counted, lambda: f"counts are seen: {api.read('queues', vhost, made)}")
     assert (found["messages"], found["messages_ready"], found["messages_unacknowledged"]) == (4, 2, 2)
