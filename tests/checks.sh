@@ -32,7 +32,7 @@ start_broker() {
         return
     fi
     # Every LEVERET_* variable is a setting to the broker, also those that are meant for the tests.
-    env -u LEVERET_BIN -u LEVERET_TEST_URL LEVERET_HTTP_LISTEN=127.0.0.1:0 "$BIN" --ephemeral --listen 127.0.0.1:0 \
+    env -u LEVERET_BIN -u LEVERET_TEST_URL LEVERET_HTTP_LISTEN=127.0.0.1:0 LEVERET_PROMETHEUS_LISTEN=127.0.0.1:0 "$BIN" --ephemeral --listen 127.0.0.1:0 \
         --log-format json "$@" </dev/null >/dev/null 2>"$work/log" &
     broker=$!
     local address

@@ -21,7 +21,7 @@ fn leveret(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command.env_clear().env("TMPDIR", directory).current_dir(directory).stdin(Stdio::null());
     // Its usual port may be another test's.
-    command.env("LEVERET_HTTP_LISTEN", "127.0.0.1:0");
+    command.env("LEVERET_HTTP_LISTEN", "127.0.0.1:0").env("LEVERET_PROMETHEUS_LISTEN", "127.0.0.1:0");
     command
 }
 

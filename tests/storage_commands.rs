@@ -52,7 +52,7 @@ fn run(home: &TempDir, arguments: &[&str]) -> (i32, String, String) {
 fn command(home: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command.env_clear().env("TMPDIR", home.path()).current_dir(home.path()).stdin(Stdio::null());
-    command.env("LEVERET_HTTP_LISTEN", "127.0.0.1:0");
+    command.env("LEVERET_HTTP_LISTEN", "127.0.0.1:0").env("LEVERET_PROMETHEUS_LISTEN", "127.0.0.1:0");
     command
 }
 

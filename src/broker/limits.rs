@@ -47,11 +47,12 @@ impl Quota {
         taken.map(|_| self.taken.count()).map_err(|_| limit.unsigned_abs())
     }
 
-    /// Counts so many more, unless there may not be as many: then the limit is the error.
+    /// Holds room for so many more, unless there may not be as many: then the limit is the error. They have come with
+    /// [`fill`](Self::fill), or never come with [`release`](Self::release).
     ///
     /// # Errors
     /// The limit.
-    pub fn take_many(&self, count: u64) -> Result<(), u64> {
+    pub fn reserve(&self, count: u64) -> Result<(), u64> {
         let limit = self.limit.load(Ordering::Relaxed);
         let more = |used: u64| match u64::try_from(limit) {
             Ok(limit) if count > 0 && used.saturating_add(count) > limit => None,
@@ -61,18 +62,28 @@ impl Quota {
         taken.map(|_| ()).map_err(|_| limit.unsigned_abs())
     }
 
+    /// So many came of those for which room is held.
+    pub fn fill(&self, count: u64) {
+        self.taken.add(count);
+    }
+
+    /// So many do not come of those for which room is held.
+    pub fn release(&self, count: u64) {
+        self.used.fetch_sub(count, Ordering::Relaxed);
+    }
+
     /// Counts things that are there whatever the limit.
     pub fn add(&self, count: u64) {
         self.used.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts so many less.
+    /// Counts so many less: they are gone.
     pub fn give_back(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);
         self.given_back.add(count);
     }
 
-    /// How often one more was [taken](Self::take).
+    /// How many came: were [taken](Self::take), or [filled](Self::fill) room that was held.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken.get()
@@ -284,9 +295,13 @@ mod tests {
         quota.set_limit(None);
         assert_eq!(quota.take(), Ok(()));
         let several = Quota::new(Some(3));
-        assert_eq!((several.take_many(2), several.take_many(2), several.used()), (Ok(()), Err(3), 2));
+        assert_eq!((several.reserve(2), several.reserve(2), several.used()), (Ok(()), Err(3), 2));
+        several.release(1);
+        assert_eq!((several.used(), several.taken(), several.given_back()), (1, 0, 0), "none came or went");
+        several.fill(1);
+        assert_eq!((several.used(), several.taken()), (1, 1));
         several.add(5);
-        assert_eq!((several.take_many(0), several.take_many(1)), (Ok(()), Err(3)));
+        assert_eq!((several.reserve(0), several.reserve(1)), (Ok(()), Err(3)));
         let all = Quota::new(None);
         all.add(5);
         assert_eq!((all.take(), all.used()), (Ok(()), 6));

@@ -15,6 +15,7 @@ use crate::broker::agenda::Agenda;
 use crate::broker::events::Event;
 use crate::broker::globals::Globals;
 use crate::broker::limits::VHostLimits;
+use crate::broker::statistics::activity::Booked;
 use crate::broker::vhost::{Shared, VHost};
 use crate::channel::gates::Gate;
 use crate::lock::{Rank, RankedRwLock};
@@ -127,6 +128,8 @@ pub(super) struct VHosts {
     /// Held by whoever adds or deletes one. Taken before all other locks.
     changing: Mutex<()>,
     globals: Arc<Globals>,
+    /// What queues of those counted that are gone. Held while one goes, so that nothing counts twice or not at all.
+    gone: Mutex<Booked>,
     /// What new ones are made with.
     shared: Mutex<Shared>,
     clock: Clock,
@@ -147,6 +150,7 @@ impl VHosts {
             by_name: RankedRwLock::new(Rank::Registry, Arc::default()),
             changing: Mutex::new(()),
             globals,
+            gone: Mutex::default(),
             shared: Mutex::new(shared),
             clock,
             waker: Mutex::new(None),
@@ -255,12 +259,29 @@ impl Broker {
             }
             // Checkpoints find it until the journal says that it is gone.
             let gate = vhosts.globals.clear_with(image::VHOST, name, |record| vhost.delete(by, record));
+            let mut gone = vhosts.gone.lock();
+            gone.count(vhost.queue_sums());
             Arc::make_mut(&mut vhosts.by_name.write()).remove(name);
             self.events.note(|| Event::vhost_deleted(name, by));
             (vhost, gate.ok_or_else(missing)?)
         };
         self.registry.close_where(&vhost.deleted_error(), |_, of| Arc::ptr_eq(of, &vhost));
         Ok(gate)
+    }
+
+    /// What queues of all vhosts have counted together, those of vhosts that are gone too, as of the last sample. The
+    /// counts never shrink.
+    #[must_use]
+    pub fn queue_sums(&self) -> Booked {
+        let gone = self.vhosts.gone.lock();
+        let mut sums = *gone;
+        for vhost in self.vhosts.all().values() {
+            let Booked { ready, unacked, .. } = sums;
+            let of_vhost = vhost.queue_sums();
+            sums.count(of_vhost);
+            (sums.ready, sums.unacked) = (ready + of_vhost.ready, unacked + of_vhost.unacked);
+        }
+        sums
     }
 
     /// What was said about a vhost. `None` if there is none of this name.

@@ -8,7 +8,7 @@ use crate::broker::options::{BrokerOptions, PasswordOptions, UserOptions};
 use crate::broker::stamps::Stamps;
 use crate::broker::statistics::StatisticsOptions;
 use crate::identity::tags::{Tag, Tags};
-use crate::management::options::ManagementOptions;
+use crate::management::options::{ManagementOptions, PrometheusOptions};
 use crate::server::clock::unix_ms;
 use crate::server::options::ServerOptions;
 use crate::server::tls::{ClientCertificates, Identity, TlsOptions};
@@ -232,6 +232,12 @@ fn management_options(options: &Options) -> ManagementOptions {
         product_version: options.product.version.clone(),
         mechanisms: options.amqp.mechanisms.iter().map(|mechanism| mechanism.name()).collect(),
         rabbitmq_version: options.compat.rabbitmq_version.0.clone(),
+        prometheus: PrometheusOptions {
+            listen: options.prometheus.listen.0.clone(),
+            path: options.prometheus.path.0.clone(),
+            per_object: options.prometheus.per_object,
+            auth: options.prometheus.auth,
+        },
     }
 }
 

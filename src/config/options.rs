@@ -145,6 +145,17 @@ options! {
         /// From one sample to the next. The shorter it is, the less far back charts go.
         interval: Span<100> [Restart] = Span(Duration::from_secs(5));
     }
+    /// Metrics for Prometheus, on addresses of their own. Users who may monitor find them beside the management API too.
+    prometheus: Prometheus {
+        /// Addresses for HTTP without TLS. Only this machine can connect unless told otherwise. Empty is none.
+        listen: Addresses [Restart] = Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 15_692))]);
+        /// Where metrics are. Empty is "/".
+        path: PathPrefix [Restart] = PathPrefix("/metrics".to_owned());
+        /// Whether metrics there tell of each queue, exchange, connection and channel, instead of all together.
+        per_object: bool [Restart] = false;
+        /// Whether one has to log in there, as a user who may monitor.
+        auth: bool [Restart] = false;
+    }
     /// What clients are told so that they work as with RabbitMQ.
     compat: Compat {
         /// The version of RabbitMQ that the management API names. Tools choose their ways by it.

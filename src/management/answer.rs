@@ -144,6 +144,7 @@ pub(crate) struct Sink {
 }
 
 /// A piece of an answer.
+#[derive(Debug)]
 pub(crate) enum Chunk {
     /// Some of it.
     Bytes(Bytes),

@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 use tower_http::normalize_path::NormalizePath;
 
 use crate::broker::node::{self, ListenerAddress};
+use crate::management::PROMETHEUS;
 use crate::management::control_socket::Name;
 use crate::management::gate::Origin;
 use crate::management::options::Handshakes;
@@ -50,18 +51,17 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) tls: Option<Handshakes>,
+    /// What is served there, as logs show it.
+    pub(super) protocol: &'static str,
+    pub(super) router: Router,
 }
 
 impl Listener {
-    /// What is spoken there.
-    pub(super) fn protocol(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
-
     /// How it is shown in lists of listeners.
     pub(super) fn shown(&self) -> Option<node::Listener> {
         let at = ListenerAddress::Tcp(self.socket.local_addr().ok()?);
-        Some(node::Listener { protocol: self.protocol(), at })
+        let protocol = if self.protocol == PROMETHEUS { "http/prometheus" } else { self.protocol };
+        Some(node::Listener { protocol, at })
     }
 }
 
@@ -109,7 +109,7 @@ impl Drop for Share {
 }
 
 /// Accepts until `stop`, then waits for what is under way.
-pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphore>, stop: CancellationToken) {
+pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let shares = Shares::of(most.available_permits());
     while let Some(place) = stop.run_until_cancelled(most.clone().acquire_owned()).await {
@@ -125,7 +125,7 @@ pub(super) async fn serve(listener: Listener, router: Router, most: Arc<Semaphor
         };
         // Nobody can keep all others out. Tools that ask often keep a few connections.
         let Some(share) = shares.take(address.ip()) else { continue };
-        let (router, stop, tls) = (router.clone(), stop.clone(), listener.tls.clone());
+        let (router, stop, tls) = (listener.router.clone(), stop.clone(), listener.tls.clone());
         connections.spawn(async move {
             let origin = Origin::Address(address.ip());
             let served = match tls {

@@ -134,9 +134,9 @@ impl Api {
 
     fn note_login(&self, answer: &Answer, name: &str, source: Source, address: IpAddr) {
         self.broker.login_attempts.note(LoginProtocol::Http, answer.is_ok());
-        let error = match answer {
-            Ok(_) => return self.broker.logins.note_success(Some(source), name),
-            Err(error) => error,
+        let Err(error) = answer else {
+            self.broker.logins.note_success(Some(source), name);
+            return;
         };
         if let Some(unsaid) = self.broker.strangers.logins.admit(Some(source), (self.clock)().moment) {
             let (user, unsaid) = (shown(name), (unsaid > 0).then_some(unsaid));

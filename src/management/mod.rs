@@ -21,6 +21,7 @@ pub mod options;
 mod parts;
 mod past;
 mod progress;
+mod prometheus;
 mod properties;
 mod query;
 mod resources;
@@ -43,12 +44,22 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::options::{Handshakes, ManagementOptions};
+use crate::management::visitor::Level;
 use crate::time::Now;
 
 pub use crate::management::progress::PROGRESS;
 
 /// KiB of large bodies that there is room for.
 const ALL_BODIES: u32 = 64 << 10;
+
+/// Where the API begins.
+const BASE: &str = "/api";
+
+/// Where metrics are beside the API.
+const METRICS: &str = "/metrics";
+
+/// How logs name what is served on addresses for metrics.
+const PROMETHEUS: &str = "prometheus";
 
 /// How much is done at a time; what is more waits for a while. Who has a place keeps it until the work is done, whether its
 /// client is there still or not.
@@ -90,12 +101,25 @@ pub(crate) struct Api {
     places: Places,
 }
 
+impl Api {
+    /// With places of its own.
+    fn new(broker: &Arc<Broker>, options: &ManagementOptions, clock: fn() -> Now) -> Arc<Self> {
+        Arc::new(Self {
+            broker: broker.clone(),
+            options: options.clone(),
+            clock,
+            data_dir: OnceLock::new(),
+            ending: CancellationToken::new(),
+            places: Places::default(),
+        })
+    }
+}
+
 /// The API on its sockets and, once [run](Self::run), served.
 pub struct Management {
     listeners: Vec<Listener>,
     local: Option<(UnixListener, control_socket::Name)>,
     api: Arc<Api>,
-    router: Router,
 }
 
 impl Management {
@@ -110,23 +134,26 @@ impl Management {
         clock: fn() -> Now,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
+        let mut listen = |address, protocol, tls: Option<&Handshakes>, router: &Router| -> io::Result<()> {
+            let (socket, router) = (bind(address)?, router.clone());
+            listeners.push(Listener { socket, tls: tls.cloned(), protocol, router });
+            Ok(())
+        };
+        let api = Api::new(&broker, &options, clock);
+        let router = everything(&api, &options.path_prefix);
         for &address in &options.listen {
-            listeners.push(Listener { socket: bind(address)?, tls: None });
+            listen(address, "http", None, &router)?;
         }
         for &address in options.listen_tls.iter().filter(|_| tls.is_some()) {
-            listeners.push(Listener { socket: bind(address)?, tls: tls.cloned() });
+            listen(address, "https", tls, &router)?;
+        }
+        // Scrapes keep nobody else waiting.
+        let router = metrics(&Api::new(&broker, &options, clock));
+        for &address in &options.prometheus.listen {
+            listen(address, PROMETHEUS, None, &router)?;
         }
         listeners.iter().filter_map(Listener::shown).for_each(|shown| broker.node.add_listener(shown));
-        let api = Arc::new(Api {
-            broker,
-            options,
-            clock,
-            data_dir: OnceLock::new(),
-            ending: CancellationToken::new(),
-            places: Places::default(),
-        });
-        let router = router::router(&api, &api.options.path_prefix, routes::all());
-        Ok(Self { listeners, local: None, api, router })
+        Ok(Self { listeners, local: None, api })
     }
 
     /// Listens on the [control socket](control_socket) in the data directory too, which this process has locked. If that is
@@ -147,10 +174,7 @@ impl Management {
     pub fn addresses(&self) -> Vec<(&'static str, String)> {
         let shown = |listener: &Listener| {
             let address = listener.socket.local_addr();
-            (
-                listener.protocol(),
-                address.map_or_else(|error| error.to_string(), |address| address.to_string()),
-            )
+            (listener.protocol, address.map_or_else(|error| error.to_string(), |address| address.to_string()))
         };
         self.listeners.iter().map(shown).collect()
     }
@@ -160,11 +184,11 @@ impl Management {
         let tasks = TaskTracker::new();
         for listener in self.listeners {
             let most = Arc::new(Semaphore::new(self.api.options.max_connections as usize));
-            tasks.spawn(serve(listener, self.router.clone(), most, stop.clone()));
+            tasks.spawn(serve(listener, most, stop.clone()));
         }
         if let Some((socket, name)) = self.local {
             // Who comes here knows nothing of the prefix that proxies need.
-            let router = router::router(&self.api, "", routes::all());
+            let router = everything(&self.api, "");
             tasks.spawn(serve_local(socket, name, router, stop.clone()));
         }
         stop.cancelled().await;
@@ -172,6 +196,22 @@ impl Management {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// What the addresses of the API have: the API, and metrics for those who may monitor.
+fn everything(api: &Arc<Api>, prefix: &str) -> Router {
+    let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
+    let resources = routes::all().into_iter().map(|resource| (base.clone(), resource));
+    let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
+    router::router(api, resources.chain(of_prometheus.map(|resource| (metrics.clone(), resource))))
+}
+
+/// What the addresses for metrics have.
+fn metrics(api: &Arc<Api>) -> Router {
+    let options = &api.options.prometheus;
+    let level = if options.auth { Level::Monitoring } else { Level::Anyone };
+    let resources = prometheus::routes(level).into_iter();
+    router::router(api, resources.map(|resource| (options.path.clone(), resource)))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -53,4 +53,48 @@ pub struct ManagementOptions {
     pub mechanisms: Vec<&'static str>,
     /// The version of RabbitMQ that tools are told, since they choose their ways by it.
     pub rabbitmq_version: String,
+    /// Metrics.
+    pub prometheus: PrometheusOptions,
+}
+
+/// Settings of metrics on addresses of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusOptions {
+    /// The addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Where they are there, such as `/metrics`; empty is `/`.
+    pub path: String,
+    /// Whether those at this path tell of each object, instead of all together. Of those beside the API too.
+    pub per_object: bool,
+    /// Whether one has to log in there.
+    pub auth: bool,
+}
+
+#[cfg(test)]
+impl ManagementOptions {
+    /// Some for tests, which listen nowhere.
+    pub(crate) fn of_nobody() -> Self {
+        Self {
+            listen: Vec::new(),
+            listen_tls: Vec::new(),
+            path_prefix: String::new(),
+            max_body: 1 << 20,
+            max_message_size: 1 << 20,
+            stamps: Stamps::default(),
+            max_connections: 10,
+            allow_origins: Vec::new(),
+            cors_max_age: Duration::ZERO,
+            failed_login_delay: Duration::ZERO,
+            product_name: "Leveret".to_owned(),
+            product_version: "1".to_owned(),
+            mechanisms: Vec::new(),
+            rabbitmq_version: "4.1.0".to_owned(),
+            prometheus: PrometheusOptions {
+                listen: Vec::new(),
+                path: String::new(),
+                per_object: false,
+                auth: false,
+            },
+        }
+    }
 }

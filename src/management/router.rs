@@ -50,13 +50,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a probe does.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the API begins.
-const BASE: &str = "/api";
-
-/// A router for these resources, with this before the base of all paths.
-pub(super) fn router(api: &Arc<Api>, prefix: &str, resources: Vec<Resource>) -> Router {
+/// A router for resources, each with what its path begins with.
+pub(super) fn router(api: &Arc<Api>, resources: impl IntoIterator<Item = (String, Resource)>) -> Router {
     let mut router = Router::new();
-    for Resource { path, verbs } in resources {
+    for (base, Resource { path, verbs }) in resources {
         let mut methods = MethodRouter::new();
         for verb in verbs {
             let Ok(filter) = MethodFilter::try_from(verb.method.clone()) else { continue };
@@ -65,7 +62,8 @@ pub(super) fn router(api: &Arc<Api>, prefix: &str, resources: Vec<Resource>) -> 
                 respond(api, verb, names, request)
             }));
         }
-        router = router.route(&format!("{prefix}{BASE}{path}"), methods);
+        let path = format!("{base}{path}");
+        router = router.route(if path.is_empty() { "/" } else { &path }, methods);
     }
     router
         .fallback(async || failed(&ApiError::NoPath))

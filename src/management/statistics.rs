@@ -12,6 +12,9 @@ use crate::queue::Counts;
 /// Most samples of one number that are told.
 const MOST_SAMPLES: u64 = 2000;
 
+/// The longest range and step, in seconds: a year. Nothing is kept for as long, so that longer ones find no more.
+const LONGEST: u64 = 366 * 24 * 3600;
+
 /// Kinds of numbers, each with its own range in a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -49,7 +52,8 @@ impl Ranges {
             let number = |key: &str| -> Result<Option<u64>, ApiError> {
                 let Some(text) = query.get(key) else { return Ok(None) };
                 let number = text.parse().ok().filter(|number| *number > 0);
-                number.map(Some).ok_or_else(|| ApiError::bad(format!("{key} should be a number of seconds")))
+                let wrong = || ApiError::bad(format!("{key} should be a number of seconds"));
+                number.map(|number: u64| Some(number.min(LONGEST))).ok_or_else(wrong)
             };
             let (Some(age_of), Some(step_of)) = (number(age)?, number(step)?) else { continue };
             if age_of / step_of > MOST_SAMPLES {
@@ -213,6 +217,13 @@ mod tests {
         ] {
             assert!(Ranges::of(&Query::from(wrong)).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ranges_are_no_longer_than_a_year() {
+        let query = format!("lengths_age={0}&lengths_incr={0}", u64::MAX);
+        let ranges = Ranges::of(&Query::from(&*query)).unwrap();
+        assert_eq!(ranges.get(Family::Lengths), Some(Range { age: LONGEST, step: LONGEST }));
     }
 
     #[test]

@@ -144,8 +144,7 @@ impl Stored {
 
     #[inline]
     pub(super) fn remove(&mut self, bytes: u64) {
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
+        *self -= Self { messages: 1, bytes };
     }
 }
 
@@ -160,7 +159,8 @@ impl<'a> Sum<&'a Entry> for Stored {
 impl SubAssign for Stored {
     fn sub_assign(&mut self, other: Self) {
         self.messages = self.messages.saturating_sub(other.messages);
-        self.bytes = self.bytes.saturating_sub(other.bytes);
+        // What is left of an estimate goes with the last message.
+        self.bytes = if self.messages == 0 { 0 } else { self.bytes.saturating_sub(other.bytes) };
     }
 }
 
@@ -248,5 +248,27 @@ impl<L: Link> Queue<L> {
     #[must_use]
     pub fn has_willing_consumer(&self) -> bool {
         self.consumers.turn().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_stored_messages_there_are_no_stored_bytes() {
+        let estimate = || {
+            let mut stored = Stored::default();
+            stored.add_many(2, 1000);
+            stored
+        };
+        let mut stored = estimate();
+        stored.remove(10);
+        assert_eq!((stored.messages, stored.bytes), (1, 990));
+        stored.remove(10);
+        assert_eq!((stored.messages, stored.bytes), (0, 0));
+        let mut stored = estimate();
+        stored -= Stored { messages: 2, bytes: 20 };
+        assert_eq!((stored.messages, stored.bytes), (0, 0));
     }
 }

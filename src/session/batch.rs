@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::broker::exchange_counts::ExchangeCounts;
 use crate::broker::queue_cell::{QueueCell, Taken};
 use crate::broker::vhost::{Route, RouteScratch, VHost};
 use crate::ids::QueueId;
@@ -25,12 +26,31 @@ pub(super) struct PublishBatch {
     confirms: Vec<(u16, u64)>,
 }
 
-/// Publishes in a row, of one channel along one route.
+/// Publishes of one channel to one exchange.
 #[derive(Debug)]
 struct Group {
     channel: u16,
+    exchange: Arc<ExchangeCounts>,
     count: u64,
-    route: Arc<Route>,
+    /// Messages times the queues that they go to.
+    routed: u64,
+}
+
+/// Groups that are looked through for the one that more belongs to, last ones first.
+const NEAR: usize = 16;
+
+/// Counts publishes along one route. Routes of one exchange have one group, so that what connections share is written
+/// once for a batch, however many keys it has.
+fn gather(groups: &mut Vec<Group>, channel: u16, count: u64, route: &Route) {
+    let routed = count * route.queues.len() as u64;
+    let belongs =
+        |group: &&mut Group| group.channel == channel && Arc::ptr_eq(&group.exchange, &route.exchange);
+    if let Some(group) = groups.iter_mut().rev().take(NEAR).find(belongs) {
+        group.count += count;
+        group.routed += routed;
+    } else {
+        groups.push(Group { channel, exchange: route.exchange.clone(), count, routed });
+    }
 }
 
 impl PublishBatch {
@@ -44,11 +64,11 @@ impl PublishBatch {
         let same = self.route.as_ref().is_some_and(|run| Arc::ptr_eq(run, route));
         if !same {
             self.spread();
-            let before = self.route.replace(route.clone());
-            self.end_group(before);
+            self.end_group();
+            self.route = Some(route.clone());
             self.last.0 = channel;
         } else if self.last.0 != channel {
-            self.end_group(self.route.clone());
+            self.end_group();
             self.last.0 = channel;
         }
         self.last.1 += 1;
@@ -57,30 +77,36 @@ impl PublishBatch {
 
     /// Counts a message that is not added: it goes nowhere, or is part of a transaction.
     pub(super) fn count_alone(&mut self, channel: u16, route: &Arc<Route>) {
-        match self.groups.last_mut() {
-            Some(last) if last.channel == channel && Arc::ptr_eq(&last.route, route) => last.count += 1,
-            _ => self.groups.push(Group { channel, count: 1, route: route.clone() }),
-        }
+        gather(&mut self.groups, channel, 1, route);
     }
 
-    fn end_group(&mut self, route: Option<Arc<Route>>) {
+    /// Counts the last messages of the run with those before.
+    fn end_group(&mut self) {
         let (channel, count) = (self.last.0, std::mem::take(&mut self.last.1));
-        if count > 0
-            && let Some(route) = route
-        {
-            self.groups.push(Group { channel, count, route });
-        }
-    }
-
-    /// Tells how many messages each channel has published along which route since the last call.
-    pub(super) fn count(&mut self, mut each: impl FnMut(u16, u64, &Route)) {
-        let (channel, count) = (self.last.0, std::mem::take(&mut self.last.1));
-        self.groups.drain(..).for_each(|group| each(group.channel, group.count, &group.route));
         if count > 0
             && let Some(route) = &self.route
         {
-            each(channel, count, route);
+            gather(&mut self.groups, channel, count, route);
         }
+    }
+
+    /// Tells how many messages each channel has published to which exchange since the last call, and how often one of them
+    /// goes to a queue.
+    pub(super) fn count(&mut self, mut each: impl FnMut(u16, (u64, u64), &Arc<ExchangeCounts>)) {
+        if self.groups.is_empty()
+            && let Some(route) = &self.route
+        {
+            // Most batches go one way.
+            let (channel, count) = (self.last.0, std::mem::take(&mut self.last.1));
+            if count > 0 {
+                each(channel, (count, count * route.queues.len() as u64), &route.exchange);
+            }
+            return;
+        }
+        self.end_group();
+        self.groups
+            .drain(..)
+            .for_each(|group| each(group.channel, (group.count, group.routed), &group.exchange));
     }
 
     /// Counts a publish on a channel in confirm mode.
@@ -206,7 +232,6 @@ fn route_again(vhost: &VHost, scratch: &mut RouteScratch, message: &Message) -> 
 mod tests {
     use super::*;
     use crate::broker::Broker;
-    use crate::broker::exchange_counts::ExchangeCounts;
     use crate::broker::options::BrokerOptions;
     use crate::broker::outlet::Outlet;
     use crate::broker::queue_cell::GetResult;
@@ -250,22 +275,48 @@ mod tests {
         assert!(lines.lines.iter().zip(&cells).all(|((line, _), cell)| Arc::ptr_eq(line, cell)));
     }
 
+    fn counts(batch: &mut PublishBatch) -> Vec<(u16, u64, u64)> {
+        let mut counts = Vec::new();
+        batch.count(|channel, (count, routed), _| counts.push((channel, count, routed)));
+        counts
+    }
+
+    #[test]
+    fn publishes_are_counted_for_each_channel_and_exchange() {
+        let cells = queues(&vhost(), 3);
+        let route = |cells: &[Arc<QueueCell>], exchange: &Arc<ExchangeCounts>| {
+            Arc::new(Route { queues: cells.into(), exchange: exchange.clone() })
+        };
+        let (one, other) = (ExchangeCounts::new("one"), ExchangeCounts::new("other"));
+        let (few, all) = (route(&cells[..1], &one), route(&cells, &one));
+        let (elsewhere, nowhere) = (route(&cells[..2], &other), route(&[], &other));
+        let mut batch = PublishBatch::default();
+        for (channel, route) in [(1, &few), (1, &elsewhere), (2, &few), (1, &all), (1, &few), (2, &elsewhere)]
+        {
+            batch.add(channel, route, message(b""));
+        }
+        batch.count_alone(1, &nowhere);
+        // Channel, messages, messages times queues.
+        assert_eq!(counts(&mut batch), [(1, 3, 5), (1, 2, 2), (2, 1, 1), (2, 1, 2)]);
+        batch.add(2, &elsewhere, message(b""));
+        assert_eq!(counts(&mut batch), [(2, 1, 2)]);
+    }
+
     #[test]
     fn routes_that_alternate_keep_the_order_in_every_queue() {
         let vhost = vhost();
         let cells = queues(&vhost, 2 * FEW_LINES);
-        let route = |cells: &[Arc<QueueCell>]| {
-            Arc::new(Route { queues: cells.into(), exchange: ExchangeCounts::new("") })
-        };
+        let exchange = ExchangeCounts::new("");
+        let route =
+            |cells: &[Arc<QueueCell>]| Arc::new(Route { queues: cells.into(), exchange: exchange.clone() });
         let (all, half) = (route(&cells), route(&cells[FEW_LINES..]));
         let (mut batch, mut scratch) = (PublishBatch::default(), RouteScratch::default());
         for number in 0..20_u8 {
             batch.add(1, if number % 2 == 0 { &all } else { &half }, message(&[number]));
         }
-        let mut counted = Vec::new();
-        batch.count(|channel, count, route| counted.push((channel, count, route.queues.len())));
-        let expected = [(1, 1, 2 * FEW_LINES), (1, 1, FEW_LINES)].repeat(10);
-        assert_eq!(counted, expected, "a row for each change of the route");
+        let routed = 10 * 3 * FEW_LINES as u64;
+        assert_eq!(counts(&mut batch), [(1, 20, routed)], "all at once, since they are of one exchange");
+        assert_eq!(counts(&mut batch), [], "only once");
         batch.flush(&vhost, &mut scratch, |_, _, _| {});
         assert!(batch.is_empty());
         for (at, cell) in cells.iter().enumerate() {

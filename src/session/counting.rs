@@ -7,7 +7,6 @@ use crate::broker::exchange_counts::ExchangeCounts;
 use crate::broker::outlet::Delivery;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::totals::Event;
-use crate::broker::vhost::Route;
 use crate::queue::Settle;
 use crate::session::channel::Mode;
 use crate::session::open::Open;
@@ -55,9 +54,8 @@ impl Open {
     /// Counts what was published since the last time.
     pub(super) fn count_publishes(&mut self) {
         let Self { publishes, channels, tally, unix_ms, .. } = self;
-        publishes.count(|number, count, route: &Route| {
-            let routed = count * route.queues.len() as u64;
-            route.exchange.add(count, routed);
+        publishes.count(|number, (count, routed), exchange| {
+            exchange.add(count, routed);
             tally.count(Event::Received, count);
             tally.count(Event::Routed, routed);
             let Some(channel) = channels.get_mut(&number) else { return };
@@ -67,7 +65,7 @@ impl Open {
             let counters = &channel.shown.counters;
             counters.publish.add(count);
             counters.active_at.set(*unix_ms);
-            channel.published.add(&channel.shown, &route.exchange, count);
+            channel.published.add(&channel.shown, exchange, count);
         });
     }
 

@@ -66,6 +66,7 @@ async function startBroker(settings) {
   // Every LEVERET_* variable is a setting to the broker, also those that are meant for the tests.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('LEVERET_')));
   env.LEVERET_HTTP_LISTEN = '127.0.0.1:0';
+  env.LEVERET_PROMETHEUS_LISTEN = '127.0.0.1:0';
   const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
   const child = spawn(binary, ['--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json', ...set], {
     env,

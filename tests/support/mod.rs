@@ -43,6 +43,7 @@ impl Broker {
         }
         let mut child = command
             .env("LEVERET_HTTP_LISTEN", "127.0.0.1:0")
+            .env("LEVERET_PROMETHEUS_LISTEN", "127.0.0.1:0")
             .args(["--ephemeral", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -73,15 +73,18 @@ impl Broker {
         let state = State { vhosts: &held, new_vhosts: &new_names, globals: &globals, users: &users, hashes };
         let mut plan = plan(document, &state);
         plan.problems.extend(problems);
-        self.take_room(&mut plan);
+        self.hold_room(&mut plan);
         if !plan.problems.is_empty() {
             return Err(plan.problems);
         }
         if options.dry_run {
-            self.limits.queues.give_back(plan.queues);
-            self.limits.exchanges.give_back(plan.exchanges);
+            self.limits.queues.release(plan.queues);
+            self.limits.exchanges.release(plan.exchanges);
             return Ok((plan.report, Gate::OPEN));
         }
+        self.limits.queues.fill(plan.queues);
+        self.limits.exchanges.fill(plan.exchanges);
+        self.limits.queues_declared.add(plan.queues);
         if let Some(value) = options.loaded.clone() {
             let (component, name) = (LOADED.0.to_owned(), LOADED.1.to_owned());
             plan.globals.push(Parameter { component, name, value: Value::from(value).to_string() });
@@ -208,17 +211,17 @@ impl Broker {
         (involved, new)
     }
 
-    /// Takes room for new queues and exchanges, if nothing is wrong otherwise.
-    fn take_room(&self, plan: &mut Plan) {
+    /// Holds room for new queues and exchanges, if nothing is wrong otherwise.
+    fn hold_room(&self, plan: &mut Plan) {
         let limits = [
             ("limits.queues", "queues", &self.limits.queues, plan.queues),
             ("limits.exchanges", "exchanges", &self.limits.exchanges, plan.exchanges),
         ];
         let had_problems = !plan.problems.is_empty();
-        let mut taken = Vec::new();
+        let mut held = Vec::new();
         for (option, what, quota, count) in limits {
-            match quota.take_many(count) {
-                Ok(()) => taken.push((quota, count)),
+            match quota.reserve(count) {
+                Ok(()) => held.push((quota, count)),
                 Err(limit) => {
                     let text = format!(
                         "there are {} {what} and {count} would come, and {option} is {limit}",
@@ -229,7 +232,7 @@ impl Broker {
             }
         }
         if had_problems || !plan.problems.is_empty() {
-            taken.into_iter().for_each(|(quota, count)| quota.give_back(count));
+            held.into_iter().for_each(|(quota, count)| quota.release(count));
         }
     }
 }

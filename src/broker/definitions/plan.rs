@@ -150,7 +150,9 @@ impl<'a> Checker<'a> {
             }
             let change = Change::of(before, &details);
             self.plan.report.count("users", change);
-            if change != Change::Unchanged
+            // Of several the last one counts, also if it is what there is.
+            let is_again = self.plan.users.contains_key(&item.name);
+            if (change != Change::Unchanged || is_again)
                 && let Some(value) = details.value()
             {
                 self.set_global(COMPONENT, &item.name, value.to_string());
@@ -187,8 +189,11 @@ impl<'a> Checker<'a> {
             self.set_global(VHOST, &item.name, metadata.value().to_string());
             self.vhost_plan(&item.name).default_queue_type = Some(metadata.default_queue_type);
         }
-        if let Some(limits) = item.limits.filter(|limits| *limits != target.limits()) {
-            self.vhost_plan(&item.name).limits = Some(limits);
+        if let Some(limits) = item.limits {
+            let plan = self.vhost_plan(&item.name);
+            if plan.limits.is_some() || limits != target.limits() {
+                plan.limits = Some(limits);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Imports and exports of a broker in memory.
 
+mod counting;
 mod crashes;
 mod problems;
 mod round_trips;

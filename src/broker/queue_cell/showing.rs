@@ -31,7 +31,7 @@ impl Seen {
             changed_at: now,
             sampled_at: 0,
             capacity: None,
-            history: None,
+            history: QueueHistory::default(),
         }
     }
 }
@@ -78,33 +78,46 @@ impl QueueCell {
         let State { queue, seen, .. } = &mut *state;
         let (depth, counts) = (queue.depth(), queue.event_counts());
         (seen.listed, seen.changed_at, seen.sampled_at) = (false, at.unix_ms, at.tick);
-        let begin = || Box::new(QUEUE.history(at.tick - 1, steps));
-        seen.history.get_or_insert_with(begin).tell(
-            at.tick,
-            [
-                counts.publish,
-                counts.deliver,
-                counts.deliver_no_ack,
-                counts.get,
-                counts.get_no_ack,
-                counts.get_empty,
-                counts.redeliver,
-                counts.ack,
-                depth.ready,
-                depth.unacked + depth.held,
-            ],
-        );
+        let numbers = [
+            counts.publish,
+            counts.deliver,
+            counts.deliver_no_ack,
+            counts.get,
+            counts.get_no_ack,
+            counts.get_empty,
+            counts.redeliver,
+            counts.ack,
+            depth.ready,
+            depth.unacked + depth.held,
+        ];
+        seen.history.tell(&QUEUE, at.tick, numbers, steps);
         let willing = f64::from(u8::from(queue.has_willing_consumer()));
         let before = seen.capacity.filter(|_| queue.consumer_count() > 0);
         seen.capacity = Some(before.map_or(willing, |before| before + LATEST * (willing - before)));
     }
 
-    pub(in crate::broker) fn trend(&self, at: Moments, measure: Measure, range: Range) -> Option<Trend> {
-        QUEUE.trend(self.state.lock().seen.history.as_deref(), at, measure, range)
+    pub(in crate::broker) fn trend(
+        &self,
+        at: Moments,
+        what: (Measure, Range),
+        steps: &[Step],
+    ) -> Option<Trend> {
+        self.state.lock().seen.history.trend(&QUEUE, at, what, steps)
+    }
+
+    /// Lets go of its history, if that has become flat.
+    pub(in crate::broker) fn drop_flat(&self, tick: u64) {
+        self.state.lock().seen.history.drop_flat(tick);
+    }
+
+    /// Whether it has a history.
+    #[cfg(test)]
+    pub(in crate::broker) fn has_history(&self) -> bool {
+        self.state.lock().seen.history.is_kept()
     }
 
     pub(in crate::broker) fn forget_history(&self, tick: u64) {
-        self.state.lock().seen.history.iter_mut().for_each(|history| history.forget(tick));
+        self.state.lock().seen.history.forget(tick);
     }
 
     /// What there is to know of it; `None` if it was deleted meanwhile. `held_up` says that publishers wait for the
@@ -157,7 +170,7 @@ impl QueueCell {
             let willing = f64::from(u8::from(queue.has_willing_consumer()));
             view.consumer_capacity = state.seen.capacity.filter(|_| is_active).unwrap_or(willing);
         }
-        view.rates = QUEUE.rates(state.seen.history.as_deref(), at);
+        view.rates = state.seen.history.rates(&QUEUE, at);
         let changed_at = state.seen.changed_at;
         drop(state);
         if !is_active {

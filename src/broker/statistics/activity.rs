@@ -29,6 +29,14 @@ pub struct Booked {
 }
 
 impl Booked {
+    /// Adds what another one has counted. What there is now stays.
+    pub fn count(&mut self, other: Self) {
+        self.disk_reads += other.disk_reads;
+        self.disk_writes += other.disk_writes;
+        self.paged_out += other.paged_out;
+        self.parked += other.parked;
+    }
+
     fn numbers(self) -> [u64; 6] {
         let Self { ready, unacked, disk_reads, disk_writes, paged_out, parked } = self;
         [ready, unacked, disk_reads, disk_writes, paged_out, parked]
@@ -118,6 +126,16 @@ mod tests {
         assert!(activity.listed().len() <= 6 * FEW + 1, "{}", activity.listed().len());
         assert_eq!(activity.take().iter().filter_map(Weak::upgrade).count(), kept.len());
         assert!(activity.take().is_empty());
+    }
+
+    #[test]
+    fn only_counts_are_added() {
+        let mut sums = Booked { ready: 1, parked: 2, ..Booked::default() };
+        sums.count(Booked { ready: 3, unacked: 4, disk_reads: 5, disk_writes: 6, paged_out: 7, parked: 8 });
+        assert_eq!(
+            sums,
+            Booked { ready: 1, unacked: 0, disk_reads: 5, disk_writes: 6, paged_out: 7, parked: 10 }
+        );
     }
 
     #[test]

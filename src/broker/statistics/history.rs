@@ -45,7 +45,7 @@ pub struct Step {
 
 impl Step {
     /// How far back it goes, in ticks.
-    const fn reach(self) -> u64 {
+    pub(super) const fn reach(self) -> u64 {
         self.every as u64 * self.rows as u64
     }
 }
@@ -167,6 +167,12 @@ impl<T: Cell, const N: usize> History<T, N> {
     pub fn forget(&mut self, tick: u64) {
         let steps: Vec<Step> = self.tiers.iter().map(|tier| tier.step).collect();
         *self = Self::new(self.counters, tick.max(self.tick), &steps).starting_at(self.last);
+    }
+
+    /// The tick at which it was told last, if all that it can answer of `now` is that nothing changed since.
+    pub(super) fn flat_since(&self, now: u64) -> Option<u64> {
+        let passed = |tier: &Tier<T, N>| self.tick + tier.step.reach() + u64::from(tier.step.every) <= now;
+        self.tiers.iter().all(passed).then_some(self.tick)
     }
 
     /// By how much the counter `at` grew in the tick `now`, or in a later one that is just being told.

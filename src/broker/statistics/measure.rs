@@ -198,7 +198,7 @@ impl<const N: usize> Kind<N> {
         range: Range,
     ) -> Option<Trend> {
         let place = self.measures.iter().position(|known| *known == measure)?;
-        let ticks = |seconds: u64| (seconds * 1000).div_ceil(at.interval_ms.max(1));
+        let ticks = |seconds: u64| seconds.saturating_mul(1000).div_ceil(at.interval_ms.max(1));
         let span = Span { now: at.tick, age: ticks(range.age), step: ticks(range.step).max(1) };
         let samples = history?.samples(place, span);
         let moment = |tick: u64| at.unix_ms.saturating_sub((at.tick - tick) * at.interval_ms);
@@ -299,10 +299,77 @@ impl Trend {
         if seconds > 0.0 { (newest.value as f64 - oldest.value as f64) / seconds } else { 0.0 }
     }
 
-    /// This and another with the same moments: what both are together.
+    /// This and another with the same step: what both are together, as far back as the longer one goes. Where one of them
+    /// was not yet, it adds nothing.
     #[must_use]
-    pub fn plus(mut self, other: &Self) -> Self {
-        self.samples.iter_mut().zip(&other.samples).for_each(|(sample, other)| sample.value += other.value);
-        self
+    pub fn plus(self, other: &Self) -> Self {
+        let (mut long, short) =
+            if self.samples.len() < other.samples.len() { (other.clone(), &self) } else { (self, other) };
+        // One may have been asked for after another sample was taken, so that moments differ by a little or by a step.
+        let gap = match &*long.samples {
+            [newest, next, ..] => newest.unix_ms.saturating_sub(next.unix_ms),
+            _ => u64::MAX,
+        };
+        let mut rest = &*short.samples;
+        for Sample { unix_ms, value } in &mut long.samples {
+            while let [sample, next, ..] = rest
+                && next.unix_ms.abs_diff(*unix_ms) <= sample.unix_ms.abs_diff(*unix_ms)
+            {
+                rest = &rest[1..];
+            }
+            let [sample, ..] = rest else { break };
+            if sample.unix_ms.saturating_sub(*unix_ms) > gap / 2 {
+                break;
+            }
+            *value = value.saturating_add(sample.value);
+        }
+        long
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trend(samples: &[(u64, u64)]) -> Trend {
+        Trend { samples: samples.iter().map(|&(unix_ms, value)| Sample { unix_ms, value }).collect() }
+    }
+
+    #[test]
+    fn the_sum_of_trends_goes_as_far_back_as_the_longest() {
+        let (long, short) = (trend(&[(30, 3), (20, 2), (10, 1)]), trend(&[(30, 40), (20, 50)]));
+        let sum = trend(&[(30, 43), (20, 52), (10, 1)]);
+        assert_eq!((long.clone().plus(&short), short.plus(&long)), (sum.clone(), sum));
+        assert_eq!(long.clone().plus(&Trend::default()), long);
+        assert_eq!(Trend::default().plus(&long), long);
+        let one = trend(&[(30, 5)]);
+        assert_eq!(one.clone().plus(&trend(&[(31, 5)])).samples[0].value, 10);
+    }
+
+    #[test]
+    fn trends_are_added_by_their_moments() {
+        let long = trend(&[(30, 3), (20, 2), (10, 1)]);
+        // Asked for a sample later, and a little more.
+        assert_eq!(
+            long.clone().plus(&trend(&[(41, 60), (31, 50), (21, 40)])),
+            trend(&[(30, 53), (20, 42), (10, 1)])
+        );
+        assert_eq!(
+            trend(&[(41, 60), (31, 50), (21, 40), (11, 30)]).plus(&long),
+            trend(&[(41, 63), (31, 53), (21, 42), (11, 31)])
+        );
+    }
+
+    #[test]
+    fn a_range_may_be_any_number_of_seconds() {
+        let mut history = QUEUE.history::<u32>(0, &[Step { every: 1, rows: 3 }]);
+        (1..5).for_each(|tick| history.tell(tick, [tick; 10]));
+        for interval_ms in [1, 5000] {
+            let at = Moments { tick: 4, unix_ms: 4, elapsed_ms: interval_ms, interval_ms };
+            for (age, step) in [(u64::MAX, u64::MAX), (u64::MAX, 1), (1, u64::MAX)] {
+                let trend = QUEUE.trend(Some(&history), at, Measure::Ready, Range { age, step });
+                assert_eq!(trend.unwrap().samples[0], Sample { unix_ms: 4, value: 4 });
+            }
+        }
     }
 }

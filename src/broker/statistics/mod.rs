@@ -1,12 +1,14 @@
 //! Rates and the recent past: samples of what is counted, taken by whoever has a clock every few seconds.
 //!
-//! Each object has its own history, under its own lock, so that it goes with the object. Queues and exchanges have one
-//! from when something first happens to them; those to which nothing happens are not looked at.
+//! Each object has its own history, under its own lock, so that it goes with the object. Queues, exchanges and
+//! vhosts have one from when something first happens to them; queues and vhosts not after all that it says is that nothing
+//! does any more. Queues and exchanges to which nothing happens are not looked at.
 
 pub mod activity;
 pub mod history;
 mod measure;
 mod sampling;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use history::{History, Step};
 pub(super) use measure::Moments;
 use measure::NODE;
 pub(super) use measure::{CHANNEL, CONNECTION, EXCHANGE, QUEUE, VHOST};
+use sparse::SparseHistory;
 
 /// How samples are taken and how long they are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +93,10 @@ struct State {
 }
 
 /// The history of a vhost.
-pub(super) type VHostHistory = Mutex<Option<Box<History<u64, 17>>>>;
+pub(super) type VHostHistory = Mutex<SparseHistory<u64, 17>>;
 
 /// The history of a queue. It is part of what the queue's lock guards.
-pub(super) type QueueHistory = Option<Box<History<u32, 10>>>;
+pub(super) type QueueHistory = SparseHistory<u32, 10>;
 
 /// The history of a channel.
 pub(super) type ChannelHistory = Mutex<Option<Box<History<u32, 11>>>>;
@@ -129,6 +132,9 @@ impl Statistics {
             Moments { tick: state.at.tick + 1, unix_ms: now.unix_ms, elapsed_ms, interval_ms }
         };
         sampling::queues(self, broker, at);
+        if self.objects.last().is_some_and(|step| at.tick.is_multiple_of(step.reach())) {
+            sampling::drop_flat(broker, at);
+        }
         sampling::connections(self, broker, at);
         sampling::exchanges(self, broker, at);
         let grown = sampling::vhosts(self, broker, at);
@@ -180,19 +186,20 @@ impl Broker {
     /// How fast things happen in a vhost.
     #[must_use]
     pub fn vhost_rates(&self, vhost: &VHost) -> Rates {
-        VHOST.rates(vhost.history.lock().as_deref(), self.statistics.moments())
+        vhost.history.lock().rates(&VHOST, self.statistics.moments())
     }
 
     /// What was recorded of a vhost.
     #[must_use]
     pub fn vhost_trend(&self, vhost: &VHost, measure: Measure, range: Range) -> Option<Trend> {
-        VHOST.trend(vhost.history.lock().as_deref(), self.statistics.moments(), measure, range)
+        let Statistics { global, .. } = &self.statistics;
+        vhost.history.lock().trend(&VHOST, self.statistics.moments(), (measure, range), global)
     }
 
-    /// What was recorded of a queue. `None` if there is no queue of this name, or nothing ever happened to it.
+    /// What was recorded of a queue. `None` if there is no queue of this name, or before its first sample.
     #[must_use]
     pub fn queue_trend(&self, vhost: &VHost, name: &str, measure: Measure, range: Range) -> Option<Trend> {
-        vhost.queue(name)?.trend(self.statistics.moments(), measure, range)
+        vhost.queue(name)?.trend(self.statistics.moments(), (measure, range), &self.statistics.objects)
     }
 
     /// What was recorded of an exchange.

@@ -19,6 +19,15 @@ pub(super) fn queues(statistics: &Statistics, broker: &Broker, at: Moments) {
     }
 }
 
+/// Lets go of histories of queues and vhosts that have become flat. Looks at all queues, once in as long as a history goes
+/// back.
+pub(super) fn drop_flat(broker: &Broker, at: Moments) {
+    for vhost in broker.vhosts.all().values() {
+        vhost.history.lock().drop_flat(at.tick);
+        vhost.queues().iter().for_each(|cell| cell.drop_flat(at.tick));
+    }
+}
+
 /// Connections and their channels.
 pub(super) fn connections(statistics: &Statistics, broker: &Broker, at: Moments) {
     for connection in broker.registry.connections() {
@@ -95,9 +104,7 @@ pub(super) fn vhosts(statistics: &Statistics, broker: &Broker, at: Moments) -> [
             sums.unacked,
         ];
         let mut history = vhost.history.lock();
-        let begin = || Box::new(VHOST.history(at.tick - 1, &statistics.global));
-        let history = history.get_or_insert_with(begin);
-        history.tell(at.tick, numbers);
+        history.tell(&VHOST, at.tick, numbers, &statistics.global);
         for (place, grown) in grown.iter_mut().enumerate() {
             *grown += if place < VHOST.counters { history.grown(place, at.tick) } else { numbers[place] };
         }
@@ -147,9 +154,7 @@ pub(super) fn node_numbers(broker: &Broker) -> [u64; 15] {
 /// Forgets the histories of all objects.
 pub(super) fn forget(broker: &Broker, tick: u64) {
     for vhost in broker.vhosts.all().values() {
-        if let Some(history) = vhost.history.lock().as_mut() {
-            history.forget(tick);
-        }
+        vhost.history.lock().forget(tick);
         vhost.queues().iter().for_each(|cell| cell.forget_history(tick));
         vhost.all_exchange_counts().iter().for_each(|counts| counts.forget_history(tick));
     }

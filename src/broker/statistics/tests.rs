@@ -11,6 +11,7 @@ use crate::broker::vhosts::Metadata;
 use crate::ids::ConnectionId;
 use crate::message::{Body, MessageBuilder};
 use crate::protocol::properties::Properties;
+use crate::queue::rules::Rules;
 
 const SECOND: u64 = 1000;
 
@@ -132,6 +133,26 @@ fn what_is_idle_costs_a_sample_nothing() {
     assert_eq!(bench.vhost.activity().listed().len(), 1);
     bench.sample();
     assert!(bench.vhost.activity().listed().is_empty());
+}
+
+#[test]
+fn what_is_idle_has_no_history() {
+    let mut bench = Bench::new();
+    let cells: Vec<_> = (0..10).map(|number| bench.queue(&number.to_string())).collect();
+    bench.sample();
+    cells.iter().for_each(|cell| cell.set_rules(Rules::default()));
+    bench.sample();
+    assert!(!cells.iter().any(|cell| cell.has_history()) && !bench.vhost.history.lock().is_kept());
+    assert_eq!(bench.trend("7", Measure::Ready, 10, 5), [0, 0, 0]);
+    publish(&cells[7], 1);
+    bench.sample();
+    assert_eq!(cells.iter().filter(|cell| cell.has_history()).count(), 1);
+    assert!(bench.vhost.history.lock().is_kept());
+    assert_eq!(bench.trend("7", Measure::Publish, 10, 5), [1, 0, 0]);
+    // Twice as long as an object's history goes back.
+    (0..2 * 3900 / 5).for_each(|_| bench.sample());
+    assert!(!cells[7].has_history());
+    assert_eq!(bench.trend("7", Measure::Publish, 10, 5), [1, 1, 1]);
 }
 
 #[test]

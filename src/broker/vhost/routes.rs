@@ -191,7 +191,7 @@ impl VHost {
         Route { queues: Box::default(), exchange: self.default_exchange.clone() }
     }
 
-    /// What an exchange counts that was found just now.
+    /// What an exchange counts that was found just now: [`Topology::declare`] has given it counts.
     pub(super) fn counts_of(&self, topology: &Topology, exchange: &str) -> Arc<ExchangeCounts> {
         topology.exchange_counts.get(exchange).unwrap_or(&self.default_exchange).clone()
     }

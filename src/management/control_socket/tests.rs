@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::broker::Broker;
 use crate::broker::options::BrokerOptions;
-use crate::broker::stamps::Stamps;
 use crate::management::Management;
 use crate::management::options::ManagementOptions;
 use crate::storage::options::JournalOptions;
@@ -20,22 +19,7 @@ use crate::storage::simulated_disk::SimulatedDisk;
 use crate::time::{Moment, Now};
 
 fn options(listen: Vec<SocketAddr>) -> ManagementOptions {
-    ManagementOptions {
-        listen,
-        listen_tls: Vec::new(),
-        path_prefix: "/prefix".to_owned(),
-        max_body: 1 << 20,
-        max_message_size: 1 << 20,
-        stamps: Stamps::default(),
-        max_connections: 10,
-        allow_origins: Vec::new(),
-        cors_max_age: std::time::Duration::ZERO,
-        failed_login_delay: std::time::Duration::ZERO,
-        product_name: "Leveret".to_owned(),
-        product_version: "1".to_owned(),
-        mechanisms: Vec::new(),
-        rabbitmq_version: "4.1.0".to_owned(),
-    }
+    ManagementOptions { listen, path_prefix: "/prefix".to_owned(), ..ManagementOptions::of_nobody() }
 }
 
 fn now() -> Now {

@@ -98,7 +98,7 @@ fn accompany(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::management::answer::piped;
+    use crate::management::answer::{Chunk, piped};
 
     /// Work that goes on until it is stopped.
     fn endless(watch: &Arc<Watch>) -> JoinHandle<io::Result<Report>> {
@@ -126,7 +126,7 @@ mod tests {
         let (mut sink, mut chunks) = piped();
         let stop = ending.clone();
         let told = runtime.spawn(async move {
-            let line = chunks.recv().await.unwrap();
+            let Some(Chunk::Bytes(line)) = chunks.recv().await else { panic!("no line") };
             stop.cancel();
             line
         });

@@ -280,7 +280,7 @@ fn a_consumer_is_shown_with_its_channel() {
     assert_eq!(channel(&broker).counters.prefetch.get(), 7);
     let totals = broker.object_totals(None);
     assert_eq!((totals.connections, totals.channels, totals.consumers, totals.publishers), (1, 1, 1, 1));
-    assert_eq!((totals.queues, totals.exchanges), (1, 7));
+    assert_eq!((totals.queues, totals.exchanges), (1, 8));
     assert_eq!(broker.object_totals(Some(&vhost(&broker))), totals);
     let queue = broker.queue_view(&vhost(&broker), "q").unwrap();
     assert_eq!((queue.messages(), queue.message_bytes(), queue.figures.in_memory), (1, 1, 1));

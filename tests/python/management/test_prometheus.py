@@ -7,6 +7,7 @@ from collections import Counter
 
 import pika
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.deadline import eventually
@@ -289,7 +290,8 @@ def test_they_are_beside_the_api_too(server, metrics):
 
 @pytest.mark.own_broker
 def test_names_with_quotes_and_backslashes_are_escaped(metrics, api, vhost):
-    made = 'a"b\\c\nd'
+    # Line breaks are taken out of the names of queues.
+    made = 'a"b\\c\\nd'
     api.done("PUT", "queues", vhost, made, body={"durable": True})
     found = eventually(
         lambda: metrics("/metrics/per-object").all("rabbitmq_queue_messages_ready", vhost=vhost, queue=made),
@@ -303,3 +305,71 @@ def test_they_are_compressed_if_asked(metrics):
     answer = metrics.api.send("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     assert Metrics(gzip.decompress(answer.body).decode()).all("rabbitmq_identity_info")
+
+
+@pytest.mark.own_broker
+def test_open_metrics_for_those_who_prefer_them(metrics, queue):
+    queue()
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
+    for path in [*PATHS, "/metrics/memory-breakdown"]:
+        answer = metrics.api.send("GET", f"{path}?family=queue_metrics", headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert list(open_metrics(answer.text)), path
+
+
+@pytest.mark.own_broker
+def test_beside_the_api_they_are_for_those_who_monitor(server, user):
+    with server.api.by(None) as nobody:
+        assert nobody.send("GET", "/metrics").status == 401
+    for path in [*PATHS, "/metrics/memory-breakdown"]:
+        assert user("monitoring").send("GET", path).status == 200
+        assert user("management").send("GET", path).status == 401
+
+
+@pytest.mark.own_broker
+def test_wrong_wishes_are_refused(metrics):
+    for query in ["detailed?family=nothing", "detailed?family=queue_metrics&queue=(", "per-object?prefix=a-b"]:
+        assert metrics.api.send("GET", f"/metrics/{query}").status == 400, query
+
+
+def counters(found):
+    """All that may not shrink."""
+    types = found.types()
+    grows = {name for name, kind in types.items() if kind in ("counter", "histogram")}
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for one in found.samples if one.name in grows}
+
+
+@pytest.mark.own_broker
+def test_counters_do_not_shrink_when_things_go(metrics, server, name):
+    api, vhost, made = server.api, name("vhost"), name("queue")
+    api.done("PUT", "vhosts", vhost, body={})
+    api.done("PUT", "permissions", vhost, api.user, body={"configure": ".*", "write": ".*", "read": ".*"})
+    api.done("PUT", "queues", vhost, made, body={"durable": True})
+    connection = server.connect(vhost)
+    channel = connection.channel()
+    channel.confirm_delivery()
+    for _ in range(3):
+        channel.basic_publish("", made, b"x")
+        channel.basic_get(made, auto_ack=True)
+    published = "rabbitmq_channel_messages_published_total"
+    eventually(lambda: counters(metrics())[published, ()] >= 3, "publishes are counted")
+    before = counters(metrics())
+    connection.close()
+    api.done("DELETE", "queues", vhost, made)
+    api.done("DELETE", "vhosts", vhost)
+    closed = ("rabbitmq_connections_closed_total", ())
+    after = eventually(lambda: (now := counters(metrics())) and now[closed] > before[closed] and now, "it is closed")
+    assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
+    assert all(value > 0 for (name, _), value in after.items() if name.endswith(("published_total", "_get_total")))
+
+
+@pytest.mark.own_broker
+def test_settings_say_where_they_are_and_for_whom(leveret):
+    settings = {"prometheus.auth": "true", "prometheus.path": "/m", "prometheus.per_object": "true"}
+    broker = leveret(settings)
+    host, _, port = broker.address("prometheus").rpartition(":")
+    with Api(host, int(port)) as api, Api(host, int(port), None) as nobody:
+        assert nobody.send("GET", "/m").status == 401
+        (identity,) = Metrics(api.send("GET", "/m").text).all("rabbitmq_identity_info")
+        assert identity.labels["rabbitmq_endpoint"] == "per-object"
+        assert [api.send("GET", path).status for path in ("/metrics", "/api/overview", "/m/detailed")] == [404, 404, 200]

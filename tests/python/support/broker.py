@@ -112,8 +112,8 @@ class Leveret(Broker):
     def environment():
         """The test's own environment without what the broker would take for settings."""
         own = {key: value for key, value in os.environ.items() if not key.startswith(("LEVERET_", "RABBITMQ_"))}
-        # Its usual port may be another test's.
-        return {**own, "LEVERET_HTTP_LISTEN": "127.0.0.1:0"}
+        # Its usual ports may be another test's.
+        return {**own, "LEVERET_HTTP_LISTEN": "127.0.0.1:0", "LEVERET_PROMETHEUS_LISTEN": "127.0.0.1:0"}
 
     def start(self):
         """Starts the process and waits until it says where it listens."""
@@ -181,7 +181,7 @@ class Leveret(Broker):
         return [record for record in wrong if not record["message"].startswith("running as root")]
 
     def address(self, protocol):
-        """Where it listens for "amqp", "amqps", "ws", "wss", "unix" or "http", as the log has it."""
+        """Where it listens for "amqp", "amqps", "ws", "wss", "unix", "http" or "prometheus", as the log has it."""
 
         def found():
             for record in self.records():

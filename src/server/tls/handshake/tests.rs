@@ -84,7 +84,8 @@ fn a_signature_that_comes_after_another_try_takes_its_turn_too() {
         let (accepted, _) = listener.accept().await.unwrap();
         let shared = tls.clone();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let shaken = tokio::spawn(async move { accept(&shared, accepted, deadline).await.map(|_| ()) });
+        let shaken =
+            tokio::spawn(async move { accept(&shared, Tls::current, accepted, deadline).await.map(|_| ()) });
 
         let mut client = contrary_client(certificate);
         say(&mut client, &mut stream).await;
