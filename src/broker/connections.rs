@@ -51,7 +51,7 @@ pub struct ConnectionFacts {
     /// The client's name for it: `connection_name` of its properties.
     pub user_provided_name: Option<String>,
     /// What the client says of itself.
-    pub client_properties: Table,
+    pub client_properties: Arc<Table>,
 }
 
 /// The protocol of all connections, as RabbitMQ names it.
