@@ -212,6 +212,7 @@ impl Open {
     #[inline]
     pub(super) fn report(&mut self, wire: &Wire) {
         self.vhost.totals.take(&mut self.tally, wire.id);
+        self.shown.counters.pending.set(wire.out.len() as u64);
         self.shown.set_state(self.standing());
     }
 
