@@ -51,7 +51,7 @@ pub struct ConnectionFacts {
     /// The client's name for it: `connection_name` of its properties.
     pub user_provided_name: Option<String>,
     /// What the client says of itself.
-    pub client_properties: Table,
+    pub client_properties: Arc<Table>,
 }
 
 /// The protocol of all connections, as RabbitMQ names it.
@@ -346,11 +346,13 @@ pub struct OpenChannel {
     pub(super) history: ChannelHistory,
 }
 
-/// Exchanges and queues of which a channel keeps counts of their own; what goes to others counts for the channel alone.
+/// Exchanges and queues of which a channel keeps counts of their own at a time.
 const MOST_DETAILS: usize = 256;
 
 impl OpenChannel {
-    fn new(number: u16) -> Self {
+    /// A channel that was just opened.
+    #[must_use]
+    pub fn new(number: u16) -> Self {
         Self {
             number,
             counters: ChannelCounters::default(),
@@ -380,13 +382,15 @@ impl OpenChannel {
         self.transactional.store(transactional, Ordering::Relaxed);
     }
 
-    /// What it published to which exchange, in the order in which it first did; no more than the first 256 of them.
+    /// What it published to which exchange, in the order in which it first did: at most 256. While there are as many, what
+    /// goes to others counts for the channel alone.
     #[must_use]
     pub fn published(&self) -> Vec<Arc<PublishedTo>> {
         self.published.lock().clone()
     }
 
-    /// What it was given of which queue, in the order in which it first was; no more than the first 256 of them.
+    /// What it was given of which queue, in the order in which it first was: at most 256. A new one takes the place of the
+    /// first one that it does not consume from; while there is none, it counts for the channel alone.
     #[must_use]
     pub fn delivered(&self) -> Vec<Arc<DeliveredFrom>> {
         self.delivered.lock().clone()
@@ -407,6 +411,11 @@ impl OpenChannel {
         Some(new)
     }
 
+    /// Makes room: one of these exchanges is gone. For its session.
+    pub fn forget_published_to(&self, counts: &Arc<PublishedTo>) {
+        self.published.lock().retain(|known| !Arc::ptr_eq(known, counts));
+    }
+
     /// The counts of deliveries from a queue, if there is room for them. For its session.
     pub fn delivered_from(&self, id: QueueId, queue: &str) -> Option<Arc<DeliveredFrom>> {
         let mut delivered = self.delivered.lock();
@@ -414,10 +423,39 @@ impl OpenChannel {
             return Some(known.clone());
         }
         if delivered.len() >= MOST_DETAILS {
-            return None;
+            // Consumers have theirs too.
+            let unused = delivered.iter().position(|known| Arc::strong_count(known) == 1)?;
+            delivered.remove(unused);
         }
         let new = Arc::new(DeliveredFrom::new(id, queue));
         delivered.push(new.clone());
         Some(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_that_meets_many_queues_forgets_those_that_it_does_not_consume_from() {
+        let channel = OpenChannel::new(1);
+        let name = |number: usize| format!("q{number}");
+        let of = |number: usize| channel.delivered_from(QueueId(number as u64), &name(number));
+        let consumed: Vec<_> = (0..MOST_DETAILS - 1).filter_map(of).collect();
+        for number in MOST_DETAILS..2 * MOST_DETAILS {
+            of(number).unwrap().get.add(1);
+        }
+        let shown = channel.delivered();
+        assert_eq!(
+            (shown.len(), &*shown[MOST_DETAILS - 1].queue),
+            (MOST_DETAILS, &*name(2 * MOST_DETAILS - 1))
+        );
+        assert!(consumed.iter().zip(&shown).all(|(consumed, shown)| Arc::ptr_eq(consumed, shown)));
+        drop(shown);
+        let last = of(0);
+        assert!(last.is_some_and(|last| Arc::ptr_eq(&last, &consumed[0])));
+        let _last = of(2 * MOST_DETAILS).unwrap();
+        assert!(of(3 * MOST_DETAILS).is_none(), "all are used");
     }
 }

@@ -78,7 +78,7 @@ impl Answer {
             Self::Text(kind, text) => (whole(StatusCode::OK, kind, text.into()), None),
             Self::Stream(kind, write) => {
                 let (sender, chunks) = channel(WAITING);
-                let response = whole(StatusCode::OK, kind, Body::new(Chunks(chunks)));
+                let response = whole(StatusCode::OK, kind, Body::new(Chunks { chunks, is_at_end: false }));
                 (response, Some(Job { sink: Sink::new(sender), write }))
             }
             Self::Created => (empty(StatusCode::CREATED), None),
@@ -207,7 +207,11 @@ pub(crate) fn piped() -> (Sink, Receiver<Chunk>) {
 }
 
 /// The body that a [`Sink`] fills.
-struct Chunks(Receiver<Chunk>);
+struct Chunks {
+    chunks: Receiver<Chunk>,
+    /// Whoever compresses asks once more after the end.
+    is_at_end: bool,
+}
 
 impl hyper::body::Body for Chunks {
     type Data = Bytes;
@@ -217,9 +221,15 @@ impl hyper::body::Body for Chunks {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|chunk| match chunk {
+        if self.is_at_end {
+            return Poll::Ready(None);
+        }
+        self.chunks.poll_recv(cx).map(|chunk| match chunk {
             Some(Chunk::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Chunk::End) => None,
+            Some(Chunk::End) => {
+                self.is_at_end = true;
+                None
+            }
             None => Some(Err(std::io::Error::other("the answer broke off"))),
         })
     }

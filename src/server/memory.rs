@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -17,6 +18,8 @@ const QUICK_LOOK: Duration = Duration::from_millis(100);
 pub(super) async fn watch(broker: Arc<Broker>, interval: Duration, stop: CancellationToken) {
     let mut gauge = Gauge::default();
     let mut since_count = interval;
+    // On its own time: quick looks may count messages all the time.
+    let (mut since_files, mut files) = (interval, None);
     let step = interval.min(QUICK_LOOK);
     loop {
         // Somebody may have set another one.
@@ -29,10 +32,11 @@ pub(super) async fn watch(broker: Arc<Broker>, interval: Duration, stop: Cancell
             }
         };
         since_count += step;
-        if since_count >= interval
-            && let Ok(count) = open_files()
-        {
-            broker.node.set_open_files(count);
+        since_files += step;
+        if since_files >= interval && files.as_ref().is_none_or(JoinHandle::is_finished) {
+            since_files = Duration::ZERO;
+            let broker = broker.clone();
+            files = Some(tokio::task::spawn_blocking(move || count_open_files(&broker)));
         }
         if (watermark > 0 && resident > watermark) || since_count >= interval {
             since_count = Duration::ZERO;
@@ -83,15 +87,34 @@ pub(super) fn resident_bytes() -> io::Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// How many files this process has open.
-fn open_files() -> io::Result<u64> {
-    // One of them is what lists them.
-    Ok((std::fs::read_dir("/proc/self/fd")?.count() as u64).saturating_sub(1))
+/// Counts the files that this process has open. There may be very many.
+fn count_open_files(broker: &Broker) {
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        // One of them is what lists them.
+        broker.node.set_open_files((files.count() as u64).saturating_sub(1));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::options::BrokerOptions;
+
+    #[tokio::test]
+    async fn open_files_are_counted_also_over_the_watermark() {
+        let broker = Broker::new(BrokerOptions::default());
+        broker.thresholds.set_memory(1);
+        let stop = CancellationToken::new();
+        let watching = tokio::spawn(watch(broker.clone(), 3 * QUICK_LOOK, stop.clone()));
+        for _ in 0..2 {
+            broker.node.set_open_files(0);
+            while broker.node.open_files() == 0 {
+                tokio::time::sleep(QUICK_LOOK / 10).await;
+            }
+        }
+        stop.cancel();
+        watching.await.unwrap();
+    }
 
     #[test]
     fn memory_that_the_allocator_keeps_is_not_in_use() {

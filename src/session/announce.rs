@@ -22,7 +22,7 @@ fn with_connection(wire: &Wire, tell: impl FnOnce(Connection<'_>)) {
         local: wire.peer.local.map(shown::plain),
         is_tls: wire.peer.tls.is_some(),
         mechanism: wire.mechanism,
-        client_properties: wire.client_properties.as_ref(),
+        client_properties: (*wire.client_properties).as_ref(),
     });
 }
 

@@ -16,19 +16,29 @@ use crate::session::wire::Wire;
 #[derive(Debug, Default)]
 pub(super) struct PublishCounts {
     known: Vec<(Arc<ExchangeCounts>, Arc<PublishedTo>)>,
-    /// The channel has as many as it may.
-    full: bool,
+    /// The channel has as many as it may: for so many that are not known it is not looked whether there is room again.
+    full: u32,
 }
+
+/// How many that are not known go by until a full channel is looked through for exchanges that are gone.
+const PATIENCE: u32 = 256;
 
 impl PublishCounts {
     fn add(&mut self, shown: &OpenChannel, exchange: &Arc<ExchangeCounts>, count: u64) {
         let at = self.known.iter().position(|(known, _)| Arc::ptr_eq(known, exchange));
         let at = match at {
             Some(at) => at,
-            None if self.full => return,
+            None if self.full > 0 => {
+                self.full -= 1;
+                return;
+            }
             None => {
-                let Some(counts) = shown.published_to(&exchange.name) else {
-                    self.full = true;
+                let counts = shown.published_to(&exchange.name).or_else(|| {
+                    self.forget_gone(shown);
+                    shown.published_to(&exchange.name)
+                });
+                let Some(counts) = counts else {
+                    self.full = PATIENCE;
                     return;
                 };
                 // One that was deleted and declared again is counted as the same.
@@ -39,6 +49,17 @@ impl PublishCounts {
         };
         self.known[at].1.publish.add(count);
         self.known.swap(0, at);
+    }
+
+    /// Forgets exchanges that nobody has any more: they were deleted.
+    fn forget_gone(&mut self, shown: &OpenChannel) {
+        self.known.retain(|(exchange, counts)| {
+            let stands = Arc::strong_count(exchange) > 1;
+            if !stands {
+                shown.forget_published_to(counts);
+            }
+            stands
+        });
     }
 }
 
@@ -191,6 +212,7 @@ impl Open {
     #[inline]
     pub(super) fn report(&mut self, wire: &Wire) {
         self.vhost.totals.take(&mut self.tally, wire.id);
+        self.shown.counters.pending.set(wire.out.len() as u64);
         self.shown.set_state(self.standing());
     }
 
@@ -203,5 +225,25 @@ impl Open {
         } else {
             ConnectionState::Running
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_channel_forgets_exchanges_that_are_gone() {
+        let (shown, mut published) = (OpenChannel::new(1), PublishCounts::default());
+        let mut exchanges: Vec<_> = (0..300).map(|number| ExchangeCounts::new(&number.to_string())).collect();
+        exchanges.iter().for_each(|exchange| published.add(&shown, exchange, 1));
+        let named = |name: &str| shown.published().iter().find(|counts| counts.exchange == name).cloned();
+        assert_eq!((shown.published().len(), named("299").is_none()), (256, true));
+        let last = exchanges[299].clone();
+        exchanges.truncate(10);
+        (0..=PATIENCE).for_each(|_| published.add(&shown, &last, 1));
+        assert_eq!(shown.published().len(), 11);
+        assert!(named("299").is_some_and(|counts| counts.publish.get() > 0));
+        assert!(named("9").is_some_and(|counts| counts.publish.get() == 1));
     }
 }

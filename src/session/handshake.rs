@@ -189,7 +189,7 @@ impl Handshake {
 
     fn on_start_ok(&mut self, wire: &mut Wire, start_ok: connection::StartOk<'_>, now: Now) -> Outcome {
         wire.capabilities = Capabilities::of(start_ok.client_properties);
-        wire.client_properties = start_ok.client_properties.to_table();
+        wire.client_properties = Arc::new(start_ok.client_properties.to_table());
         wire.name = start_ok
             .client_properties
             .get("connection_name")

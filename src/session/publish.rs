@@ -167,7 +167,6 @@ impl Open {
             }
         };
         let message = self.builder.build(address.exchange, address.routing_key, properties, body);
-        self.tally.count_size(message.body_len());
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         let is_alone = confirms && route.may_refuse();
@@ -175,6 +174,7 @@ impl Open {
             let route = route.clone();
             return self.publish_to(wire, number, address, &route, message);
         }
+        self.tally.count_size(message.body_len());
         self.publishes.add(number, route, message);
         if confirms {
             self.publishes.count_confirm(number);
@@ -218,7 +218,6 @@ impl Open {
         let Address { exchange, routing_key, .. } = address;
         let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
         let message = self.builder.build_marked(exchange, routing_key, properties, body, marks);
-        self.tally.count_size(message.body_len());
         self.publish_to(wire, number, address, &route, message)
     }
 
@@ -263,6 +262,7 @@ impl Open {
             channel.count_uncommitted();
             return result;
         }
+        self.tally.count_size(message.body_len());
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         // Its publisher is told of this one and no other.
         let is_alone = confirms && route.may_refuse();

@@ -136,7 +136,7 @@ impl Open {
             return Ok(Gate::OPEN);
         }
         let mut commit = Commit::default();
-        let (mut published, mut unroutable) = (Vec::new(), Vec::new());
+        let (mut published, mut unroutable, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
         for Staged { message, mut route, mandatory } in publishes {
             if !route.queues.is_empty() && !route.queues.iter().any(|cell| self.vhost.stands(cell)) {
                 // The queues it was for are gone since; they may exist again, or others in their place.
@@ -145,6 +145,7 @@ impl Open {
             if self.traced {
                 self.trace_publish(wire, number, &message, &route);
             }
+            sizes.push(message.body_len());
             unroutable.extend(route.queues.is_empty().then_some(mandatory));
             published.push(route.clone());
             if route.queues.is_empty() && mandatory {
@@ -167,6 +168,7 @@ impl Open {
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, "partial tx completion"));
         };
         published.iter().for_each(|route| self.publishes.count_alone(number, route));
+        sizes.into_iter().for_each(|bytes| self.tally.count_size(bytes));
         unroutable.iter().for_each(|&mandatory| self.count_unroutable(number, mandatory));
         self.count_publishes();
         for (_, unacked, how) in settlements {

@@ -50,7 +50,7 @@ pub(super) struct Wire {
     /// The client's name for the connection.
     pub(super) name: Option<String>,
     /// What the client says of itself.
-    pub(super) client_properties: Table,
+    pub(super) client_properties: Arc<Table>,
     /// How the client logs in.
     pub(super) mechanism: &'static str,
     /// Negotiated: largest frame in bytes; 0 is no limit.

@@ -42,7 +42,7 @@ impl<'a> From<&'a OpenConnection> for Connection<'a> {
             local: facts.local,
             is_tls: facts.tls.is_some(),
             mechanism: facts.auth_mechanism,
-            client_properties: facts.client_properties.as_ref(),
+            client_properties: (*facts.client_properties).as_ref(),
         }
     }
 }

@@ -33,6 +33,14 @@ struct Letter {
     targets: Vec<Arc<QueueCell>>,
 }
 
+/// Counts a letter that goes to a dead-letter exchange.
+fn count(gone: &mut Vec<(Reason, u64)>, reason: Reason) {
+    match gone.iter_mut().find(|(known, _)| *known == reason) {
+        Some((_, count)) => *count += 1,
+        None => gone.push((reason, 1)),
+    }
+}
+
 /// Finds where letters go. Those that follow each other often go the same way.
 struct Postman<'a> {
     vhost: &'a VHost,
@@ -155,7 +163,7 @@ impl VHost {
         cells.extend(letters.iter().flat_map(|letter| &letter.targets).map(|cell| (cell.id, cell)));
         let cells: Vec<&Arc<QueueCell>> = cells.into_values().collect();
         let at = |cell: &QueueCell| cells.binary_search_by_key(&cell.id, |other| other.id).ok();
-        let mut wakes = Vec::new();
+        let (mut wakes, mut gone) = (Vec::new(), Vec::new());
         {
             // Rising ids: the order in which everyone who holds several queues takes them.
             let mut states: Vec<_> = cells.iter().map(|cell| cell.lock_also()).collect();
@@ -174,7 +182,7 @@ impl VHost {
                         continue;
                     }
                     if let Some(reason) = *reason {
-                        self.totals.count_dead(reason, at_least_once, 1);
+                        count(&mut gone, reason);
                     }
                     for at in places {
                         cells[at].take_letter(&mut states[at], message, batch, &mut wakes);
@@ -190,6 +198,9 @@ impl VHost {
             for (cell, state) in cells.iter().zip(&mut states) {
                 cell.deliver_at(state, &mut wakes, now);
             }
+        }
+        for (reason, number) in gone {
+            self.totals.count_dead(reason, at_least_once, number);
         }
         wake(wakes);
     }

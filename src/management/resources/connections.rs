@@ -118,7 +118,7 @@ fn described(broker: &Broker, connection: &OpenConnection, ranges: &Ranges) -> V
     put("frame_max", facts.frame_max.into());
     put("timeout", facts.heartbeat.into());
     put("connected_at", facts.connected_at.into());
-    put("client_properties", value_of(facts.client_properties.as_ref()).into());
+    put("client_properties", value_of((*facts.client_properties).as_ref()).into());
     if let Some(name) = &facts.user_provided_name {
         put("user_provided_name", name.clone().into());
     }

@@ -103,15 +103,17 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
     let Taken { got, rows, error } = take(call, &vhost, &cell, wanted);
     // Together, and last: who takes them one by one and puts them back gets the same one each time. What is put back because
     // of an error is as if nobody had seen it.
-    count(&vhost, &got, wanted);
-    if vhost.is_traced() {
+    if error.is_none() {
+        count(&vhost, &got, wanted);
+    }
+    if error.is_none() && vhost.is_traced() {
         let (mut builder, mut scratch) = (MessageBuilder::default(), RouteScratch::new());
         builder.set_time((call.api.clock)().unix_ms);
         for Got { message, redelivered, .. } in &got {
             vhost.trace_delivery(origin(call), name, (message, *redelivered), &mut builder, &mut scratch);
         }
     }
-    let how = if error.is_some() { Settle::Requeue } else { wanted.settle };
+    let how = if error.is_some() { Settle::Unsent } else { wanted.settle };
     cell.settle(None, got.iter().map(|got| got.position), how);
     vhost.move_letters();
     match error {

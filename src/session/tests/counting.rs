@@ -191,13 +191,28 @@ fn a_transaction_counts_when_it_is_committed() {
     let waiting = || (shown.counters.uncommitted.get(), shown.counters.acks_uncommitted.get());
     assert!(shown.is_transactional());
     assert_eq!((waiting(), shown.counters.publish.get()), ((2, 1), 1));
+    let bytes = || broker.totals.counted().size_sum();
+    assert_eq!(bytes(), 1);
     client.send(&tx::Commit {});
     assert_eq!((waiting(), shown.counters.publish.get(), shown.counters.ack.get()), ((0, 0), 3, 1));
     let events = [Event::Received, Event::Routed, Event::UnroutableDropped, Event::Acknowledged];
     assert_eq!(counted(&broker, events), [3, 2, 1, 1]);
     client.publish("q", false).send(&tx::Rollback {});
     assert_eq!((waiting(), shown.counters.publish.get()), ((0, 0), 3));
-    assert_eq!(counted(&broker, [Event::Received]), [3]);
+    assert_eq!((counted(&broker, [Event::Received]), bytes()), ([3], 3));
+}
+
+#[test]
+fn bytes_that_the_socket_does_not_take_are_shown() {
+    let broker = broker(Journal::in_memory());
+    let mut client = Client::new(&broker);
+    let pending = || connection(&broker).counters.pending.get();
+    assert_eq!(pending(), 0);
+    client.declare("q", false);
+    assert!(pending() > 0);
+    assert_eq!(pending(), client.session.output().len() as u64);
+    client.received();
+    assert_eq!(pending(), 0);
 }
 
 #[test]

@@ -10,6 +10,9 @@ from support.broker import Leveret
 from support.deadline import eventually
 from support.management import api_of
 
+# What Leveret has alone, or has otherwise than RabbitMQ 3.10.
+pytestmark = pytest.mark.own_broker
+
 
 @pytest.fixture
 def new_vhost(api):

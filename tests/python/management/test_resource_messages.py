@@ -12,6 +12,9 @@ from support.management import api_of
 from support.messages import expect_ready
 from support.messages import publish as publish_by
 
+# What Leveret has alone, or has otherwise than RabbitMQ 3.10.
+pytestmark = pytest.mark.own_broker
+
 GET = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
 COUNT = 600
 """Messages that are together more than what is kept of a queue in memory."""

@@ -2,6 +2,9 @@
 
 import pytest
 
+# What Leveret has alone, or has otherwise than RabbitMQ 3.10.
+pytestmark = pytest.mark.own_broker
+
 NOTHING = {"configure": "", "write": "", "read": ""}
 
 
