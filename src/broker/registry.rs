@@ -318,9 +318,15 @@ impl Registry {
         found.is_some()
     }
 
-    /// Asks all open connections of a user to close. Returns how many there are.
-    pub fn close_connections_of(&self, user: &str, reason: &str) -> usize {
-        let found = self.connections_of(user);
+    /// Asks those open connections of users of this name to close that are meant. Returns how many there are.
+    pub fn close_connections_of(
+        &self,
+        user: &str,
+        is_meant: impl Fn(&OpenConnection) -> bool,
+        reason: &str,
+    ) -> usize {
+        let mut found = self.connections_of(user);
+        found.retain(|connection| is_meant(connection));
         found.iter().for_each(|connection| connection.close(reason));
         found.len()
     }

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use super::logging::Logging;
 use crate::broker::Broker;
 use crate::config::{Effect, Loaded, Sources};
+use crate::management::options::SharedOptions;
 use crate::server::SharedLimits;
 use crate::server::tls::Tls;
 
@@ -17,6 +18,7 @@ pub(super) struct Reloader {
     pub(super) running: Loaded,
     pub(super) logging: Logging,
     pub(super) limits: SharedLimits,
+    pub(super) management: SharedOptions,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) broker: Arc<Broker>,
 }
@@ -45,6 +47,7 @@ impl Reloader {
         self.broker.set_limits(config.broker.node, config.broker.vhost_limits);
         self.broker.set_traced(&config.broker.traced);
         self.limits.replace(config.session);
+        self.management.follow(config.management);
         if let Some(tls) = &self.tls {
             // Even with the same names the files may be new.
             match tls.reload(config.server.tls) {

@@ -122,8 +122,15 @@ async fn run(
     for (protocol, address) in server.addresses().into_iter().chain(management.addresses()) {
         info!(protocol, address, "listening");
     }
-    let limits = server.limits();
-    let reloader = Reloader { sources, running: loaded, logging, limits, tls, broker: Arc::clone(&broker) };
+    let reloader = Reloader {
+        sources,
+        running: loaded,
+        logging,
+        limits: server.limits(),
+        management: management.options(),
+        tls,
+        broker: Arc::clone(&broker),
+    };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
     tokio::spawn(supervisor::prove_life(Arc::clone(&broker)));
     info!(milliseconds = millis(started.elapsed()), "ready");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use crate::broker::Broker;
@@ -29,7 +29,6 @@ const VHOST_HEADER: &str = "x-vhost";
 pub(crate) struct Call {
     pub(crate) api: Arc<Api>,
     pub(crate) visitor: Visitor,
-    pub(crate) method: Method,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,

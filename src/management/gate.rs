@@ -95,7 +95,7 @@ impl Api {
             Err(error) => error,
         };
         if !matches!(error, LoginError::Busy) {
-            let first = self.options.failed_login_delay;
+            let first = self.live.current().failed_login_delay;
             let now = (self.clock)().moment;
             let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, now);
             tokio::time::sleep(delay).await;

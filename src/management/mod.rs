@@ -5,8 +5,6 @@
 //! thread that may block, so that the tasks of AMQP connections never wait for it; how many run at a time is bounded.
 //! `connection` has the sockets, `gate` finds out who asks.
 
-#![expect(dead_code, reason = "health checks, metrics and the control socket are still to come")]
-
 mod answer;
 mod binding_key;
 mod body;
@@ -17,6 +15,7 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
+mod masking;
 pub mod options;
 mod parts;
 mod past;
@@ -43,7 +42,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
-use crate::management::options::{Handshakes, ManagementOptions};
+use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
 use crate::management::visitor::Level;
 use crate::time::Now;
 
@@ -92,7 +91,10 @@ impl Default for Places {
 /// What all requests share.
 pub(crate) struct Api {
     pub(crate) broker: Arc<Broker>,
+    /// As they were at the start.
     pub(crate) options: ManagementOptions,
+    /// As they are now.
+    pub(crate) live: SharedOptions,
     pub(crate) clock: fn() -> Now,
     /// Where the data are, if there is a control socket beside them.
     pub(crate) data_dir: OnceLock<PathBuf>,
@@ -103,10 +105,11 @@ pub(crate) struct Api {
 
 impl Api {
     /// With places of its own.
-    fn new(broker: &Arc<Broker>, options: &ManagementOptions, clock: fn() -> Now) -> Arc<Self> {
+    fn new(broker: &Arc<Broker>, live: &SharedOptions, clock: fn() -> Now) -> Arc<Self> {
         Arc::new(Self {
             broker: broker.clone(),
-            options: options.clone(),
+            options: ManagementOptions::clone(&live.current()),
+            live: live.clone(),
             clock,
             data_dir: OnceLock::new(),
             ending: CancellationToken::new(),
@@ -139,7 +142,8 @@ impl Management {
             listeners.push(Listener { socket, tls: tls.cloned(), protocol, router });
             Ok(())
         };
-        let api = Api::new(&broker, &options, clock);
+        let live = SharedOptions::new(options.clone());
+        let api = Api::new(&broker, &live, clock);
         let router = everything(&api, &options.path_prefix);
         for &address in &options.listen {
             listen(address, "http", None, &router)?;
@@ -148,7 +152,7 @@ impl Management {
             listen(address, "https", tls, &router)?;
         }
         // Scrapes keep nobody else waiting.
-        let router = metrics(&Api::new(&broker, &options, clock));
+        let router = metrics(&Api::new(&broker, &live, clock));
         for &address in &options.prometheus.listen {
             listen(address, PROMETHEUS, None, &router)?;
         }
@@ -167,6 +171,12 @@ impl Management {
             }
             Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
         }
+    }
+
+    /// The settings, some of which can be changed while the API is served.
+    #[must_use]
+    pub fn options(&self) -> SharedOptions {
+        self.api.live.clone()
     }
 
     /// What is spoken at which addresses, with the ports that were chosen for port 0.

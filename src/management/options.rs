@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -96,5 +97,35 @@ impl ManagementOptions {
                 auth: false,
             },
         }
+    }
+}
+
+/// Settings as they are now; clones share them.
+#[derive(Clone, Debug)]
+pub struct SharedOptions(Arc<Mutex<Arc<ManagementOptions>>>);
+
+impl SharedOptions {
+    pub(super) fn new(options: ManagementOptions) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(options))))
+    }
+
+    /// What holds now.
+    #[must_use]
+    pub fn current(&self) -> Arc<ManagementOptions> {
+        self.0.lock().clone()
+    }
+
+    /// Takes over what may change while the API is served, for requests from now on. Everything else stays.
+    pub fn follow(&self, options: ManagementOptions) {
+        let mut current = self.0.lock();
+        *current = Arc::new(ManagementOptions {
+            max_message_size: options.max_message_size,
+            stamps: options.stamps,
+            failed_login_delay: options.failed_login_delay,
+            product_name: options.product_name,
+            product_version: options.product_version,
+            mechanisms: options.mechanisms,
+            ..ManagementOptions::clone(&current)
+        });
     }
 }

@@ -113,15 +113,8 @@ async fn admit(
     };
     let names: Vec<_> = names.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let query = Query::of(&head.uri)?;
-    let mut call = Call {
-        api: api.clone(),
-        visitor,
-        method: head.method,
-        query,
-        headers: head.headers,
-        body: Bytes::new(),
-        names,
-    };
+    let mut call =
+        Call { api: api.clone(), visitor, query, headers: head.headers, body: Bytes::new(), names };
     check(&call, verb)?;
     let mut room = None;
     if verb.method != Method::GET {

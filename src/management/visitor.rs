@@ -27,8 +27,6 @@ pub(crate) enum Visitor {
 pub(crate) enum Level {
     /// Anybody may ask, without logging in.
     Anyone,
-    /// Whoever can log in.
-    Known,
     /// `management`.
     Management,
     /// `policymaker`.
@@ -51,6 +49,11 @@ impl Visitor {
         }
     }
 
+    /// Whether it is this user.
+    pub(crate) fn is_user(&self, other: &User) -> bool {
+        matches!(self, Self::User(user) if user.is_same(other))
+    }
+
     /// Whether it has a tag that lets it do this.
     pub(crate) fn is(&self, level: Level) -> bool {
         let user = match self {
@@ -61,7 +64,7 @@ impl Visitor {
         let tags = user.details().tags.clone();
         let has = |any: &[Tag]| any.iter().any(|tag| tags.has(tag));
         match level {
-            Level::Anyone | Level::Known => true,
+            Level::Anyone => true,
             Level::Management => {
                 has(&[Tag::Management, Tag::Policymaker, Tag::Monitoring, Tag::Administrator])
             }
@@ -95,7 +98,7 @@ impl Visitor {
             Level::Administrator => "Not administrator user",
             Level::Policymaker => "Not policymaker user",
             Level::Local => "Only by the control socket",
-            Level::Anyone | Level::Known | Level::Management => "Not management user",
+            Level::Anyone | Level::Management => "Not management user",
         }))
     }
 

@@ -1,6 +1,7 @@
 //! A binding: how callers name it, how it is kept, and what a removal says.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -86,6 +87,21 @@ pub(super) struct Binding<Q> {
     pub(super) key: Box<str>,
     /// As [`sorted`] gives them.
     pub(super) arguments: Table,
+}
+
+/// A binding that was listed, by which it is found again. It takes little room beside the binding itself.
+#[derive(Clone, Debug)]
+pub struct Listed<Q>(pub(super) Arc<Binding<Q>>);
+
+/// An end of bindings.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a, Q> {
+    /// The exchange that they come from.
+    Source(&'a str),
+    /// The exchange that they lead to.
+    Exchange(&'a str),
+    /// The queue that they lead to.
+    Queue(Q),
 }
 
 impl<Q: Ord> Ord for Binding<Q> {

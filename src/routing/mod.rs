@@ -20,7 +20,7 @@ mod slab;
 mod targets;
 mod topic;
 
-pub use binding::{BindError, BindingSpec, Destination, Removed};
+pub use binding::{BindError, BindingSpec, Destination, End, Listed, Removed};
 pub use exchange::{ExchangeKind, ExchangeSpec};
 pub use index::check_arguments;
 pub use reach::Scratch;

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::iter;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::binding::{BindError, Binding, BindingSpec, Destination, ExchangeId, Removed, Target, sorted};
+use super::binding::{
+    BindError, Binding, BindingSpec, Destination, End, ExchangeId, Listed, Removed, Target, sorted,
+};
 use super::exchange::{ExchangeKind, ExchangeSpec};
 use super::index::Index;
 use super::reach::Scratch;
@@ -243,6 +246,31 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
     /// The bindings whose destination is this queue.
     pub fn bindings_of_queue(&self, queue: Q) -> impl Iterator<Item = BindingSpec<Q>> {
         self.queues.get(&queue).into_iter().flatten().map(|binding| self.spec(binding))
+    }
+
+    /// At most so many of the bindings at one end, in their order: the first ones, or those after one that was listed.
+    #[must_use]
+    pub fn piece(&self, end: End<'_, Q>, after: Option<&Listed<Q>>, most: usize) -> Vec<Listed<Q>> {
+        let range = (after.map_or(Bound::Unbounded, |Listed(last)| Bound::Excluded(last)), Bound::Unbounded);
+        let incoming = |bindings: &BTreeSet<Arc<Binding<Q>>>| {
+            bindings.range::<Arc<_>, _>(range).take(most).cloned().map(Listed).collect()
+        };
+        let piece = match end {
+            End::Source(name) => self.by_name(name).map(|exchange| {
+                let outgoing = exchange.outgoing.range::<Arc<_>, _>(range);
+                outgoing.take(most).map(|(binding, _)| Listed(binding.clone())).collect()
+            }),
+            End::Exchange(name) => self.by_name(name).map(|exchange| incoming(&exchange.incoming)),
+            End::Queue(queue) => self.queues.get(&queue).map(incoming),
+        };
+        piece.unwrap_or_default()
+    }
+
+    /// A binding that was listed, if it is still there.
+    #[must_use]
+    pub fn listed(&self, Listed(binding): &Listed<Q>) -> Option<BindingSpec<Q>> {
+        let stands = self.by_id(binding.source)?.outgoing.contains_key(binding);
+        stands.then(|| self.spec(binding))
     }
 
     /// The queues that a message with these keys reaches, each once and in order, or `None` if there is no such exchange.

@@ -1,4 +1,5 @@
-//! Arguments of queues, exchanges and bindings as JSON, and back. Integers stay integers and floats stay floats.
+//! Arguments of queues, exchanges and bindings as JSON, and back. Integers stay integers and floats stay floats, where 64 bits
+//! suffice: longer integers are floats once the JSON is read, and nothing tells them from other floats.
 
 use serde_json::{Map, Number, Value as Json};
 
@@ -10,7 +11,8 @@ const LONGEST_KEY: usize = 255;
 /// A table of what stands in JSON: integers become `long`, floats `double`, strings `longstr`, null `void`.
 ///
 /// # Errors
-/// What cannot be in a table: an integer over 64 bits, a key over 255 bytes, and what is nested too deep.
+/// What cannot be in a table: an integer of 64 bits over the largest signed one, a key over 255 bytes, and what is nested
+/// too deep.
 pub fn table_of(object: &Map<String, Json>) -> Result<Table, String> {
     table(object, 1)
 }
@@ -90,4 +92,30 @@ fn json_of(value: Value<'_>) -> Json {
 
 fn list_of(array: ArrayRef<'_>) -> Json {
     Json::Array(array.iter().map(json_of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_back(number: &str) -> Result<String, String> {
+        let object: Map<String, Json> = serde_json::from_str(&format!("{{\"x\": {number}}}")).unwrap();
+        table_of(&object).map(|table| value_of(table.as_ref())["x"].to_string())
+    }
+
+    #[test]
+    fn integers_stay_so_within_64_bits_and_are_refused_where_they_would_not() {
+        for number in ["0", "9223372036854775807", "-9223372036854775808", "1.0", "-0.5", "1e+20"] {
+            assert_eq!(read_back(number).as_deref(), Ok(number));
+        }
+        for number in ["9223372036854775808", "18446744073709551615"] {
+            assert!(read_back(number).unwrap_err().contains("too large a number"), "{number}");
+        }
+    }
+
+    #[test]
+    fn longer_integers_are_read_as_floats() {
+        assert_eq!(read_back("18446744073709551616"), read_back("18446744073709551616.0"));
+        assert_eq!(read_back("-9223372036854775809"), read_back("-9223372036854775809.0"));
+    }
 }

@@ -207,6 +207,12 @@ impl User {
         Self::new(&name, false, Details { tags, token, ..Details::default() })
     }
 
+    /// Whether they are the same user. Who came with an access token is not the one of that name who is kept here.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.token().is_some() == other.token().is_some()
+    }
+
     /// Takes over what holds for the same user by a newer token.
     pub fn renew(&self, newer: &Self) {
         self.set_details(Details::clone(&newer.details()));

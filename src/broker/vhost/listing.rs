@@ -10,10 +10,19 @@ use crate::broker::statistics::activity::{Activity, Booked};
 use crate::broker::views::{BindingView, ExchangeView, MessageTotals};
 use crate::ids::QueueId;
 use crate::protocol::field::Table;
-use crate::routing::{BindingSpec, Destination, ExchangeKind, ExchangeSpec};
+use crate::routing::{BindingSpec, Destination, End, ExchangeKind, ExchangeSpec, Listed};
 
-/// Names that are looked up under one lock: each may be compared with many policies.
+/// Names that are looked up under one lock: each may be compared with many policies. Bindings too.
 const AT_ONCE: usize = 64;
+
+/// A binding that was listed; [`VHost::binding_views`] tells what it is.
+#[derive(Clone, Debug)]
+pub enum ListedBinding {
+    /// That of the default exchange to the queue of this name.
+    Default(String),
+    /// Another one.
+    Own(Listed<QueueId>),
+}
 
 impl VHost {
     /// The names of all queues but those of direct replies, sorted.
@@ -124,48 +133,61 @@ impl VHost {
     }
 
     /// All bindings: those of the default exchange by the names of queues, then the others by the names of their
-    /// sources.
+    /// sources. They are found a few at a time, so that nobody waits long.
     #[must_use]
-    pub fn bindings(&self) -> Vec<BindingView> {
-        let topology = self.topology.read();
-        let mut views = self.default_bindings(&topology);
-        views.extend(topology.router.bindings().filter_map(|binding| self.binding_view(&topology, binding)));
-        views
+    pub fn bindings(&self) -> Vec<ListedBinding> {
+        self.exchange_names().iter().flat_map(|source| self.bindings_from(source)).collect()
     }
 
     /// The bindings by which an exchange leads elsewhere.
     #[must_use]
-    pub fn bindings_from(&self, source: &str) -> Vec<BindingView> {
-        let topology = self.topology.read();
+    pub fn bindings_from(&self, source: &str) -> Vec<ListedBinding> {
         if source.is_empty() {
-            return self.default_bindings(&topology);
+            return self.queue_names().into_iter().map(ListedBinding::Default).collect();
         }
-        let bindings = topology.router.bindings_from(source);
-        bindings.filter_map(|binding| self.binding_view(&topology, binding)).collect()
+        self.bindings_at(End::Source(source)).collect()
     }
 
     /// The bindings that lead to an exchange.
     #[must_use]
-    pub fn bindings_to_exchange(&self, destination: &str) -> Vec<BindingView> {
-        let topology = self.topology.read();
-        let bindings = topology.router.bindings_to_exchange(destination);
-        bindings.filter_map(|binding| self.binding_view(&topology, binding)).collect()
+    pub fn bindings_to_exchange(&self, destination: &str) -> Vec<ListedBinding> {
+        self.bindings_at(End::Exchange(destination)).collect()
     }
 
     /// The bindings that lead to a queue, with that of the default exchange.
     #[must_use]
-    pub fn bindings_to_queue(&self, destination: &str) -> Vec<BindingView> {
-        let topology = self.topology.read();
-        let Some(cell) = topology.queues.get(destination) else { return Vec::new() };
-        let bindings = topology.router.bindings_of_queue(cell.id);
-        let own = bindings.filter_map(|binding| self.binding_view(&topology, binding));
-        std::iter::once(self.default_binding(destination)).chain(own).collect()
+    pub fn bindings_to_queue(&self, destination: &str) -> Vec<ListedBinding> {
+        let Some(cell) = self.queue(destination) else { return Vec::new() };
+        let own = self.bindings_at(End::Queue(cell.id));
+        std::iter::once(ListedBinding::Default(destination.to_owned())).chain(own).collect()
     }
 
-    fn default_bindings(&self, topology: &Topology) -> Vec<BindingView> {
-        let mut names: Vec<&String> = topology.queues.keys().collect();
-        names.sort_unstable();
-        names.into_iter().map(|name| self.default_binding(name)).collect()
+    /// The bindings at one end, looked for a few at a time.
+    fn bindings_at<'a>(&'a self, end: End<'a, QueueId>) -> impl Iterator<Item = ListedBinding> + 'a {
+        let mut last = None;
+        let pieces = std::iter::from_fn(move || {
+            let piece = self.topology.read().router.piece(end, last.as_ref(), AT_ONCE);
+            last = piece.last().cloned();
+            last.is_some().then_some(piece)
+        });
+        pieces.flatten().map(ListedBinding::Own)
+    }
+
+    /// What was listed, each `None` if it is gone.
+    #[must_use]
+    pub fn binding_views(&self, listed: &[ListedBinding]) -> Vec<Option<BindingView>> {
+        let mut views = Vec::with_capacity(listed.len());
+        for listed in listed.chunks(AT_ONCE) {
+            let topology = self.topology.read();
+            let view = |listed: &ListedBinding| match listed {
+                ListedBinding::Default(queue) => {
+                    topology.queues.contains_key(queue).then(|| self.default_binding(queue))
+                }
+                ListedBinding::Own(listed) => self.binding_view(&topology, topology.router.listed(listed)?),
+            };
+            views.extend(listed.iter().map(view));
+        }
+        views
     }
 
     fn default_binding(&self, queue: &str) -> BindingView {

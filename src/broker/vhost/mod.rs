@@ -24,6 +24,7 @@ mod trace;
 pub(in crate::broker) use components::check_limits_name;
 pub use exchanges::{ALTERNATE, BindRequest, BindTarget, ExchangeDeclare, check_not_default, exchange_kind};
 pub(in crate::broker) use importing::{Importing, NewBinding, VHostPlan};
+pub use listing::ListedBinding;
 pub use queues::{Declared, QueueDeclare};
 pub use replies::{REPLY_TO, is_reply_name};
 pub use routes::{Route, RouteScratch, Routed};

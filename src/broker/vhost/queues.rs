@@ -53,8 +53,8 @@ impl VHost {
     /// Declares a queue, or checks that the existing one is equivalent.
     ///
     /// # Errors
-    /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent, an argument is bad or there
-    /// are as many queues as may be, 403 for a new name with the reserved prefix; the objection if it does not exist.
+    /// 405 if exclusivity differs or it is another connection's, 406 if it is inequivalent, an argument or the name is bad or
+    /// there are as many queues as may be, 403 for a new name with the reserved prefix; the objection if it does not exist.
     pub fn declare_queue<'a>(
         &self,
         request: QueueDeclare<'_>,
@@ -62,6 +62,9 @@ impl VHost {
     ) -> Result<Declared, AmqpError> {
         let Actor { connection: who, user } = who.into();
         let name = clean_name(request.name);
+        if name.is_empty() {
+            return Err(AmqpError::new(ReplyCode::PreconditionFailed, "a queue has to have a name"));
+        }
         let typed = self.with_default_type(request);
         let request =
             QueueDeclare { arguments: typed.as_ref().map_or(request.arguments, Table::as_ref), ..request };

@@ -7,7 +7,7 @@ use super::*;
 use crate::broker::Broker;
 use crate::broker::options::BrokerOptions;
 use crate::management::Api;
-use crate::management::options::ManagementOptions;
+use crate::management::options::{ManagementOptions, SharedOptions};
 use crate::management::prometheus::metric::{About, Kind, OWN};
 use crate::management::query::Query;
 use crate::time::{Moment, Now};
@@ -20,7 +20,7 @@ fn clock() -> Now {
 
 fn api() -> Arc<Api> {
     let broker = Broker::ephemeral(BrokerOptions::default()).unwrap();
-    Api::new(&broker, &ManagementOptions::of_nobody(), clock)
+    Api::new(&broker, &SharedOptions::new(ManagementOptions::of_nobody()), clock)
 }
 
 fn scraped(endpoint: Endpoint, query: &str) -> String {

@@ -58,7 +58,7 @@ fn forget_attempts(call: &Call) -> Result<Answer, ApiError> {
 }
 
 fn version(call: &Call) -> Result<Answer, ApiError> {
-    let options = &call.api.options;
+    let options = call.api.live.current();
     Ok(Answer::Json(json!({
         "product_name": options.product_name,
         "product_version": options.product_version,

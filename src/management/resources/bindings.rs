@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::broker::definitions::{table_of, value_of};
-use crate::broker::vhost::{BindRequest, BindTarget, VHost, clean_name};
+use crate::broker::vhost::{BindRequest, BindTarget, ListedBinding, VHost, clean_name};
 use crate::broker::views::BindingView;
 use crate::identity::access::Right;
 use crate::identity::operation::{Operation, Resource as On};
@@ -35,9 +35,26 @@ pub(crate) fn routes() -> Vec<Resource> {
     ]
 }
 
-/// A list of bindings.
-pub(super) fn listed(call: &Call, bindings: Vec<BindingView>) -> Answer {
-    array(call, Rows::new(bindings, |binding| &binding.source, described))
+/// A binding of a list, and where it is.
+type Row = (Arc<VHost>, ListedBinding);
+
+/// A list of bindings of one vhost.
+pub(super) fn listed(call: &Call, vhost: &Arc<VHost>, bindings: Vec<ListedBinding>) -> Answer {
+    rows(call, bindings.into_iter().map(|binding| (vhost.clone(), binding)).collect())
+}
+
+fn rows(call: &Call, rows: Vec<Row>) -> Answer {
+    // Those of one vhost together.
+    let make = |rows: &[Row]| {
+        let of_vhost = rows.chunk_by(|(one, _), (other, _)| Arc::ptr_eq(one, other));
+        let views = of_vhost.flat_map(|rows| {
+            let listed: Vec<ListedBinding> = rows.iter().map(|(_, listed)| listed.clone()).collect();
+            rows.first().map(|(vhost, _)| vhost.binding_views(&listed)).unwrap_or_default()
+        });
+        views.map(|view| view.as_ref().map(described)).collect()
+    };
+    // They have no name to be sorted by.
+    array(call, Rows::together(rows, |_| "", make))
 }
 
 fn described(binding: &BindingView) -> Value {
@@ -57,11 +74,14 @@ fn all(call: &Call) -> Result<Answer, ApiError> {
     let broker = call.broker();
     let seen = broker.vhost_names().into_iter().filter(|name| call.visitor.sees(broker, name));
     let vhosts = seen.filter_map(|name| broker.vhost(&name));
-    Ok(listed(call, vhosts.flat_map(|vhost| vhost.bindings()).collect()))
+    let of_vhost =
+        |vhost: Arc<VHost>| vhost.bindings().into_iter().map(move |binding| (vhost.clone(), binding));
+    Ok(rows(call, vhosts.flat_map(of_vhost).collect()))
 }
 
 fn of_vhost(call: &Call) -> Result<Answer, ApiError> {
-    Ok(listed(call, call.vhost()?.bindings()))
+    let vhost = call.vhost()?;
+    Ok(listed(call, &vhost, vhost.bindings()))
 }
 
 /// The ends of bindings in a path.
@@ -90,14 +110,15 @@ impl Ends {
     }
 
     /// The bindings between them.
-    fn bindings(&self) -> Vec<BindingView> {
-        let mut found = if self.to_exchange {
+    fn bindings(&self) -> Vec<(ListedBinding, BindingView)> {
+        let listed = if self.to_exchange {
             self.vhost.bindings_to_exchange(&self.destination)
         } else {
             self.vhost.bindings_to_queue(&self.destination)
         };
-        found.retain(|binding| binding.source == self.source);
-        found
+        let views = self.vhost.binding_views(&listed);
+        let found = listed.into_iter().zip(views).filter_map(|(listed, view)| Some((listed, view?)));
+        found.filter(|(_, view)| view.source == self.source).collect()
     }
 
     /// The binding between them that the path means.
@@ -105,7 +126,8 @@ impl Ends {
         let key = as_written(call.name("key"));
         let is_it =
             |binding: &BindingView| properties_key(&binding.routing_key, binding.arguments.as_ref()) == key;
-        self.bindings().into_iter().find(is_it).ok_or(ApiError::NotFound("binding_not_found"))
+        let mut views = self.bindings().into_iter().map(|(_, view)| view);
+        views.find(is_it).ok_or(ApiError::NotFound("binding_not_found"))
     }
 
     /// Whether the visitor may bind and unbind them: as RabbitMQ, first where it leads, then where it comes from.
@@ -123,7 +145,8 @@ impl Ends {
 }
 
 fn between(call: &Call) -> Result<Answer, ApiError> {
-    Ok(listed(call, Ends::of(call)?.bindings()))
+    let ends = Ends::of(call)?;
+    Ok(listed(call, &ends.vhost, ends.bindings().into_iter().map(|(listed, _)| listed).collect()))
 }
 
 fn one(call: &Call) -> Result<Answer, ApiError> {

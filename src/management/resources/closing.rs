@@ -7,7 +7,7 @@ use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::routes::{Resource, delete};
-use crate::management::visitor::{Level, Visitor};
+use crate::management::visitor::Level;
 
 /// What clients are told unless the request gives a reason.
 const REASON: &str = "Closed via management plugin";
@@ -27,10 +27,9 @@ pub(crate) fn routes() -> Vec<Resource> {
     ]
 }
 
-/// Whether the visitor may end the connections of a user: administrators all, others their own.
-fn check_owner(call: &Call, owner: &str) -> Result<(), ApiError> {
-    let is_own = matches!(&call.visitor, Visitor::User(user) if user.name == owner);
-    if is_own { Ok(()) } else { call.visitor.require(Level::Administrator) }
+/// Whether the visitor may end a connection: administrators any, others their own.
+fn may_close(call: &Call, connection: &OpenConnection) -> bool {
+    call.visitor.is_user(&connection.facts.user) || call.visitor.is(Level::Administrator)
 }
 
 fn reason(call: &Call) -> &str {
@@ -45,14 +44,20 @@ fn close(call: &Call) -> Result<Answer, ApiError> {
         .registry
         .connection_named(call.name("name"))
         .ok_or(ApiError::NotFound("connection_not_found"))?;
-    check_owner(call, &connection.facts.user.name)?;
+    if !may_close(call, &connection) {
+        call.visitor.require(Level::Administrator)?;
+    }
     connection.close(reason(call));
     Ok(Answer::NoContent)
 }
 
 fn close_all(call: &Call) -> Result<Answer, ApiError> {
     let user = call.name("user");
-    check_owner(call, user)?;
-    call.broker().registry.close_connections_of(user, reason(call));
+    if call.visitor.name() != user {
+        call.visitor.require(Level::Administrator)?;
+    }
+    // Others may have the same name.
+    let may_close = |connection: &OpenConnection| may_close(call, connection);
+    call.broker().registry.close_connections_of(user, may_close, reason(call));
     Ok(Answer::NoContent)
 }

@@ -31,7 +31,7 @@ pub(crate) fn routes() -> Vec<Resource> {
 
 /// Whether the visitor may see a connection: any if it monitors, else its own.
 pub(super) fn is_shown(call: &Call, connection: &OpenConnection) -> bool {
-    call.visitor.is(Level::Monitoring) || connection.facts.user.name == call.visitor.name()
+    call.visitor.is(Level::Monitoring) || call.visitor.is_user(&connection.facts.user)
 }
 
 /// The connections that the visitor may see.

@@ -37,7 +37,7 @@ fn listed(call: &Call, vhosts: &[Arc<VHost>]) -> Answer {
         vhosts.iter().flat_map(|vhost| call.broker().consumer_views(vhost)).collect();
     if !call.visitor.is(Level::Monitoring) {
         let is_own = |view: &ConsumerView| {
-            view.open_connection.as_ref().is_some_and(|open| open.facts.user.name == call.visitor.name())
+            view.open_connection.as_ref().is_some_and(|open| call.visitor.is_user(&open.facts.user))
         };
         consumers.retain(is_own);
     }

@@ -93,10 +93,10 @@ fn remove(call: &Call) -> Result<Answer, ApiError> {
 
 fn bindings_from(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, name) = found(call)?;
-    Ok(bindings::listed(call, vhost.bindings_from(&name)))
+    Ok(bindings::listed(call, &vhost, vhost.bindings_from(&name)))
 }
 
 fn bindings_to(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, name) = found(call)?;
-    Ok(bindings::listed(call, vhost.bindings_to_exchange(&name)))
+    Ok(bindings::listed(call, &vhost, vhost.bindings_to_exchange(&name)))
 }

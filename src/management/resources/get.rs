@@ -30,14 +30,11 @@ use crate::queue::arguments::QueueKind;
 use crate::queue::rules::Traits;
 use crate::queue::{Got, Settle};
 
-/// How long a message may take to be read.
+/// How long taking the messages of an answer may take. Those that were taken till then are answered.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of messages after which no more are taken, so that an answer does not take all memory there is.
+/// Bytes of the answer, and of the messages in it, after which no more are taken: an answer does not take all memory there is.
 const MOST_BYTES: usize = 32 << 20;
-
-/// What an answer has about each of them beside its content, in bytes.
-const ROW: usize = 256;
 
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
@@ -103,8 +100,7 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
         let text = "basic.get operations are not supported by quorum queues with single active consumer";
         return Err(ApiError::bad(format!("cannot obtain access to locked queue '{name}': {text}")));
     }
-    let Taken { got, error } = take(call, &vhost, &cell, wanted);
-    let rows: Vec<Value> = got.iter().map(|got| described(got, wanted)).collect();
+    let Taken { got, rows, error } = take(call, &vhost, &cell, wanted);
     // Together, and last: who takes them one by one and puts them back gets the same one each time. What is put back because
     // of an error is as if nobody had seen it.
     if error.is_none() {
@@ -121,7 +117,7 @@ fn get(call: &Call) -> Result<Answer, ApiError> {
     cell.settle(None, got.iter().map(|got| got.position), how);
     vhost.move_letters();
     match error {
-        None => Ok(Answer::Json(rows.into())),
+        None => Ok(Answer::Text("application/json", rows.finish())),
         Some(error) => Err(error),
     }
 }
@@ -144,7 +140,39 @@ fn count(vhost: &VHost, got: &[Got], wanted: Wanted) {
 /// Messages that were taken, and what went wrong then.
 struct Taken {
     got: Vec<Got>,
+    rows: Written,
     error: Option<ApiError>,
+}
+
+/// A list in JSON, row by row. Values take many times the room of what is written.
+struct Written {
+    text: String,
+    /// Bytes of the messages whose rows it has.
+    of_messages: usize,
+}
+
+impl Written {
+    fn new() -> Self {
+        Self { text: "[".to_owned(), of_messages: 0 }
+    }
+
+    fn add(&mut self, got: &Got, wanted: Wanted) {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        self.text.push_str(&described(got, wanted).to_string());
+        self.of_messages += got.message.wire_size();
+    }
+
+    /// Whether nothing more is to be added.
+    fn is_full(&self) -> bool {
+        self.text.len().max(self.of_messages) >= MOST_BYTES
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push(']');
+        self.text
+    }
 }
 
 fn take(call: &Call, vhost: &VHost, cell: &QueueCell, wanted: Wanted) -> Taken {
@@ -152,22 +180,24 @@ fn take(call: &Call, vhost: &VHost, cell: &QueueCell, wanted: Wanted) -> Taken {
     // Known before a queue is asked, so that it is woken whenever the message comes.
     outlet.register(&Waker::from(Arc::new(Unpark(std::thread::current()))));
     let now = || (call.api.clock)().moment;
-    let mut deadline = now().after(PATIENCE);
-    let mut taken = Taken { got: Vec::new(), error: None };
-    let mut bytes = 0;
-    while wanted.count.is_none_or(|count| (taken.got.len() as u64) < count) && bytes < MOST_BYTES {
+    let deadline = now().after(PATIENCE);
+    let mut taken = Taken { got: Vec::new(), rows: Written::new(), error: None };
+    while wanted.count.is_none_or(|count| (taken.got.len() as u64) < count) && !taken.rows.is_full() {
+        let is_late = now() >= deadline;
+        if is_late && !taken.got.is_empty() {
+            break;
+        }
         match cell.get(false, &outlet) {
             GetResult::Got(got) => {
-                bytes += got.message.wire_size() + ROW;
+                taken.rows.add(&got, wanted);
                 taken.got.push(got);
-                deadline = now().after(PATIENCE);
             }
             GetResult::Empty => break,
             GetResult::Gone => {
                 taken.error = Some(vhost.no_queue(&cell.spec.name).into());
                 break;
             }
-            GetResult::Absent if now() >= deadline => {
+            GetResult::Absent if is_late => {
                 taken.error =
                     Some(ApiError::Unavailable("a message is not read from the disk in time".to_owned()));
                 break;
@@ -214,6 +244,10 @@ fn encoded(body: &[u8], has_text: bool) -> (String, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Position;
+    use crate::message::Body;
+
+    const ALL: &str = r#"{"count": -1, "ackmode": "ack_requeue_true", "encoding": "auto"}"#;
 
     fn wanted(text: &str) -> Result<Wanted, ApiError> {
         Wanted::of(&Object::of_body(text.as_bytes()).unwrap())
@@ -222,8 +256,7 @@ mod tests {
     #[test]
     fn what_is_wanted_is_said_in_several_ways() {
         let all = Wanted { count: None, settle: Settle::Requeue, has_text: true, truncate: None };
-        let said = wanted(r#"{"count": -1, "ackmode": "ack_requeue_true", "encoding": "auto"}"#);
-        assert_eq!(said, Ok(all));
+        assert_eq!(wanted(ALL), Ok(all));
         let said = wanted(r#"{"count": "3", "requeue": false, "encoding": "base64", "truncate": "9"}"#);
         let few = Wanted { count: Some(3), settle: Settle::Ack, has_text: false, truncate: Some(9) };
         assert_eq!(said, Ok(few));
@@ -242,6 +275,39 @@ mod tests {
             let error = wanted(text).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
+    }
+
+    #[test]
+    fn rows_are_counted_by_what_they_take() {
+        let message = MessageBuilder::default().build("", "k", Properties::EMPTY, Body::Borrowed(b"x"));
+        let got = Got { message, position: Position(0), redelivered: false, remaining: 0 };
+        let (all, mut rows, mut count) = (wanted(ALL).unwrap(), Written::new(), 0);
+        while !rows.is_full() {
+            rows.add(&got, all);
+            count += 1;
+        }
+        let row = described(&got, all).to_string();
+        assert_eq!(count, MOST_BYTES.div_ceil(row.len() + 1));
+        let (capacity, text) = (rows.text.capacity(), rows.finish());
+        assert!(text.len() < MOST_BYTES + 2 * row.len() && capacity <= 2 * text.len(), "{capacity}");
+        assert!(text.starts_with(&format!("[{row},{row},")) && text.ends_with(&format!(",{row}]")));
+    }
+
+    #[test]
+    fn large_messages_of_which_little_is_wanted_are_counted_whole() {
+        let body = Body::Owned(vec![b'x'; 8 << 20]);
+        let message = MessageBuilder::default().build("", "k", Properties::EMPTY, body);
+        let got = Got { message, position: Position(0), redelivered: false, remaining: 0 };
+        let (few, mut rows) = (Wanted { truncate: Some(1), ..wanted(ALL).unwrap() }, Written::new());
+        (0..3).for_each(|_| rows.add(&got, few));
+        assert!(!rows.is_full());
+        rows.add(&got, few);
+        assert!(rows.is_full() && rows.finish().len() < 4096);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_list() {
+        assert_eq!(Written::new().finish(), "[]");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn described(call: &Call) -> Result<Value, ApiError> {
 /// How clients may log in.
 fn mechanisms(call: &Call) -> Value {
     let told = |name: &&str| json!({ "name": name, "description": format!("SASL {name} authentication mechanism"), "enabled": true });
-    call.api.options.mechanisms.iter().map(told).collect()
+    call.api.live.current().mechanisms.iter().map(told).collect()
 }
 
 /// Adds what changes all the time.

@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Vec<Resource> {
 }
 
 fn overview(call: &Call) -> Result<Answer, ApiError> {
-    let (broker, options) = (call.broker(), &call.api.options);
+    let (broker, options) = (call.broker(), call.api.live.current());
     let process = broker.node.process();
     let ranges = Ranges::of(&call.query)?;
     let mut told = Map::new();

@@ -10,6 +10,7 @@ use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
+use crate::management::masking::masked;
 use crate::management::routes::{InVHost, Resource, delete, get, put};
 use crate::management::visitor::Level;
 
@@ -52,6 +53,8 @@ fn rows(call: &Call, vhosts: impl Iterator<Item = Arc<VHost>>) -> Answer {
 
 fn described((vhost, parameter): &Row) -> Value {
     let RuntimeParameter { component, name, value } = parameter;
+    // Whoever may see all passwords finds them in the definitions.
+    let value = if matches!(component, Component::Unsupported(_)) { masked(value) } else { value.clone() };
     json!({ "vhost": vhost, "component": component.name(), "name": name, "value": value })
 }
 

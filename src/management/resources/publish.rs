@@ -26,9 +26,6 @@ use crate::management::visitor::{Level, Visitor};
 use crate::message::{Body, Marks, Message, MessageBuilder};
 use crate::protocol::properties::Properties;
 
-/// Bytes of a wrong payload that are told.
-const SHOWN: usize = 40;
-
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
     let publish = post(Level::Management, publish).in_vhost(InVHost::Enters).large();
@@ -37,6 +34,7 @@ pub(crate) fn routes() -> Vec<Resource> {
 
 fn publish(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, exchange, body) = (call.vhost()?, as_name(call.name("exchange")), call.object()?);
+    let options = call.api.live.current();
     for key in ["routing_key", "properties", "payload", "payload_encoding"] {
         body.required(key)?;
     }
@@ -44,7 +42,7 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     check_length("exchange", &exchange)?;
     check_length("routing_key", key)?;
     let raw = properties::from_json(&body.object("properties")?)?;
-    let payload = payload(&body, call.api.options.max_message_size)?;
+    let payload = payload(&body, options.max_message_size)?;
     call.check(&vhost, Operation::PublishTo(&exchange))?;
     if let Some(reason) = call.broker().alarms.reason() {
         return Err(ApiError::Unavailable(format!("publishers are blocked: {reason}")));
@@ -64,8 +62,7 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     let (mut builder, unix_ms) = (MessageBuilder::default(), (call.api.clock)().unix_ms);
     builder.set_time(unix_ms);
     let node = &call.broker().node_name;
-    let changed =
-        Rewrite { reply_to: None, stamps: call.api.options.stamps, unix_ms, node }.apply(properties);
+    let changed = Rewrite { reply_to: None, stamps: options.stamps, unix_ms, node }.apply(properties);
     let properties = changed.as_deref().map_or(properties, Properties::assume_valid);
     let hides_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
     let marks = Marks { hides_bcc, ..Marks::default() };
@@ -73,14 +70,14 @@ fn publish(call: &Call) -> Result<Answer, ApiError> {
     if vhost.is_traced() {
         vhost.trace_publish(origin(call), &message, &route, &mut builder, &mut scratch);
     }
-    let taken = hand_in(&vhost, &route, &message, &mut scratch);
-    count(&vhost, &route, &message);
+    let HandedIn { reached, taken } = hand_in(&vhost, &route, &message, &mut scratch);
+    count(&vhost, &route, reached, &message);
     vhost.move_letters();
     if taken.refused > 0 {
         return Err(ApiError::bad("rejected Unable to publish message. Check queue limits."));
     }
     call.settle(Gate::durable(taken.safe))?;
-    Ok(Answer::Json(json!({ "routed": !route.queues.is_empty() })))
+    Ok(Answer::Json(json!({ "routed": reached > 0 })))
 }
 
 /// Who publishes or gets, for traces. It has no connection of AMQP.
@@ -110,11 +107,6 @@ fn payload(body: &Object, most: u64) -> Result<Vec<u8>, ApiError> {
     Ok(payload)
 }
 
-/// The error for a payload that is none, with its beginning.
-fn not_base64(text: &str) -> ApiError {
-    ApiError::bad(format!("not_base64: {}", &text[..text.floor_char_boundary(SHOWN)]))
-}
-
 /// What holds for the properties of every message.
 fn check(call: &Call, properties: Properties<'_>) -> Result<(), ApiError> {
     if properties.reply_to() == Some(REPLY_TO.as_bytes()) {
@@ -134,9 +126,9 @@ fn check(call: &Call, properties: Properties<'_>) -> Result<(), ApiError> {
     Err(ApiError::bad(format!("user_id property set to '{claimed}' but authenticated user was '{name}'")))
 }
 
-/// Counts a message for its exchange and its vhost.
-fn count(vhost: &VHost, route: &Route, message: &Message) {
-    let routed = route.queues.len() as u64;
+/// Counts a message that so many queues took for its exchange and its vhost.
+fn count(vhost: &VHost, route: &Route, reached: usize, message: &Message) {
+    let routed = reached as u64;
     route.exchange.add(1, routed);
     let mut tally = Tally::default();
     tally.count_size(message.body_len());
@@ -144,14 +136,21 @@ fn count(vhost: &VHost, route: &Route, message: &Message) {
     tally.count(Event::ReceivedConfirm, 1);
     tally.count(Event::Confirmed, 1);
     tally.count(Event::Routed, routed);
-    if route.queues.is_empty() {
+    if reached == 0 {
         tally.count(Event::UnroutableReturned, 1);
     }
     vhost.totals.take(&mut tally, NOBODY);
 }
 
+/// What became of a message.
+struct HandedIn {
+    /// Queues that took it, or refused it because of what holds for them.
+    reached: usize,
+    taken: Taken,
+}
+
 /// Gives a message to its queues. Where all of them are gone it is routed once more: they may exist again.
-fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteScratch) -> Taken {
+fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteScratch) -> HandedIn {
     // A queue that is gone takes nothing.
     let one = |cell: &Arc<QueueCell>| cell.publish(std::iter::once(message.clone())).ok();
     let publish = |route: &Route| -> Vec<Taken> { route.queues.iter().filter_map(one).collect() };
@@ -159,5 +158,31 @@ fn hand_in(vhost: &VHost, route: &Route, message: &Message, scratch: &mut RouteS
     if taken.is_empty() && !route.queues.is_empty() {
         taken = publish(&vhost.route_of(message, scratch));
     }
-    taken.into_iter().fold(Taken::default(), Taken::and)
+    HandedIn { reached: taken.len(), taken: taken.into_iter().fold(Taken::default(), Taken::and) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::broker::options::BrokerOptions;
+    use crate::broker::vhost::QueueDeclare;
+
+    #[test]
+    fn a_message_whose_queues_have_gone_is_routed_once_more_or_nowhere() {
+        let broker = Broker::new(BrokerOptions::default());
+        let (vhost, mut scratch) = (broker.vhost("/").unwrap(), RouteScratch::new());
+        let declare = || {
+            vhost.declare_queue(QueueDeclare { name: "q", ..QueueDeclare::default() }, NOBODY).unwrap();
+        };
+        declare();
+        let route = vhost.route("", "q", None, &mut scratch).unwrap().route;
+        let message = MessageBuilder::default().build("", "q", Properties::EMPTY, Body::Borrowed(b"x"));
+        let mut reached = || hand_in(&vhost, &route, &message, &mut scratch).reached;
+        assert_eq!(reached(), 1);
+        vhost.delete_queue("q", false, false, NOBODY).unwrap();
+        assert_eq!(reached(), 0);
+        declare();
+        assert_eq!(reached(), 1);
+    }
 }

@@ -50,6 +50,9 @@ pub(super) fn found(call: &Call) -> Result<(Arc<VHost>, Arc<QueueCell>), ApiErro
 fn declare(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, body) = (call.vhost()?, call.object()?);
     let name = clean_name(call.name("queue"));
+    if name.is_empty() {
+        return Err(ApiError::bad("a queue has to have a name"));
+    }
     check_length("queue", &name)?;
     let flag = |key: &str| body.flag(key).map(Option::unwrap_or_default);
     let (durable, auto_delete) = (flag("durable")?, flag("auto_delete")?);
@@ -94,7 +97,7 @@ fn purge(call: &Call) -> Result<Answer, ApiError> {
 
 fn bindings(call: &Call) -> Result<Answer, ApiError> {
     let (vhost, cell) = found(call)?;
-    Ok(bindings::listed(call, vhost.bindings_to_queue(&cell.spec.name)))
+    Ok(bindings::listed(call, &vhost, vhost.bindings_to_queue(&cell.spec.name)))
 }
 
 /// What mirrored queues were told in RabbitMQ. One that is alone is in step with itself.

@@ -175,6 +175,32 @@ fn bindings_are_listed_from_every_side() {
 }
 
 #[test]
+fn bindings_are_listed_in_pieces_while_others_come_and_go() {
+    let mut router = router([spec("a", Direct), spec("b", Fanout)]);
+    for key in ["1", "2", "3", "4"] {
+        bind(&mut router, "a", queue(1), key);
+    }
+    bind(&mut router, "a", to("b"), "5");
+    let keys = |router: &Router<u8>, listed: &[Listed<u8>]| -> Vec<String> {
+        listed.iter().filter_map(|listed| router.listed(listed)).map(|binding| binding.key).collect()
+    };
+    let first = router.piece(End::Source("a"), None, 2);
+    assert_eq!(keys(&router, &first), ["1", "2"]);
+    assert!(!router.unbind("a", &queue(1), "2", &Table::default()).is_empty());
+    bind(&mut router, "a", queue(1), "0");
+    let rest = router.piece(End::Source("a"), first.last(), 9);
+    assert_eq!(keys(&router, &first), ["1"]);
+    assert_eq!(keys(&router, &rest), ["3", "4", "5"]);
+    assert!(router.piece(End::Source("a"), rest.last(), 9).is_empty());
+    assert_eq!(keys(&router, &router.piece(End::Exchange("b"), None, 9)), ["5"]);
+    let of_queue = router.piece(End::Queue(1), None, 9);
+    assert_eq!(keys(&router, &of_queue), ["0", "1", "3", "4"]);
+    assert_eq!(keys(&router, &router.piece(End::Queue(1), of_queue.get(1), 1)), ["3"]);
+    assert!(router.piece(End::Queue(2), None, 9).is_empty());
+    assert!(router.piece(End::Source("none"), None, 9).is_empty());
+}
+
+#[test]
 fn cycles_end_and_give_one_copy() {
     let mut router = router([spec("a", Fanout), spec("b", Fanout)]);
     for (source, destination) in

@@ -254,8 +254,9 @@ fn an_operator_closes_a_connection_by_its_name() {
     assert!(broker.registry.close_connection(&name, "Closed via management plugin"));
     assert_eq!(client.received(), ["connection.close"]);
     let mut client = Client::new(&broker);
-    assert_eq!(broker.registry.close_connections_of("nobody", "no"), 0);
-    assert_eq!(broker.registry.close_connections_of("guest", "yes"), 1);
+    assert_eq!(broker.registry.close_connections_of("nobody", |_| true, "no"), 0);
+    assert_eq!(broker.registry.close_connections_of("guest", |_| false, "no"), 0);
+    assert_eq!(broker.registry.close_connections_of("guest", |_| true, "yes"), 1);
     assert_eq!(client.received(), ["connection.close"]);
 }
 

@@ -91,6 +91,12 @@ def test_a_hash_is_one_to_log_in_by(api, user):
     assert other.get("auth", "hash_password", "x").status == 401
 
 
+def test_a_queue_has_a_name(api, vhost):
+    answer = api.put("queues", vhost, "\r", body={})
+    assert (answer.status, "name" in answer.error[1]) == (400, True)
+    assert "" not in [found["name"] for found in api.read("queues", vhost)]
+
+
 def test_keys_that_make_no_difference_are_named(api, vhost, name):
     kept = name("policy")
     body = {"pattern": "^none$", "definition": {"max-length": 1, "queue-leader-locator": "balanced"}}

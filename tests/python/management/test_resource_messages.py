@@ -1,5 +1,7 @@
 """Publishing and getting through the API, where it goes beyond a message that is there."""
 
+import signal
+
 import pika
 import pytest
 
@@ -87,6 +89,20 @@ def test_large_messages_have_a_bound():
         assert api.post(*path, body=message("none", "x" * (1 << 20))).json == {"routed": False}
         answer = api.post(*path, body=message("none", "x" * ((1 << 20) + 1)))
         assert (answer.status, "max size" in answer.error[1]) == (400, True)
+
+
+def test_a_reload_changes_the_bound_and_the_name_of_the_product(tmp_path):
+    file = tmp_path / "leveret.toml"
+    file.write_text("")
+    with Leveret(wrapper=["env", f"LEVERET_CONFIG_FILE={file}"]) as leveret, api_of(leveret) as api:
+        path = ("exchanges", "/", "amq.default", "publish")
+        assert api.post(*path, body=message("none", "x" * 1001)).status == 200
+        file.write_text('[amqp]\nmax_message_size = 1000\n[product]\nname = "Hare"\n')
+        leveret.process.send_signal(signal.SIGHUP)
+        eventually(lambda: api.read("overview")["product_name"] == "Hare", "the product has another name")
+        assert api.post(*path, body=message("none", "x" * 1000)).json == {"routed": False}
+        answer = api.post(*path, body=message("none", "x" * 1001))
+        assert (answer.status, "max size 1000" in answer.error[1]) == (400, True)
 
 
 def test_publishing_waits_for_the_end_of_an_alarm():

@@ -129,10 +129,28 @@ def test_makers_of_policies_do_not_set_what_is_an_operators(user, api, vhost, na
     assert theirs.put("parameters", "operator_policy", vhost, mine, body={"value": policy}).status == 401
     limits = {"value": {"max-queues": 1}}
     assert theirs.put("parameters", "vhost-limits", vhost, "limits", body=limits).status == 401
+    path = ("parameters", "vhost-limits", vhost, "limits")
+    assert api.put(*path, body=limits).status == 201
+    assert theirs.put(*path, body={"value": {"max-queues": 2}}).status == theirs.delete(*path).status == 401
+    assert api.read(*path)["value"] == limits["value"]
+    api.done("DELETE", *path)
     assert theirs.put("parameters", "shovel", vhost, mine, body={"value": {}}).status == 201
     assert theirs.delete("parameters", "shovel", vhost, mine).status == 204
     assert api.read("operator-policies", vhost) == api.read("vhost-limits", vhost) == []
     assert theirs.delete("policies", vhost, mine).status == 204
+
+
+def test_passwords_in_parameters_are_shown_in_definitions_only(user, api, vhost, name):
+    theirs, mine = user("policymaker", vhost), name("upstream")
+    value = {"uri": ["amqp://u:secret@host", "amqp://host"], "expires": 1}
+    assert theirs.put("parameters", "federation-upstream", vhost, mine, body={"value": value}).status == 201
+    for path in ((), ("federation-upstream",), ("federation-upstream", vhost), ("federation-upstream", vhost, mine)):
+        for asked in (api, theirs):
+            answer = asked.get("parameters", *path)
+            assert (b"secret" in answer.body, b'"amqp://u:***@host"' in answer.body) == (False, True)
+    [kept] = api.read("definitions", vhost)["parameters"]
+    assert kept["value"] == value
+    assert theirs.delete("parameters", "federation-upstream", vhost, mine).status == 204
 
 
 def test_policies_of_other_vhosts_are_not_theirs(user, vhost):

@@ -16,6 +16,15 @@ fn a_queue_is_made_once_and_found_by_name() {
 }
 
 #[test]
+fn a_queue_has_a_name() {
+    let vhost = vhost();
+    for name in ["", "\r", "\n\r\n"] {
+        refused(vhost.declare_queue(queue(name), ME), 406, "a queue has to have a name");
+    }
+    assert_eq!(vhost.queue_count(), 0);
+}
+
+#[test]
 fn a_different_declaration_names_the_first_difference() {
     let vhost = vhost();
     let arguments = TableBuilder::new().int32("x-max-length", 5).int32("x-mine", 1).finish();

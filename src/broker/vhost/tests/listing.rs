@@ -3,10 +3,15 @@
 use super::*;
 use crate::broker::policies::PolicyKind;
 use crate::broker::policies::policy::Policy;
-use crate::broker::views::BindingView;
+use crate::broker::vhost::ListedBinding;
 
-fn ends(bindings: &[BindingView]) -> Vec<(&str, &str, &str, bool)> {
-    bindings.iter().map(|one| (&*one.source, &*one.destination, &*one.routing_key, one.to_exchange)).collect()
+fn ends(vhost: &VHost, listed: &[ListedBinding]) -> Vec<(String, String, String, bool)> {
+    let views = vhost.binding_views(listed).into_iter().flatten();
+    views.map(|one| (one.source, one.destination, one.routing_key, one.to_exchange)).collect()
+}
+
+fn end(source: &str, destination: &str, key: &str, to_exchange: bool) -> (String, String, String, bool) {
+    (source.to_owned(), destination.to_owned(), key.to_owned(), to_exchange)
 }
 
 #[test]
@@ -17,14 +22,35 @@ fn bindings_are_told_from_both_ends_with_those_of_the_default_exchange() {
     vhost.declare_exchange(exchange("x", "topic")).unwrap();
     vhost.bind(to_queue("x", "a", "k.#"), ME).unwrap();
     vhost.bind(to_exchange("amq.fanout", "x", ""), ME).unwrap();
-    let (default_a, default_b) = (("", "a", "a", false), ("", "b", "b", false));
-    let (queue, chain) = (("x", "a", "k.#", false), ("amq.fanout", "x", "", true));
-    assert_eq!(ends(&vhost.bindings()), [default_a, default_b, chain, queue]);
-    assert_eq!(ends(&vhost.bindings_from("")), [default_a, default_b]);
-    assert_eq!(ends(&vhost.bindings_from("x")), [queue]);
-    assert_eq!(ends(&vhost.bindings_to_exchange("x")), [chain]);
-    assert_eq!(ends(&vhost.bindings_to_queue("a")), [default_a, queue]);
-    assert_eq!(ends(&vhost.bindings_to_queue("nowhere")), []);
+    let (default_a, default_b) = (end("", "a", "a", false), end("", "b", "b", false));
+    let (queue, chain) = (end("x", "a", "k.#", false), end("amq.fanout", "x", "", true));
+    let ends = |listed: Vec<ListedBinding>| ends(&vhost, &listed);
+    assert_eq!(ends(vhost.bindings()), [default_a.clone(), default_b.clone(), chain.clone(), queue.clone()]);
+    assert_eq!(ends(vhost.bindings_from("")), [default_a.clone(), default_b]);
+    assert_eq!(ends(vhost.bindings_from("x")), std::slice::from_ref(&queue));
+    assert_eq!(ends(vhost.bindings_to_exchange("x")), [chain]);
+    assert_eq!(ends(vhost.bindings_to_queue("a")), [default_a, queue]);
+    assert_eq!(ends(vhost.bindings_to_queue("nowhere")), []);
+}
+
+#[test]
+fn many_bindings_of_one_exchange_are_listed_whole_and_without_those_that_go() {
+    let vhost = vhost();
+    vhost.declare_queue(queue("q"), ME).unwrap();
+    let keys: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
+    for key in &keys {
+        vhost.bind(to_queue("amq.direct", "q", key), ME).unwrap();
+    }
+    let listed = vhost.bindings_from("amq.direct");
+    let told: Vec<String> = ends(&vhost, &listed).into_iter().map(|(_, _, key, _)| key).collect();
+    assert_eq!(told, keys);
+    vhost.unbind(to_queue("amq.direct", "q", "100"), ME).unwrap();
+    let views = vhost.binding_views(&listed);
+    assert_eq!((views.len(), views[100].is_none()), (300, true));
+    assert_eq!(views.into_iter().flatten().count(), 299);
+    let all = vhost.bindings();
+    vhost.delete_queue("q", false, false, ME).unwrap();
+    assert!(vhost.binding_views(&all).iter().all(Option::is_none));
 }
 
 #[test]

@@ -48,19 +48,6 @@ pub(super) enum Content {
     ChannelQueues(&'static [ObjectMetric<DeliveredFrom>]),
 }
 
-/// The labels of each queue.
-pub(super) const OF_QUEUE: &[&str] = &["vhost", "queue"];
-/// The labels of each exchange.
-pub(super) const OF_EXCHANGE: &[&str] = &["vhost", "exchange"];
-/// The labels of each connection.
-pub(super) const OF_CONNECTION: &[&str] = &["connection"];
-/// The labels of each channel.
-pub(super) const OF_CHANNEL: &[&str] = &["channel"];
-/// The labels of what a channel published to an exchange.
-pub(super) const OF_CHANNEL_EXCHANGE: &[&str] = &["channel", "vhost", "exchange"];
-/// The labels of what a channel was given of a queue.
-pub(super) const OF_CHANNEL_QUEUE: &[&str] = &["channel", "vhost", "queue"];
-
 impl Content {
     /// Whether an endpoint has it, if its family is asked for.
     pub(super) fn is_at(&self, endpoint: Endpoint) -> bool {
@@ -88,12 +75,12 @@ impl Content {
             | Self::Everything(metrics)
             | Self::Cluster(metrics)
             | Self::Memory(metrics) => metrics.iter().map(|metric| (metric.about, metric.labels)).collect(),
-            Self::Queues(metrics) => objects(metrics, OF_QUEUE),
-            Self::Exchanges(metrics) => objects(metrics, OF_EXCHANGE),
-            Self::Connections(metrics) => objects(metrics, OF_CONNECTION),
-            Self::Channels(metrics) => objects(metrics, OF_CHANNEL),
-            Self::ChannelExchanges(metrics) => objects(metrics, OF_CHANNEL_EXCHANGE),
-            Self::ChannelQueues(metrics) => objects(metrics, OF_CHANNEL_QUEUE),
+            Self::Queues(metrics) => objects(metrics, &["vhost", "queue"]),
+            Self::Exchanges(metrics) => objects(metrics, &["vhost", "exchange"]),
+            Self::Connections(metrics) => objects(metrics, &["connection"]),
+            Self::Channels(metrics) => objects(metrics, &["channel"]),
+            Self::ChannelExchanges(metrics) => objects(metrics, &["channel", "vhost", "exchange"]),
+            Self::ChannelQueues(metrics) => objects(metrics, &["channel", "vhost", "queue"]),
         }
     }
 }
