@@ -279,7 +279,9 @@ mod tests {
 
     #[test]
     fn rows_are_counted_by_what_they_take() {
-        let message = MessageBuilder::default().build("", "k", Properties::EMPTY, Body::Borrowed(b"x"));
+        // What takes two bytes each in JSON.
+        let body = Body::Owned(vec![b'\n'; 4096]);
+        let message = MessageBuilder::default().build("", "k", Properties::EMPTY, body);
         let got = Got { message, position: Position(0), redelivered: false, remaining: 0 };
         let (all, mut rows, mut count) = (wanted(ALL).unwrap(), Written::new(), 0);
         while !rows.is_full() {
@@ -287,6 +289,7 @@ mod tests {
             count += 1;
         }
         let row = described(&got, all).to_string();
+        assert!(row.len() > 2 * 4096);
         assert_eq!(count, MOST_BYTES.div_ceil(row.len() + 1));
         let (capacity, text) = (rows.text.capacity(), rows.finish());
         assert!(text.len() < MOST_BYTES + 2 * row.len() && capacity <= 2 * text.len(), "{capacity}");
