@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(long.clone().plus(&Trend::default()), long);
         assert_eq!(Trend::default().plus(&long), long);
         let one = trend(&[(30, 5)]);
-        assert_eq!(one.clone().plus(&trend(&[(31, 5)])).samples[0].value, 10);
+        assert_eq!(one.plus(&trend(&[(31, 5)])).samples[0].value, 10);
     }
 
     #[test]
