@@ -108,9 +108,12 @@ mod tests {
         let watching = tokio::spawn(watch(broker.clone(), 3 * QUICK_LOOK, stop.clone()));
         for _ in 0..2 {
             broker.node.set_open_files(0);
-            while broker.node.open_files() == 0 {
-                tokio::time::sleep(QUICK_LOOK / 10).await;
-            }
+            let counted = async {
+                while broker.node.open_files() == 0 {
+                    tokio::time::sleep(QUICK_LOOK / 10).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), counted).await.unwrap();
         }
         stop.cancel();
         watching.await.unwrap();

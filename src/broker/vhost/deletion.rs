@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
+use super::parameters::Parameters;
 use super::{Topology, VHost, is_own};
 use crate::broker::queue_cell::wake;
 use crate::ids::Lsn;
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::routing::Router;
 use crate::storage::journal::Append;
 use crate::storage::record::Record;
 
@@ -21,10 +21,8 @@ impl VHost {
         let (_closed, _cells, lsn) = {
             let mut topology = self.topology.write();
             self.note_end(&topology, by);
-            let Topology { router, queues: cells, .. } = std::mem::replace(
-                &mut *topology,
-                Topology { router: Router::with_predeclared(), ..Topology::default() },
-            );
+            let Topology { router, queues: cells, .. } =
+                std::mem::replace(&mut *topology, Topology::with_predeclared(Parameters::default()));
             let nothing_keeps = |_: &_| Ok::<(), Infallible>(());
             let closed: Vec<_> = cells.values().map(|cell| cell.close(nothing_keeps, &mut wakes)).collect();
             let exchanges = router.exchanges().filter(|exchange| is_own(&exchange.name)).count();

@@ -126,7 +126,7 @@ impl VHost {
         };
         self.shared.events.note(|| Event::exchange_created(&self.name, &exchange, request.by));
         let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
-        topology.declare(exchange);
+        topology.router.declare(exchange);
         topology.router.set_fallback(&name, fallback);
         self.changed(&topology);
         Ok(gate)
@@ -220,7 +220,6 @@ impl VHost {
             return Err(self.in_use("exchange", &name));
         }
         let Some(removed) = topology.router.delete(&name) else { return Ok(self.unchanged(true)) };
-        topology.forget_counts(&removed);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         self.note_removed(&topology, &removed, by);
         let durable = removed.exchanges.iter().any(|exchange| exchange.durable);
@@ -306,7 +305,6 @@ impl VHost {
         if removed.bindings.is_empty() {
             return Ok(self.unchanged(true));
         }
-        topology.forget_counts(&removed);
         self.changed(&topology);
         self.note_removed(&topology, &removed, who.user);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);

@@ -274,7 +274,7 @@ impl Importing<'_> {
         let events = &self.vhost.shared.events;
         events.note(|| Event::exchange_created(&self.vhost.name, &exchange, self.by));
         let (name, fallback) = (exchange.name.clone(), topology.parameters.alternate_of(&exchange.name));
-        topology.declare(exchange);
+        topology.router.declare(exchange);
         topology.router.set_fallback(&name, fallback);
     }
 

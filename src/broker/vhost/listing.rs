@@ -114,7 +114,7 @@ impl VHost {
 
     fn exchange(&self, topology: &Topology, exchange: &ExchangeSpec) -> ExchangeView {
         let applied = topology.parameters.policies.on_exchange(&exchange.name);
-        let counted = topology.exchange_counts.get(&exchange.name).map(|counts| counts.counted());
+        let counted = topology.router.counts(&exchange.name).map(|counts| counts.counted());
         let (publish_in, publish_out) = counted.unwrap_or_default();
         ExchangeView {
             name: exchange.name.clone(),
@@ -237,7 +237,7 @@ impl VHost {
         if name.is_empty() {
             return Some(self.default_exchange.clone());
         }
-        self.topology.read().exchange_counts.get(name).cloned()
+        self.topology.read().router.counts(name).cloned()
     }
 
     /// The counts of exchanges to which something was published since the last call.
@@ -251,7 +251,7 @@ impl VHost {
 
     fn exchange_counts_where(&self, is_wanted: impl Fn(&ExchangeCounts) -> bool) -> Vec<Arc<ExchangeCounts>> {
         let topology = self.topology.read();
-        let all = topology.exchange_counts.values().chain([&self.default_exchange]);
+        let all = topology.router.all_counts().chain([&self.default_exchange]);
         all.filter(|counts| is_wanted(counts)).cloned().collect()
     }
 }

@@ -16,6 +16,7 @@ mod parameters;
 mod permissions;
 mod queues;
 mod replies;
+mod router;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -47,11 +48,12 @@ use crate::broker::statistics::VHostHistory;
 use crate::broker::totals::{AllTotals, Totals};
 use crate::broker::vhost::parameters::Parameters;
 use crate::broker::vhost::replies::Replies;
+use crate::broker::vhost::router::CountedRouter;
 use crate::channel::gates::Gate;
 use crate::ids::{Lsn, QueueId};
 use crate::lock::{Rank, RankedRwLock};
 use crate::protocol::reply::{AmqpError, ReplyCode};
-use crate::routing::{BindingSpec, Destination, ExchangeSpec, Removed, Router};
+use crate::routing::{BindingSpec, Destination, Removed};
 use crate::storage::bodies::Bodies;
 use crate::storage::image::{Definitions, NamedQueue};
 use crate::storage::journal::Append;
@@ -122,34 +124,15 @@ pub(super) struct Shared {
 /// What the topology lock guards.
 #[derive(Debug, Default)]
 struct Topology {
-    router: Router<QueueId>,
+    router: CountedRouter,
     queues: HashMap<String, Arc<QueueCell>>,
     by_id: HashMap<QueueId, Arc<QueueCell>, foldhash::fast::FixedState>,
-    /// Of all exchanges but the default one.
-    exchange_counts: HashMap<String, Arc<ExchangeCounts>>,
     parameters: Parameters,
 }
 
 impl Topology {
     fn with_predeclared(parameters: Parameters) -> Self {
-        let router = Router::with_predeclared();
-        let names = router.exchanges().map(|exchange| &exchange.name);
-        let exchange_counts = names.map(|name| (name.clone(), ExchangeCounts::new(name))).collect();
-        Self { router, parameters, exchange_counts, ..Self::default() }
-    }
-
-    /// Adds an exchange, unless there is one of its name.
-    fn declare(&mut self, exchange: ExchangeSpec) {
-        let counts = || ExchangeCounts::new(&exchange.name);
-        self.exchange_counts.entry(exchange.name.clone()).or_insert_with(counts);
-        self.router.declare(exchange);
-    }
-
-    /// Forgets what exchanges counted that were removed.
-    fn forget_counts(&mut self, removed: &Removed<QueueId>) {
-        for exchange in &removed.exchanges {
-            self.exchange_counts.remove(&exchange.name);
-        }
+        Self { router: CountedRouter::with_predeclared(), parameters, ..Self::default() }
     }
 
     fn add(&mut self, cell: Arc<QueueCell>) {
@@ -191,11 +174,11 @@ impl VHost {
         let has_events = shared.events.are_in(&name);
         let is_stored = definitions.exchanges.iter().any(|exchange| exchange.name == EVENT_EXCHANGE);
         if has_events || definitions.bindings.iter().any(routes::is_of_events) {
-            topology.declare(routes::event_exchange());
+            topology.router.declare(routes::event_exchange());
         }
         let stored = definitions.exchanges.into_iter();
         for exchange in stored.filter(|exchange| exchange.name != EVENT_EXCHANGE) {
-            topology.declare(exchange);
+            topology.router.declare(exchange);
         }
         topology.follow_alternates();
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {

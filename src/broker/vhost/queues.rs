@@ -313,7 +313,6 @@ impl VHost {
     fn forget_queue(&self, topology: &mut Topology, cell: &QueueCell, by: &str) -> Gate {
         let id: QueueId = cell.id;
         let removed = topology.router.remove_queue(id);
-        topology.forget_counts(&removed);
         self.shared.node.queues.give_back(1);
         self.shared.node.exchanges.give_back(removed.exchanges.len() as u64);
         self.note_removed(topology, &removed, INTERNAL);

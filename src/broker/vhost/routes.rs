@@ -191,9 +191,9 @@ impl VHost {
         Route { queues: Box::default(), exchange: self.default_exchange.clone() }
     }
 
-    /// What an exchange counts that was found just now: [`Topology::declare`] has given it counts.
+    /// What an exchange counts that was found just now: each that the router knows has counts.
     pub(super) fn counts_of(&self, topology: &Topology, exchange: &str) -> Arc<ExchangeCounts> {
-        topology.exchange_counts.get(exchange).unwrap_or(&self.default_exchange).clone()
+        topology.router.counts(exchange).unwrap_or(&self.default_exchange).clone()
     }
 
     /// Whether a queue still exists.
