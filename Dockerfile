@@ -27,10 +27,12 @@ COPY config/leveret.toml /etc/leveret/leveret.example.toml
 COPY config/bin/rabbitmqctl config/bin/rabbitmq-diagnostics /usr/local/bin/
 
 ENV LEVERET_LISTEN_AMQP=0.0.0.0:5672 \
+    LEVERET_HTTP_LISTEN=0.0.0.0:15672 \
+    LEVERET_PROMETHEUS_LISTEN=0.0.0.0:15692 \
     LEVERET_STORAGE_DATA_DIR=/var/lib/leveret
 USER leveret
 VOLUME /var/lib/leveret
-EXPOSE 5672 5671 15670 15671
+EXPOSE 5672 5671 15670 15671 15672 15692
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD leveret ctl ping || exit 1
 ENTRYPOINT ["leveret"]
