@@ -19,7 +19,8 @@ pytestmark = pytest.mark.own_broker
 
 def test_it_becomes_ready_and_ends_with_0(leveret):
     broker = leveret()
-    assert [record["message"] for record in broker.records()].count("listening") == 1
+    listening = [record["protocol"] for record in broker.records() if record["message"] == "listening"]
+    assert listening == ["amqp", "http", "prometheus"]
     with pika.BlockingConnection(broker.parameters()) as connection:
         connection.channel().queue_declare("", exclusive=True)
     assert broker.stop() == 0
