@@ -123,6 +123,10 @@ pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: Cancel
                 continue;
             }
         };
+        // The last piece of an answer does not wait for the client's word on the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(peer = %address, %error, "cannot set socket options");
+        }
         // Nobody can keep all others out. Tools that ask often keep a few connections.
         let Some(share) = shares.take(address.ip()) else { continue };
         let (router, stop, tls) = (listener.router.clone(), stop.clone(), listener.tls.clone());
