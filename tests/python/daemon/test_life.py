@@ -19,13 +19,13 @@ pytestmark = pytest.mark.own_broker
 
 def test_it_becomes_ready_and_ends_with_0(leveret):
     broker = leveret()
-    listening = [record["protocol"] for record in broker.records() if record["message"] == "listening"]
-    assert listening == ["amqp", "http", "prometheus"]
     with pika.BlockingConnection(broker.parameters()) as connection:
         connection.channel().queue_declare("", exclusive=True)
     assert broker.stop() == 0
     with pytest.raises(OSError):
         socket.create_connection((broker.host, broker.port), timeout=1).close()
+    listening = [record["protocol"] for record in broker.records() if record["message"] == "listening"]
+    assert listening == ["amqp", "http", "prometheus"]
 
 
 def test_every_line_of_the_log_is_json(leveret):
