@@ -1,5 +1,6 @@
 """What a queue gets that is bound to amq.rabbitmq.event."""
 
+import os
 import time
 from contextlib import closing
 
@@ -49,7 +50,8 @@ def watcher(broker):
     try:
         watching = Watcher(broker)
     except pika.exceptions.ChannelClosedByBroker as error:
-        assert error.reply_code == 404, error
+        # RabbitMQ has it by a plugin; Leveret always does.
+        assert error.reply_code == 404 and "LEVERET_TEST_URL" in os.environ, error
         pytest.skip("the broker has no event exchange")
     with closing(watching.connection):
         yield watching

@@ -20,10 +20,16 @@ pytestmark = pytest.mark.own_broker
 @pytest.fixture(scope="module")
 def broker(with_files):
     with Leveret(with_files) as leveret:
+        # This may be a process whose tests make none.
+        made = token()
+        SEEN.append(made)
+        pika.BlockingConnection(
+            pika.ConnectionParameters(leveret.host, leveret.port, credentials=pika.PlainCredentials("", made))
+        ).close()
         yield leveret
-        # Signatures are what makes tokens worth stealing. This may be a process that has made none.
+        # Signatures are what makes tokens worth stealing.
         signatures = [made.rsplit(".", 1)[-1][:16] for made in SEEN]
-        assert not any(known in leveret.log_text() for known in signatures if known)
+        assert signatures and not any(known in leveret.log_text() for known in signatures if known)
 
 
 SEEN = []
