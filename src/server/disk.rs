@@ -144,6 +144,8 @@ mod tests {
             let options = JournalOptions { file_size: 64 * 1024, ..JournalOptions::default() };
             let broker =
                 Broker::open(BrokerOptions::default(), Arc::new(disk.clone()), options, |_| {}).unwrap();
+            // What the start writes takes room too, whenever the writer gets to it.
+            assert!(broker.journal.wait_durable(broker.journal.end()));
             broker.thresholds.set_disk(limit);
             let watch = DiskWatch::new(broker).unwrap();
             let mut small = Self { disk, watch };
