@@ -35,6 +35,15 @@ struct Marks {
     enough: u64,
 }
 
+/// What a look found.
+#[derive(Debug)]
+struct Seen {
+    /// Bytes that are free, as far as is known.
+    free: u64,
+    marks: Marks,
+    figures: DiskFigures,
+}
+
 impl Marks {
     fn new(limit: FreeLimit, total: u64) -> Self {
         let limit = limit.bytes(total);
@@ -73,10 +82,23 @@ impl DiskWatch {
         }
     }
 
-    /// Looks once: turns the alarm on or off, and makes the reserve if there is room for it. Blocks.
-    pub(super) fn look(&mut self) {
-        let Some(room) = self.broker.journal.room() else { return };
-        let space = match room.space() {
+    /// Looks for the first time: turns the alarm on or off. Making the reserve takes longer and has time. Blocks.
+    pub(super) fn first_look(&mut self) {
+        if let Some(seen) = self.measure() {
+            self.judge(&seen);
+        }
+    }
+
+    /// Looks once: makes the reserve if there is room for it, and turns the alarm on or off. Blocks.
+    fn look(&mut self) {
+        let Some(seen) = self.measure() else { return };
+        self.keep_reserve(&seen);
+        self.judge(&seen);
+    }
+
+    /// What there is on the disk, and what is to hold. `None` if nothing is kept on one.
+    fn measure(&mut self) -> Option<Seen> {
+        let space = match self.broker.journal.room()?.space() {
             Ok(space) => {
                 self.unreadable = false;
                 Some(space)
@@ -92,16 +114,26 @@ impl DiskWatch {
         let Space { free, total } = space.unwrap_or(Space { free: u64::MAX, total: 0 });
         // Somebody may have set another limit.
         let marks = Marks::new(self.broker.thresholds.disk(), total);
-        match room.restore_reserve(free, marks.enough) {
+        let figures = DiskFigures { free: if space.is_some() { free } else { 0 }, total, limit: marks.limit };
+        Some(Seen { free, marks, figures })
+    }
+
+    fn keep_reserve(&self, seen: &Seen) {
+        let Some(room) = self.broker.journal.room() else { return };
+        match room.restore_reserve(seen.free, seen.marks.enough) {
             Ok(false) => {}
-            Ok(true) => tracing::debug!(free, "the reserve on the disk is there"),
+            Ok(true) => tracing::debug!(free = seen.free, "the reserve on the disk is there"),
             Err(error) => tracing::warn!(%error, "the reserve on the disk cannot be made; it goes without"),
         }
-        room.set_limit(marks.limit);
-        let seen = DiskFigures { free: if space.is_some() { free } else { 0 }, total, limit: marks.limit };
-        self.broker.node.set_disk(seen);
+    }
+
+    fn judge(&mut self, seen: &Seen) {
+        if let Some(room) = self.broker.journal.room() {
+            room.set_limit(seen.marks.limit);
+        }
+        self.broker.node.set_disk(seen.figures);
         let full = self.broker.is_disk_full();
-        self.set_alarm(full, free, marks);
+        self.set_alarm(full, seen.free, seen.marks);
     }
 
     fn set_alarm(&mut self, full: bool, free: u64, marks: Marks) {

@@ -63,7 +63,7 @@ impl Server {
         broker.thresholds.begin(options.memory_watermark, options.machine_memory, options.free_limit);
         let mut disk = DiskWatch::new(broker.clone());
         if let Some(disk) = &mut disk {
-            disk.look();
+            disk.first_look();
         }
         let mut listeners = Vec::new();
         let mut listen = |addresses: &[SocketAddr], protocol, tls: Option<&Arc<Tls>>, is_websocket| {
