@@ -57,6 +57,13 @@ pub(super) async fn watch(broker: Arc<Broker>, interval: Duration, stop: Cancell
     }
 }
 
+/// Has the allocator give back what it keeps since more than a second. It looks for that only when it frees something
+/// that is not small, and a broker that idles never does.
+pub(super) fn give_back_memory() {
+    const NOT_SMALL: usize = 1 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(NOT_SMALL)));
+}
+
 /// Tells the memory in use from what the allocator keeps.
 ///
 /// An allocator gives freed memory back late or never, so resident memory alone would keep publishers blocked after

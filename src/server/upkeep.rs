@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::broker::checkpoint::Checkpoint;
-use crate::server::memory::resident_bytes;
+use crate::server::memory::{give_back_memory, resident_bytes};
 
 /// How often the journal's size and the memory are looked at, which is cheap.
 const EVERY: Duration = Duration::from_millis(100);
@@ -59,6 +59,9 @@ impl Upkeep {
             tracing::debug!(files, segments, "checkpoint: freed");
         }
         self.unfinished = unfinished;
+        if sweep {
+            give_back_memory();
+        }
         if self.memory > 0 {
             self.relieve_memory(sweep);
         }
