@@ -73,6 +73,7 @@ impl Marks {
 const ANY_CHANNEL: u16 = 1;
 
 /// What is asked of a message without looking into its bytes.
+#[derive(Debug)]
 struct Meta {
     body_len: u64,
     /// Offset of the routing key's length octet.
@@ -125,6 +126,13 @@ impl Body<'_> {
             Self::Shared(body) => body,
         }
     }
+}
+
+/// Where the parts of a message begin; see [`Meta`].
+struct Places {
+    routing_key_at: usize,
+    header_at: usize,
+    body_at: usize,
 }
 
 /// Makes messages. Holds the scratch buffer in which one is put together before its single allocation.
@@ -181,6 +189,49 @@ impl MessageBuilder {
             }
             None
         };
+        let places = Places { routing_key_at, header_at, body_at };
+        self.seal(body_len, places, properties, large, marks)
+    }
+
+    /// As [`build`](Self::build), from what stands in the input and was checked: `names`, exchange and routing key as
+    /// basic.publish has them, each behind its length, and `frames`, the header frame of `header_len` bytes and, unless
+    /// the body is empty, one frame with all of it. The body is at most [`COPY_LIMIT`] long.
+    #[inline]
+    pub fn build_from_frames(
+        &mut self,
+        names: &[u8],
+        frames: &[u8],
+        header_len: usize,
+        properties: Properties<'_>,
+    ) -> Message {
+        let out = &mut self.scratch;
+        out.clear();
+        out.extend_from_slice(names);
+        out.push(FRAME_END);
+        let header_at = out.len();
+        out.extend_from_slice(frames);
+        let body_at = header_at + header_len;
+        let any = ANY_CHANNEL.to_be_bytes();
+        out[header_at + 1..header_at + 3].copy_from_slice(&any);
+        let body_len = (frames.len() - header_len).saturating_sub(FRAME_OVERHEAD);
+        if body_len > 0 {
+            out[body_at + 1..body_at + 3].copy_from_slice(&any);
+        }
+        let places = Places { routing_key_at: 1 + usize::from(names[0]), header_at, body_at };
+        self.seal(body_len, places, properties, None, Marks::default())
+    }
+
+    /// Makes the message of what stands in the scratch buffer.
+    #[inline]
+    fn seal(
+        &mut self,
+        body_len: usize,
+        places: Places,
+        properties: Properties<'_>,
+        large: Option<Bytes>,
+        marks: Marks,
+    ) -> Message {
+        let out = &mut self.scratch;
         out.extend_from_slice(&marks.stamp(self.unix_ms));
         let persistent = properties.delivery_mode() == Some(2);
         let meta = Meta {
@@ -188,9 +239,9 @@ impl MessageBuilder {
             checksum: AtomicU32::new(if persistent { checksum(out, large.as_deref()) } else { 0 }),
             stored_at: AtomicU64::new(0),
             // Two names of at most 255 bytes and their lengths fit; a header frame fits the frame limit.
-            routing_key_at: u16::try_from(routing_key_at).unwrap_or(u16::MAX),
-            header_at: u16::try_from(header_at).unwrap_or(u16::MAX),
-            body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
+            routing_key_at: u16::try_from(places.routing_key_at).unwrap_or(u16::MAX),
+            header_at: u16::try_from(places.header_at).unwrap_or(u16::MAX),
+            body_at: u32::try_from(places.body_at).unwrap_or(u32::MAX),
             persistent,
             has_lifetime: properties.flags() & FLAG_EXPIRATION != 0,
             hides_bcc: marks.hides_bcc,
@@ -566,6 +617,18 @@ mod tests {
         all
     }
 
+    /// The message of what a publisher on `channel` sends.
+    fn from_frames(exchange: &str, routing_key: &str, channel: u16, raw: &[u8], body: &[u8]) -> Message {
+        let (mut names, mut frames) = (Vec::new(), Vec::new());
+        push_short(&mut names, exchange.as_bytes());
+        push_short(&mut names, routing_key.as_bytes());
+        content::write_header(&mut frames, channel, body.len() as u64, raw);
+        let header_len = frames.len();
+        content::write_body(&mut frames, channel, body, 0);
+        let properties = Properties::parse(raw).unwrap();
+        MessageBuilder::default().build_from_frames(&names, &frames, header_len, properties)
+    }
+
     fn body_of(size: usize) -> Vec<u8> {
         (0..size).map(|i| i as u8).collect()
     }
@@ -643,6 +706,11 @@ mod tests {
             }
             let (raw, body) = (properties.finish(), body_of(size));
             let message = message(&exchange, &routing_key, &raw, &body);
+            if size <= COPY_LIMIT {
+                let from_frames = from_frames(&exchange, &routing_key, channel, &raw, &body);
+                prop_assert_eq!(from_frames.stored(), message.stored());
+                prop_assert_eq!(format!("{:?}", from_frames.meta()), format!("{:?}", message.meta()));
+            }
             let (consumer_tag, delivery_tag) = ("ctag", 77);
             let (exchange, routing_key) = (&exchange[..], &routing_key[..]);
             let deliver = basic::Deliver { consumer_tag, delivery_tag, redelivered: true, exchange, routing_key };

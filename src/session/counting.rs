@@ -64,11 +64,22 @@ impl PublishCounts {
 }
 
 /// Deliveries in a row for one consumer.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     consumer: u32,
-    count: u64,
+    /// How many they are.
+    pub(super) len: usize,
     redelivered: u64,
+}
+
+impl Row {
+    /// The row that `deliveries` begin with; `None` if there are none.
+    #[inline]
+    pub(super) fn at_front(deliveries: &[Delivery]) -> Option<Self> {
+        let row = deliveries.chunk_by(|one, next| one.consumer == next.consumer).next()?;
+        let redelivered = row.iter().filter(|delivery| delivery.redelivered).count() as u64;
+        Some(Self { consumer: row[0].consumer, len: row.len(), redelivered })
+    }
 }
 
 impl Open {
@@ -103,23 +114,10 @@ impl Open {
         }
     }
 
-    /// Counts a delivery: with those before in its row, if it belongs to that.
-    #[inline]
-    pub(super) fn count_delivery(&mut self, row: &mut Row, delivery: &Delivery) {
-        if row.consumer != delivery.consumer {
-            self.count_row(row);
-            *row = Row { consumer: delivery.consumer, ..Row::default() };
-        }
-        row.count += 1;
-        row.redelivered += u64::from(delivery.redelivered);
-    }
-
-    /// Counts deliveries for one consumer.
-    pub(super) fn count_row(&mut self, row: &Row) {
-        let &Row { consumer, count, redelivered } = row;
-        if count == 0 {
-            return;
-        }
+    /// Counts deliveries for one consumer, once they are sent.
+    pub(super) fn count_row(&mut self, row: Row) {
+        let Row { consumer, len, redelivered } = row;
+        let count = len as u64;
         let Self { consumers, channels, tally, unix_ms, .. } = self;
         let Some(consumer) = consumers.get(consumer) else { return };
         let Some(channel) = channels.get_mut(&consumer.channel) else { return };

@@ -74,12 +74,12 @@ impl Open {
         if self.traced {
             self.trace_deliveries(wire, &deliveries);
         }
-        let mut row = Row::default();
-        for delivery in deliveries.drain(..) {
-            self.count_delivery(&mut row, &delivery);
-            self.send_delivery(wire, delivery);
+        let mut rest = deliveries.drain(..);
+        while let Some(row) = Row::at_front(rest.as_slice()) {
+            rest.by_ref().take(row.len).for_each(|delivery| self.send_delivery(wire, delivery));
+            self.count_row(row);
         }
-        self.count_row(&row);
+        drop(rest);
         self.taken.deliveries = deliveries;
     }
 
@@ -162,20 +162,19 @@ impl Open {
     pub(super) fn sweep_outlet(&mut self, wire: &mut Wire) {
         wire.outlet.take(&mut self.taken);
         let mut room = 0;
-        let mut row = Row::default();
         for delivery in std::mem::take(&mut self.taken.deliveries) {
             if self.consumers.get(delivery.consumer).is_some_and(|consumer| consumer.id.is_some()) {
                 if self.traced {
                     self.trace_deliveries(wire, std::slice::from_ref(&delivery));
                 }
-                self.count_delivery(&mut row, &delivery);
+                let row = Row::at_front(std::slice::from_ref(&delivery));
                 self.send_delivery(wire, delivery);
+                row.into_iter().for_each(|row| self.count_row(row));
             } else {
                 room += delivery.cost();
                 self.settlements.push((delivery.consumer, delivery.position, Settle::Unsent));
             }
         }
-        self.count_row(&row);
         for key in std::mem::take(&mut self.taken.gone) {
             self.on_queue_gone(wire, key);
         }

@@ -16,6 +16,7 @@ use crate::channel::gates::Gate;
 use crate::ids::{Lsn, Position, Progress, QueueId};
 use crate::message::MessageBuilder;
 use crate::protocol::frame::{Frame, FrameKind};
+use crate::protocol::method::basic::PublishParts;
 use crate::protocol::method::{Method, channel};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
 use crate::queue::Settle;
@@ -212,10 +213,10 @@ impl Open {
                 Err(channel.assembler.unexpected_method().into())
             }
             FrameKind::Method => {
-                let method = Method::decode(frame.payload)?;
-                if let Method::Basic(crate::protocol::method::basic::Method::Publish(publish)) = method {
-                    return self.on_publish(wire, frame, publish, rest);
+                if let Some(parts) = PublishParts::find(frame.payload) {
+                    return self.on_publish(wire, frame, &parts, rest);
                 }
+                let method = Method::decode(frame.payload)?;
                 let result = self.on_method(wire, frame.channel, method);
                 self.after_method(wire, frame.channel, method.id(), result).map(|()| 0)
             }

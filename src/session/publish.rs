@@ -8,10 +8,12 @@ use crate::broker::totals::Event;
 use crate::broker::vhost::{REPLY_TO, Route};
 use crate::identity::access::Right;
 use crate::message::{Body, Marks, Returns};
+use crate::output::COPY_LIMIT;
 use crate::protocol::content::{Content, ContentHeader};
 use crate::protocol::field::TableRef;
 use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
-use crate::protocol::method::{Args, basic};
+use crate::protocol::method::basic::PublishParts;
+use crate::protocol::method::{Args, Method, basic};
 use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_REPLY_TO, FLAG_USER_ID, Properties};
 use crate::protocol::reply::{AmqpError, MethodId, ReplyCode};
 use crate::session::channel::Mode;
@@ -23,9 +25,6 @@ use crate::session::wire::Wire;
 const SPECIAL: u16 = FLAG_EXPIRATION | FLAG_USER_ID | FLAG_HEADERS | FLAG_REPLY_TO;
 
 const PUBLISH: MethodId = <basic::Publish<'static> as Args>::ID;
-
-/// Where exchange and routing key stand in a basic.publish payload: after the ids and the ticket, before the flags.
-const NAMES_FROM: usize = 6;
 
 /// A basic.publish whose content is still to come.
 #[derive(Debug)]
@@ -45,11 +44,14 @@ struct Address<'a> {
     immediate: bool,
 }
 
-/// The parts of a message that lies whole in the input, and how many bytes of it follow the method frame.
+/// The content of a message that lies whole in the input.
 struct Whole<'a> {
     properties: Properties<'a>,
     body: &'a [u8],
-    used: usize,
+    /// Its header frame and, unless the body is empty, its one body frame.
+    frames: &'a [u8],
+    /// Bytes of the header frame.
+    header_len: usize,
 }
 
 /// Looks for the content of a publish: its header frame and, unless it is empty, one body frame with all of it.
@@ -61,39 +63,49 @@ fn whole_content<'a>(channel: u16, rest: &'a [u8], max_payload: u32, max_size: u
         return None;
     }
     let header = ContentHeader::parse(frame.payload, PUBLISH).ok()?;
-    let used = frame.wire_len();
+    let (properties, header_len) = (header.properties, frame.wire_len());
     if header.body_size == 0 {
-        return Some(Whole { properties: header.properties, body: &[], used });
+        return Some(Whole { properties, body: &[], frames: &rest[..header_len], header_len });
     }
-    let Ok(Next::Frame(body)) = next_frame(&rest[used..], max_payload) else { return None };
+    let Ok(Next::Frame(body)) = next_frame(&rest[header_len..], max_payload) else { return None };
     let is_all = body.kind == FrameKind::Body
         && body.channel == channel
         && body.payload.len() as u64 == header.body_size
         && header.body_size <= max_size;
-    is_all.then(|| Whole { properties: header.properties, body: body.payload, used: used + body.wire_len() })
+    let frames = &rest[..header_len + body.wire_len()];
+    is_all.then_some(Whole { properties, body: body.payload, frames, header_len })
 }
 
 impl Open {
-    /// A basic.publish. Takes its content along if that lies whole in `rest`, and returns how much of `rest` it used.
+    /// A basic.publish, of which `parts` were found. Takes its content along if that lies whole in `rest`, and returns how
+    /// much of `rest` it used.
     #[inline]
     pub(super) fn on_publish(
         &mut self,
         wire: &mut Wire,
         frame: Frame<'_>,
-        publish: basic::Publish<'_>,
+        parts: &PublishParts<'_>,
         rest: &[u8],
     ) -> Result<usize, Stop> {
         self.block_if_alarmed(wire);
-        let basic::Publish { exchange, routing_key, mandatory, immediate, .. } = publish;
         let whole = whole_content(frame.channel, rest, wire.max_payload(), wire.limits.max_message_size);
-        if let Some(Whole { properties, body, used }) = whole {
+        if let Some(whole) = &whole
+            && self.publish_known(frame.channel, parts, whole)
+        {
+            return Ok(whole.frames.len());
+        }
+        let &PublishParts { names, mandatory, immediate } = parts;
+        let (exchange, routing_key) = match Method::decode(frame.payload)? {
+            Method::Basic(basic::Method::Publish(publish)) => (publish.exchange, publish.routing_key),
+            _ => return Ok(0),
+        };
+        if let Some(Whole { properties, body, frames, .. }) = whole {
             let address = Address { exchange, routing_key, mandatory, immediate };
-            let names = &frame.payload[NAMES_FROM..frame.payload.len() - 1];
             let result = self.publish(wire, frame.channel, names, address, properties, Body::Borrowed(body));
             return match result {
-                Ok(()) => Ok(used),
+                Ok(()) => Ok(frames.len()),
                 Err(error) => {
-                    self.after_method(wire, frame.channel, PUBLISH, Err(error.into())).map(|()| used)
+                    self.after_method(wire, frame.channel, PUBLISH, Err(error.into())).map(|()| frames.len())
                 }
             };
         }
@@ -101,6 +113,37 @@ impl Open {
             Published { exchange: exchange.into(), routing_key: routing_key.into(), mandatory, immediate };
         self.channel(frame.channel)?.assembler.begin(published);
         Ok(0)
+    }
+
+    /// The short way, for a plain message along a known route: names that are known need no check, and its frames are
+    /// kept as they came. Returns whether it went.
+    #[inline]
+    fn publish_known(&mut self, number: u16, parts: &PublishParts<'_>, whole: &Whole<'_>) -> bool {
+        let is_plain = !parts.immediate
+            && whole.properties.flags() & SPECIAL == 0
+            && whole.body.len() <= COPY_LIMIT
+            && !self.intercepts;
+        if !is_plain {
+            return false;
+        }
+        let Some(route) = self.routes.find(&self.vhost, parts.names) else { return false };
+        let Some(channel) = self.channels.get(&number) else { return false };
+        let confirms = match channel.mode {
+            Mode::Confirm(_) => true,
+            Mode::Tx(_) => return false,
+            Mode::Plain => false,
+        };
+        if route.queues.is_empty() || confirms && route.may_refuse() {
+            return false;
+        }
+        let Whole { properties, frames, header_len, .. } = *whole;
+        let message = self.builder.build_from_frames(parts.names, frames, header_len, properties);
+        self.tally.count_size(message.body_len());
+        self.publishes.add(number, route, message);
+        if confirms {
+            self.publishes.count_confirm(number);
+        }
+        true
     }
 
     /// A content frame was taken; perhaps it completed a message.
@@ -142,7 +185,6 @@ impl Open {
         self.publish(wire, number, &names, address, properties, Body::Owned(body))
     }
 
-    #[inline]
     fn publish(
         &mut self,
         wire: &mut Wire,
@@ -158,28 +200,12 @@ impl Open {
         if properties.flags() & SPECIAL != 0 || self.intercepts {
             return self.publish_special(wire, number, names, address, properties, body);
         }
-        let found;
         let route = match self.routes.find(&self.vhost, names) {
-            Some(route) => route,
-            None => {
-                found = self.find_route(names, address, None)?;
-                &found
-            }
+            Some(route) => route.clone(),
+            None => self.find_route(names, address, None)?,
         };
         let message = self.builder.build(address.exchange, address.routing_key, properties, body);
-        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
-        let confirms = matches!(channel.mode, Mode::Confirm(_));
-        let is_alone = confirms && route.may_refuse();
-        if route.queues.is_empty() || is_alone || matches!(channel.mode, Mode::Tx(_)) {
-            let route = route.clone();
-            return self.publish_to(wire, number, address, &route, message);
-        }
-        self.tally.count_size(message.body_len());
-        self.publishes.add(number, route, message);
-        if confirms {
-            self.publishes.count_confirm(number);
-        }
-        Ok(())
+        self.publish_to(wire, number, address, &route, message)
     }
 
     /// A message with properties that the broker has to look at.

@@ -167,3 +167,31 @@ class! {
         requeue: bit,
     }
 }
+
+/// What a basic.publish says, found without decoding it: millions a second go the same few ways.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishParts<'a> {
+    /// Exchange and routing key, each behind its length. Whether they are UTF-8 is not known.
+    pub names: &'a [u8],
+    /// See [`Publish`].
+    pub mandatory: bool,
+    /// See [`Publish`].
+    pub immediate: bool,
+}
+
+impl<'a> PublishParts<'a> {
+    /// The parts of a method frame's payload. `None` if that is no basic.publish, or not one to its last byte.
+    #[inline]
+    #[must_use]
+    pub fn find(payload: &'a [u8]) -> Option<Self> {
+        const ID: MethodId = <Publish<'static> as Args>::ID;
+        let &[c1, c0, m1, m0, _, _, ref rest @ ..] = payload else { return None };
+        if (u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0])) != (ID.class, ID.method) {
+            return None;
+        }
+        let exchange = 1 + usize::from(*rest.first()?);
+        let names = exchange + 1 + usize::from(*rest.get(exchange)?);
+        let (names, &[bits]) = rest.split_at_checked(names)? else { return None };
+        Some(Self { names, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 })
+    }
+}

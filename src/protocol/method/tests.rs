@@ -93,6 +93,38 @@ proptest! {
         }
     }
 
+    /// Whatever is decoded as a publish has parts, and they say the same; of other bytes there may be parts only where
+    /// names are not UTF-8.
+    #[test]
+    fn parts_of_a_publish_are_what_is_decoded(
+        names in vec(any::<u8>(), 0..12),
+        lens in (0u8..14, 0u8..14),
+        bits in any::<u8>(),
+        cut in 0usize..40,
+        other in any::<bool>(),
+    ) {
+        let mut payload = vec![0, 60, 0, if other { 60 } else { 40 }, 1, 2];
+        for len in [lens.0, lens.1] {
+            payload.push(len);
+            payload.extend(names.iter().cycle().take(if names.is_empty() { 0 } else { len.into() }));
+        }
+        payload.push(bits);
+        payload.truncate(cut.max(4));
+        let parts = basic::PublishParts::find(&payload);
+        match Method::decode(&payload) {
+            Ok(Method::Basic(basic::Method::Publish(publish))) => {
+                let parts = parts.expect("a publish");
+                let mut expected = vec![publish.exchange.len() as u8];
+                expected.extend_from_slice(publish.exchange.as_bytes());
+                expected.push(publish.routing_key.len() as u8);
+                expected.extend_from_slice(publish.routing_key.as_bytes());
+                prop_assert_eq!(parts.names, expected);
+                prop_assert_eq!((parts.mandatory, parts.immediate), (publish.mandatory, publish.immediate));
+            }
+            _ => prop_assert!(parts.is_none_or(|parts| std::str::from_utf8(parts.names).is_err() || !names.is_ascii())),
+        }
+    }
+
     #[test]
     fn arbitrary_arguments_do_not_panic(
         args in vec(prop_oneof![Just(0u8), Just(1u8), any::<u8>()], 0..60),
