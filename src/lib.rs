@@ -15,6 +15,7 @@ pub mod management;
 pub mod message;
 pub mod output;
 pub mod pattern;
+pub mod perf;
 pub mod protocol;
 pub mod queue;
 pub mod routing;

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, (u8, u8))] = &[
     ("broker", (3, 0)),
     ("session", (4, 0)),
     ("management", (5, 0)),
+    ("perf", (5, 0)),
     ("server", (5, 0)),
     ("config", (6, 0)),
     ("cli", (7, 0)),
@@ -84,6 +85,7 @@ const MAY_OPEN_FILES: &[&str] = &[
     "cli/",
     "server/memory.rs",
     "management/control_socket.rs",
+    "perf/process.rs",
     "server/tls/files.rs",
     "server/unix.rs",
 ];

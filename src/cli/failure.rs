@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::broker::definitions::Problem;
 use crate::config::ConfigError;
+use crate::perf::error::PerfError;
 use crate::server::tls::TlsError;
 
 /// A failure of a command.
@@ -42,6 +43,8 @@ pub(super) enum Failure {
     DefinitionsUnread { path: PathBuf, error: io::Error },
     #[error("cannot import the definitions in {}: {}", path.display(), listed(problems))]
     Definitions { path: PathBuf, problems: Vec<Problem> },
+    #[error(transparent)]
+    Perf(PerfError),
     #[error("storage failed: {0}")]
     StorageFailed(String),
     #[error("cannot start the worker threads: {0}")]

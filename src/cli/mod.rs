@@ -1,5 +1,5 @@
-//! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check`, `leveret ctl` and
-//! `leveret storage`.
+//! The command line: `leveret serve`, which is also what `leveret` alone does, `leveret check`, `leveret ctl`,
+//! `leveret storage` and `leveret perf`.
 
 mod client;
 mod ctl;
@@ -7,6 +7,7 @@ mod definitions;
 mod failure;
 mod logging;
 mod meter;
+mod perf;
 mod process;
 mod reload;
 mod serve;
@@ -35,7 +36,7 @@ const VERSION: &str = concat!(
     ")"
 );
 
-/// The exit code for a command line that is not understood, but for those of `leveret ctl`.
+/// The exit code for a command line that is not understood, but for those of `leveret ctl` and `leveret perf`.
 const NOT_UNDERSTOOD: u8 = 2;
 
 const AFTER_HELP: &str = "\
@@ -57,7 +58,8 @@ Examples:
   leveret check --config /etc/leveret/leveret.toml
   leveret ctl set_policy bound '^jobs' '{\"max-length\": 100000}'
   leveret storage backup --data-dir /var/lib/leveret /backup/leveret-monday
-  leveret storage verify --data-dir /var/lib/leveret";
+  leveret storage verify --data-dir /var/lib/leveret
+  leveret perf throughput --url amqp://guest:guest@127.0.0.1:5672/";
 
 /// A small, fast AMQP 0-9-1 message broker
 #[derive(Debug, Parser)]
@@ -88,6 +90,9 @@ enum Command {
     /// Look after a data directory
     #[command(subcommand)]
     Storage(storage::Command),
+    /// Put load on a broker, this one or another, and measure it
+    #[command(subcommand)]
+    Perf(perf::Command),
 }
 
 #[derive(Debug, Args)]
@@ -203,21 +208,24 @@ impl ServeArguments {
 }
 
 /// Runs the program. What it returns becomes the exit code: 0 after all went well, 1 after a failure that it
-/// described in one line on standard error, 2 after a command line it did not understand. `leveret ctl` and
-/// `leveret storage` have codes of their own.
+/// described in one line on standard error, 2 after a command line it did not understand. `leveret ctl`, `leveret storage`
+/// and `leveret perf` have codes of their own.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one look at the clock that starts it all")]
 pub fn run() -> ExitCode {
     let started = Instant::now();
     let words = ctl::with_vhost_behind(std::env::args_os().collect());
-    let is_ctl = words.get(1).is_some_and(|word| word == "ctl");
+    let usage = match words.get(1).and_then(|word| word.to_str()) {
+        Some("ctl") => ctl::USAGE,
+        Some("perf") => perf::USAGE,
+        _ => NOT_UNDERSTOOD,
+    };
     let CommandLine { command, serve } = match CommandLine::try_parse_from(words) {
         Ok(line) => line,
         Err(error) => {
             // Without a console there is nobody to tell.
             let _ = error.print();
-            let code = if is_ctl { ctl::USAGE } else { NOT_UNDERSTOOD };
-            return if error.use_stderr() { ExitCode::from(code) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(usage) } else { ExitCode::SUCCESS };
         }
     };
     let outcome = match command {
@@ -226,6 +234,7 @@ pub fn run() -> ExitCode {
         Some(Command::Check(arguments)) => run_check(&arguments),
         Some(Command::Ctl(arguments)) => return ctl::run(&arguments),
         Some(Command::Storage(command)) => return storage::run(&command),
+        Some(Command::Perf(command)) => return perf::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

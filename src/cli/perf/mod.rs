@@ -1,0 +1,101 @@
+//! `leveret perf`: load for any AMQP 0-9-1 broker, and what it costs.
+
+mod latency;
+mod options;
+mod progress;
+mod relay;
+mod report;
+mod sync;
+mod table;
+mod throughput;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::failure::Failure;
+use crate::perf::error::PerfError;
+
+/// The exit code for a command line that is not understood, or asks for what cannot be done together.
+pub(super) const USAGE: u8 = 64;
+
+/// What goes before every command's examples.
+const HELP: &str = "\
+A broker is named by --url amqp://USER:PASSWORD@HOST:PORT/VHOST; in user, password and
+vhost special letters are written as %2F. The default is a broker on this machine.
+Queues and exchanges are made for the run and removed after it.
+
+Exit codes:
+  0  done          1  failed          64  the command is not understood";
+
+const THROUGHPUT_HELP: &str = "\
+Examples:
+  leveret perf throughput
+  leveret perf throughput --publishers 2 --consumers 2 --queues 2 --duration 30
+  leveret perf throughput --persistent --durable --size 1024 --confirm 100 --ack 10 --prefetch 200
+  leveret perf throughput --exchange-type topic --bindings 100 --pid $(pidof leveret)
+  leveret perf throughput --durable --queue-args x-queue-type=quorum --confirm 1000 --persistent";
+
+const LATENCY_HELP: &str = "\
+Latency counts from when a message was due, not from when it could be sent: messages
+that were due while the broker stalled count with all of their wait.
+
+Examples:
+  leveret perf latency --rate 1000
+  leveret perf latency --rate 500 --size 1024 --persistent --durable --confirm 100";
+
+const RELAY_HELP: &str = "\
+The same bytes that a publisher sends, through a process that only copies them from one
+socket to another: what no broker on this machine can go below.
+
+Examples:
+  leveret perf relay --size 16
+  leveret perf relay --size 16 --rate 1000";
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+#[command(after_help = HELP)]
+pub(super) enum Command {
+    /// How many messages a broker moves, and what that costs it
+    #[command(after_help = THROUGHPUT_HELP)]
+    Throughput(Box<throughput::Arguments>),
+    /// How long messages take at a fixed rate, in percentiles
+    #[command(after_help = LATENCY_HELP)]
+    Latency(Box<latency::Arguments>),
+    /// The floor: the same bytes through a relay that only copies them
+    #[command(after_help = RELAY_HELP)]
+    Relay(relay::Arguments),
+    /// How long a file system takes to make a small write durable
+    Sync(sync::Arguments),
+}
+
+/// Why a measurement is not made.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Perf(#[from] PerfError),
+    #[error(transparent)]
+    Program(#[from] Failure),
+}
+
+/// Measures. The exit codes are its own.
+pub(super) fn run(command: &Command) -> ExitCode {
+    let done = match command {
+        Command::Throughput(arguments) => arguments.run(),
+        Command::Latency(arguments) => arguments.run(),
+        Command::Relay(arguments) => arguments.run(),
+        Command::Sync(arguments) => arguments.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble::Program(failure)) => {
+            failure.report();
+            ExitCode::FAILURE
+        }
+        Err(Trouble::Perf(error)) => {
+            let code = if matches!(error, PerfError::Plan(_)) { USAGE } else { 1 };
+            Failure::Perf(error).report();
+            ExitCode::from(code)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Load for any AMQP 0-9-1 broker, and what it costs: the engine of `leveret perf`.
+//!
+//! Made to cost less than any broker. What is published is encoded once and written from one large buffer; what is
+//! delivered is found by the headers of its frames and read no further. A thread for each connection, and std sockets.
+//!
+//! - [`url`], [`tls`], [`wire`], [`input`]: a way to a broker, and reading from it;
+//! - [`load`], [`fields`], [`topology`]: what is to be sent through which queues;
+//! - [`frames`], [`window`], [`pace`]: what a publisher sends, how much at once, and when;
+//! - [`publisher`], [`consumer`]: one connection each; [`run`] starts, watches and ends them;
+//! - [`throughput`], [`latency`], [`relay`], [`sync`]: the commands, each with a plan and a report;
+//! - [`clock`], [`percentiles`], [`process`]: what is measured.
+
+pub mod clock;
+pub mod consumer;
+pub mod counters;
+pub mod error;
+pub mod fields;
+pub mod frames;
+pub mod input;
+pub mod latency;
+pub mod load;
+pub mod pace;
+pub mod percentiles;
+pub mod process;
+pub mod publisher;
+pub mod relay;
+pub mod run;
+pub mod sync;
+pub mod throughput;
+pub mod tls;
+pub mod topology;
+pub mod url;
+pub mod window;
+pub mod wire;

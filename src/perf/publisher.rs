@@ -1,0 +1,353 @@
+//! One publishing connection: writes from a batch as much as rate, window and socket let it, and reads what the broker says.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::clock::{Clock, SPIN, sharpen_timers};
+use super::counters::Counters;
+use super::error::PerfError;
+use super::frames::Batch;
+use super::input::Filled;
+use super::pace::Pace;
+use super::percentiles::Times;
+use super::topology::CHANNEL;
+use super::window::Window;
+use super::wire::{Connection, Notice, Waiting, has_id, notice};
+use crate::protocol::frame::{Frame, FrameKind, HEARTBEAT};
+use crate::protocol::method::{Args as _, basic, confirm};
+
+/// How long a broker may block a publisher before the run ends with the broker's reason.
+pub const BLOCKED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long, once told to stop, to wait for what is half written and for confirms that are due.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// The longest sleep: how soon a publisher sees that it has to stop.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How many batches go out whole before a look at what the broker says.
+const BATCHES_PER_LOOK: u32 = 16;
+
+/// What a publisher is to do.
+#[derive(Debug)]
+pub struct Orders<'a> {
+    /// The messages.
+    pub batch: Batch,
+    /// Messages in flight unconfirmed; 0 for no confirms.
+    pub confirm: usize,
+    /// Messages to send in all; None for no end.
+    pub messages: Option<u64>,
+    /// When each message is due; None for as soon as possible.
+    pub pace: Option<Pace>,
+    /// Whether messages carry the time at which they were due, and leave at it to some microseconds. Needs a pace.
+    pub is_timed: bool,
+    /// The clock of the run.
+    pub clock: Clock,
+    /// Confirms of messages that were due before are not timed.
+    pub timed_from: Duration,
+    /// Where it tells what it has done.
+    pub counters: &'a Counters,
+    /// Set to end it.
+    pub stop: &'a AtomicBool,
+}
+
+/// A publisher.
+#[derive(Debug)]
+pub struct Publisher<'a> {
+    connection: Connection,
+    orders: Orders<'a>,
+    window: Option<Window>,
+    /// What of the batch is still to be written.
+    pending: Range<usize>,
+    /// The message of the batch that comes next.
+    next: usize,
+    /// Messages taken from the batch so far.
+    taken: u64,
+    /// What of a heartbeat is still to be written.
+    heartbeat: Range<usize>,
+    is_flush_due: bool,
+    blocked_since: Option<Duration>,
+    stopping_since: Option<Duration>,
+    confirm_times: Times,
+}
+
+impl<'a> Publisher<'a> {
+    /// Opens its channel, in confirm mode if there are to be confirms.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses.
+    pub fn new(mut connection: Connection, orders: Orders<'a>) -> Result<Self, PerfError> {
+        connection.open_channel(CHANNEL)?;
+        if orders.confirm > 0 {
+            connection.call(CHANNEL, &confirm::Select { no_wait: false }, confirm::SelectOk::ID)?;
+        }
+        let window = (orders.confirm > 0).then(|| Window::new(orders.confirm));
+        Ok(Self {
+            connection,
+            orders,
+            window,
+            pending: 0..0,
+            next: 0,
+            taken: 0,
+            heartbeat: 0..0,
+            is_flush_due: false,
+            blocked_since: None,
+            stopping_since: None,
+            confirm_times: Times::new()?,
+        })
+    }
+
+    /// Sets when its messages are due.
+    pub fn set_pace(&mut self, pace: Option<Pace>) {
+        self.orders.pace = pace;
+    }
+
+    /// Sets from when on confirms are timed.
+    pub fn time_from(&mut self, from: Duration) {
+        self.orders.timed_from = from;
+    }
+
+    /// Publishes until it is told to stop, or everything is sent; then waits for confirms and says goodbye. Returns how long
+    /// after they were due messages were confirmed.
+    ///
+    /// # Errors
+    ///
+    /// If the broker closes channel or connection, blocks it for long, or the connection fails.
+    pub fn run(mut self) -> Result<Times, PerfError> {
+        self.connection.stream.wait(Waiting::Never)?;
+        if self.orders.is_timed {
+            sharpen_timers();
+        }
+        let mut batches = 0;
+        loop {
+            let is_stopping = self.is_stopping();
+            if self.pending.is_empty() && self.heartbeat.is_empty() && !is_stopping {
+                self.take();
+            }
+            let is_written = self.write()?;
+            if self.is_done(is_stopping, is_written) {
+                break;
+            }
+            let wait = if is_written { self.until_more() } else { NAP };
+            if wait.is_zero() && self.window.is_none() {
+                batches += 1;
+                if batches % BATCHES_PER_LOOK != 0 {
+                    continue;
+                }
+            }
+            if self.orders.is_timed && wait <= SPIN && is_written {
+                self.spin()?;
+            } else if self.connection.stream.ready(!is_written, wait)?.read {
+                self.read()?;
+            }
+            self.check_blocked()?;
+        }
+        self.finish()
+    }
+
+    fn is_stopping(&mut self) -> bool {
+        if self.stopping_since.is_none() && self.orders.stop.load(Ordering::Relaxed) {
+            self.stopping_since = Some(self.orders.clock.now());
+        }
+        self.stopping_since.is_some()
+    }
+
+    /// Takes from the batch what may be sent now.
+    fn take(&mut self) {
+        if self.next == self.orders.batch.len() {
+            self.next = 0;
+        }
+        let mut count = self.allowed(self.orders.batch.len() - self.next);
+        if let (Some(window), true) = (&mut self.window, count > 0) {
+            count = count.min(window.room());
+            window.send(count);
+        }
+        if count == 0 {
+            return;
+        }
+        if let (true, Some(pace)) = (self.orders.is_timed, self.orders.pace) {
+            for message in 0..count {
+                let due = pace.due(self.taken + message as u64);
+                self.orders.batch.stamp(self.next + message, due);
+            }
+        }
+        self.pending = self.orders.batch.range(self.next, count);
+        self.next += count;
+        self.taken += count as u64;
+    }
+
+    /// How many messages, up to `most`, rate and total allow now.
+    fn allowed(&self, most: usize) -> usize {
+        let mut most = most as u64;
+        if let Some(messages) = self.orders.messages {
+            most = most.min(messages - self.taken);
+        }
+        if let (Some(pace), true) = (&self.orders.pace, most > 0) {
+            most = most.min(pace.due_until(self.orders.clock.nanos()).saturating_sub(self.taken));
+        }
+        most as usize
+    }
+
+    /// Whether all that was taken has gone to the socket.
+    fn write(&mut self) -> Result<bool, PerfError> {
+        let stream = &mut self.connection.stream;
+        if !self.pending.is_empty() {
+            let count = stream.write_some(&self.orders.batch.bytes()[self.pending.clone()])?;
+            self.pending.start += count;
+            self.is_flush_due = stream.is_tls();
+            // Messages of this batch that are not written whole are the last of those that were taken.
+            let whole = self.orders.batch.whole_until(self.pending.start);
+            self.orders.counters.set_published(self.taken - (self.next - whole.min(self.next)) as u64);
+        }
+        if self.pending.is_empty() && !self.heartbeat.is_empty() {
+            self.heartbeat.start += stream.write_some(&HEARTBEAT[self.heartbeat.clone()])?;
+            self.is_flush_due = stream.is_tls();
+        }
+        if self.is_flush_due {
+            self.is_flush_due = !stream.flush_some()?;
+        }
+        Ok(self.pending.is_empty() && self.heartbeat.is_empty() && !self.is_flush_due)
+    }
+
+    fn is_done(&self, is_stopping: bool, is_written: bool) -> bool {
+        let is_settled = is_written && self.window.as_ref().is_none_or(|window| window.in_flight() == 0);
+        if is_settled && (is_stopping || self.orders.messages == Some(self.taken)) {
+            return true;
+        }
+        self.stopping_since.is_some_and(|since| self.orders.clock.now() >= since + FINISH)
+    }
+
+    /// How long to wait, at most, until there may be more to send.
+    fn until_more(&self) -> Duration {
+        let is_full = self.window.as_ref().is_some_and(|window| window.room() == 0);
+        if is_full || self.stopping_since.is_some() || self.orders.messages == Some(self.taken) {
+            return NAP;
+        }
+        let Some(pace) = &self.orders.pace else { return Duration::ZERO };
+        let now = self.orders.clock.nanos();
+        let left = Duration::from_nanos(pace.due(self.taken).saturating_sub(now));
+        let early = if self.orders.is_timed && left > SPIN { left - SPIN } else { left };
+        early.min(NAP)
+    }
+
+    /// Looks at the clock until the next message is due, and at the socket meanwhile if confirms are due: to be woken would
+    /// take too long.
+    fn spin(&mut self) -> Result<(), PerfError> {
+        let Some(pace) = self.orders.pace else { return Ok(()) };
+        let due = pace.due(self.taken);
+        while self.orders.clock.nanos() < due && !self.orders.stop.load(Ordering::Relaxed) {
+            if self.window.as_ref().is_some_and(|window| window.in_flight() > 0) {
+                self.read()?;
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there.
+    fn read(&mut self) -> Result<(), PerfError> {
+        loop {
+            let may_be_more = match self.connection.input.fill(&mut self.connection.stream)? {
+                Filled::Bytes(_, is_full) => is_full || self.connection.stream.is_tls(),
+                Filled::Nothing => return Ok(()),
+                Filled::End => return Err(PerfError::HungUp("messages were published")),
+            };
+            let now = self.orders.clock.nanos();
+            while let Some(frame) = self.connection.input.frame()? {
+                let Some((tag, multiple, is_ack)) = settlement(&frame) else {
+                    match notice(&frame)? {
+                        Notice::Other => {}
+                        Notice::Heartbeat => self.heartbeat = 0..HEARTBEAT.len(),
+                        Notice::Blocked(reason) => {
+                            self.orders.counters.set_blocked(&reason);
+                            self.blocked_since.get_or_insert(Duration::from_nanos(now));
+                        }
+                        Notice::Unblocked => self.blocked_since = None,
+                    }
+                    continue;
+                };
+                let Some(window) = &mut self.window else { continue };
+                match self.orders.pace.filter(|_| self.orders.is_timed) {
+                    Some(pace) => {
+                        let from = super::clock::nanos(self.orders.timed_from);
+                        window.settle(tag, multiple, is_ack, |tag| {
+                            let due = pace.due(tag - 1);
+                            if due >= from {
+                                self.confirm_times.record(now.saturating_sub(due));
+                            }
+                        });
+                    }
+                    None => window.settle(tag, multiple, is_ack, |_| {}),
+                }
+            }
+            if let Some(window) = &self.window {
+                self.orders.counters.set_settled(window.confirmed(), window.nacked());
+            }
+            if !may_be_more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_blocked(&self) -> Result<(), PerfError> {
+        let is_over = |since: Duration| self.orders.clock.now() >= since + BLOCKED_PATIENCE;
+        if self.blocked_since.is_some_and(is_over) {
+            let reason = self.orders.counters.blocked().unwrap_or_default().to_owned();
+            return Err(PerfError::Blocked { reason, patience: BLOCKED_PATIENCE });
+        }
+        Ok(())
+    }
+
+    /// Says goodbye. Who is held back in the middle of a message cannot.
+    fn finish(self) -> Result<Times, PerfError> {
+        let is_between_messages = self.pending.is_empty() && self.heartbeat.is_empty();
+        if is_between_messages && self.blocked_since.is_none() {
+            match self.connection.close() {
+                // It may have been blocked just now.
+                Ok(()) | Err(PerfError::Silent { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.confirm_times)
+    }
+}
+
+/// The broker's word for messages: their tag, whether it is for all before too, and whether they were taken.
+#[inline]
+fn settlement(frame: &Frame<'_>) -> Option<(u64, bool, bool)> {
+    if frame.kind != FrameKind::Method {
+        return None;
+    }
+    let is_ack = has_id(frame, basic::Ack::ID);
+    if !is_ack && !has_id(frame, basic::Nack::ID) {
+        return None;
+    }
+    let (tag, flags) = frame.payload.get(4..)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*tag), flags.first()? & 1 == 1, is_ack))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame::{Next, next_frame};
+    use crate::protocol::method::write_method;
+
+    fn read(bytes: &[u8]) -> Option<(u64, bool, bool)> {
+        let Ok(Next::Frame(frame)) = next_frame(bytes, 4096) else { panic!("a frame") };
+        settlement(&frame)
+    }
+
+    #[test]
+    fn acks_and_nacks_are_read_without_decoding() {
+        let mut bytes = Vec::new();
+        write_method(&mut bytes, 1, &basic::Ack { delivery_tag: 7, multiple: true });
+        assert_eq!(read(&bytes), Some((7, true, true)));
+        bytes.clear();
+        write_method(&mut bytes, 1, &basic::Nack { delivery_tag: 1 << 40, multiple: false, requeue: true });
+        assert_eq!(read(&bytes), Some((1 << 40, false, false)));
+        assert_eq!(read(&HEARTBEAT), None);
+    }
+}
