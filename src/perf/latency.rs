@@ -13,6 +13,7 @@ use super::percentiles::Percentiles;
 use super::process::{Process, Usage};
 use super::run::{Control, Job, carry_out};
 use super::throughput::Total;
+use super::topology::Names;
 use super::wire::{Server, Target};
 
 /// What to measure.
@@ -35,6 +36,8 @@ pub struct Plan {
 pub struct Report {
     /// What the broker says about itself.
     pub broker: Server,
+    /// What the run's exchange and queues are called, or were.
+    pub names: Names,
     /// Seconds that were measured.
     pub seconds: f64,
     /// From when a message was due until it had come, of those due after the warm-up.
@@ -75,6 +78,7 @@ pub fn run(plan: &Plan, target: &Target, control: &mut Control<'_>) -> Result<Re
         confirm_latency: (load.confirm > 0).then(|| outcome.confirm_times.percentiles()),
         total: Total::of(&outcome, load.confirm > 0),
         broker: outcome.server,
+        names: outcome.names,
         blocked: outcome.blocked,
         broker_process: outcome.broker,
         client_process: outcome.client,

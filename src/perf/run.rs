@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::percentiles::Times;
 use super::process::{Figures, Process, Usage};
 use super::publisher::{self, Publisher};
-use super::topology::{CHANNEL, Topology};
+use super::topology::{CHANNEL, Names, Topology};
 use super::wire::{Connection, Server, Target};
 
 /// How often progress is told.
@@ -87,6 +87,8 @@ pub enum Phase {
 pub struct Outcome {
     /// What the broker says about itself.
     pub server: Server,
+    /// What its exchange and queues are called, or were.
+    pub names: Names,
     /// Seconds that were measured.
     pub seconds: f64,
     /// What was done in them.
@@ -186,9 +188,11 @@ fn measure(
     std::thread::scope(|scope| {
         let (ended, ends) = mpsc::sync_channel(job.load.publishers + job.load.consumers);
         let mut watch = Watch::new(&shared, start, ends, control)?;
+        // Before anything is sent: without a warm-up all of it counts.
+        let before = watch.moment()?;
         let started = start_all(scope, &ended, publishers, consumers, start + job.timing.warmup);
         drop(ended);
-        let watched = started.and_then(|()| watch.through(topology));
+        let watched = started.and_then(|()| watch.through(before, topology));
         shared.stop_publishers.store(true, Ordering::Relaxed);
         shared.stop_consumers.store(true, Ordering::Relaxed);
         watch.wait_for_all();
@@ -336,10 +340,10 @@ impl<'s, 'c, 'p> Watch<'s, 'c, 'p> {
 
     /// Sees the run through until publishers and consumers have done their work; they still run. The ends of what was
     /// measured.
-    fn through(&mut self, topology: &Topology) -> Result<(Moment, Moment), PerfError> {
+    fn through(&mut self, before: Moment, topology: &Topology) -> Result<(Moment, Moment), PerfError> {
         let timing = self.shared.job.timing;
         let first = if timing.warmup.is_zero() {
-            self.moment()?
+            before
         } else {
             self.wait(Phase::WarmUp, Some(self.start + timing.warmup))?;
             self.moment()?
@@ -460,6 +464,7 @@ impl<'s, 'c, 'p> Watch<'s, 'c, 'p> {
         let broker = last.broker.zip(first.broker);
         Ok(Outcome {
             server,
+            names: topology.names(),
             seconds: last.at.saturating_sub(first.at).as_secs_f64(),
             counted,
             total: self.shared.counts(),

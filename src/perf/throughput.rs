@@ -7,6 +7,7 @@ use super::error::PerfError;
 use super::load::{Load, Timing, check_rate};
 use super::process::{Process, Usage};
 use super::run::{Control, Job, Outcome, carry_out};
+use super::topology::Names;
 use super::wire::{Server, Target};
 
 /// What to measure.
@@ -29,6 +30,8 @@ pub struct Plan {
 pub struct Report {
     /// What the broker says about itself.
     pub broker: Server,
+    /// What the run's exchange and queues are called, or were.
+    pub names: Names,
     /// Seconds that were measured.
     pub seconds: f64,
     /// What was done in them.
@@ -100,6 +103,7 @@ pub fn run(plan: &Plan, target: &Target, control: &mut Control<'_>) -> Result<Re
         consumed_per_second: per_second(counted.consumed),
         total: Total::of(&outcome, load.confirm > 0),
         broker: outcome.server,
+        names: outcome.names,
         blocked: outcome.blocked,
         broker_process: outcome.broker,
         client_process: outcome.client,

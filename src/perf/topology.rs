@@ -13,6 +13,15 @@ pub const CHANNEL: u16 = 1;
 /// The header by which a headers exchange tells the queues apart.
 const QUEUE_HEADER: &str = "leveret-perf-queue";
 
+/// What a run's exchange and queues are called.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Names {
+    /// The exchange, empty for the default one.
+    pub exchange: String,
+    /// The queues.
+    pub queues: Vec<String>,
+}
+
 /// Names that no other run has.
 #[derive(Clone, Debug)]
 pub struct Topology {
@@ -47,6 +56,12 @@ impl Topology {
     #[must_use]
     pub fn exchange(&self) -> &str {
         &self.exchange
+    }
+
+    /// All names.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        Names { exchange: self.exchange.clone(), queues: self.queues.clone() }
     }
 
     /// The queues.

@@ -63,6 +63,9 @@ fn table(plan: &Plan, found: &Report) -> Table {
         let more = format!("of {} expected", grouped(total.expected as f64));
         table.row("consumed in all", grouped(total.counts.consumed as f64), more);
     }
+    if plan.load.keep {
+        table.row("kept", found.names.queues.join(" "), &found.names.exchange);
+    }
     if let Some(usage) = &found.broker_process {
         table.usage("broker", usage, true);
     }

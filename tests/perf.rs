@@ -1,0 +1,209 @@
+//! `leveret perf` as people run it, against the real broker: short runs that end by a number of messages, whose counts in
+//! the JSON add up; and what it says when something is wrong.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+#[allow(dead_code, reason = "these tests need no names of their own")]
+mod support;
+
+/// Runs the program: exit code, standard output and standard error.
+fn perf(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let output = command.arg("perf").args(arguments).stdin(Stdio::null()).output();
+    let Output { status, stdout, stderr } = output.expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+/// A run that goes well; its JSON.
+fn measured(arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = perf(&[arguments, &["--json", "-"]].concat());
+    assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}: {stdout}");
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))
+}
+
+fn number(json: &Value, pointer: &str) -> u64 {
+    json.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {pointer} in {json:#}"))
+}
+
+/// Runs a test on the broker, with its URL.
+fn with_url(test: impl FnOnce(&str)) {
+    support::with_broker(async |broker| test(&format!("amqp://{}/", broker.address)));
+}
+
+#[test]
+fn every_exchange_type_moves_all_messages() {
+    with_url(|url| {
+        for (kind, copies, more) in [
+            ("default", 1, vec![]),
+            ("direct", 1, vec!["--bindings", "3"]),
+            ("fanout", 2, vec![]),
+            ("topic", 1, vec!["--bindings", "3"]),
+            ("topic", 2, vec!["--routing-key", "a.b"]),
+            ("headers", 1, vec!["--bindings", "3", "--properties", "headers.x=y"]),
+        ] {
+            let arguments = ["throughput", "--url", url, "--exchange-type", kind, "--messages", "300"];
+            let connections = ["--publishers", "3", "--consumers", "2", "--queues", "2"];
+            let json = measured(&[&arguments[..], &connections, &more].concat());
+            let found = ["/published", "/total/published", "/consumed", "/total/expected", "/total/missing"];
+            let found = found.map(|pointer| number(&json, pointer));
+            assert_eq!(found, [900, 900, 900 * copies, 900 * copies, 0], "{kind} {more:?}");
+            assert_eq!(json["parameters"]["exchange_type"], kind);
+            assert_eq!(json["broker"]["product"], "Leveret");
+            assert!(json["published_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{json:#}");
+        }
+    });
+}
+
+#[test]
+fn confirms_acknowledgements_and_large_messages_add_up() {
+    with_url(|url| {
+        let arguments = ["throughput", "--url", url, "--messages", "100", "--size", "0,16,200000"];
+        let reliable = ["--confirm", "7", "--ack", "3", "--prefetch", "10", "--persistent", "--durable"];
+        let properties = ["--properties", "content-type=text/plain", "--queue-args", "x-queue-type=quorum"];
+        let json = measured(&[&arguments[..], &reliable, &properties].concat());
+        for (pointer, expected) in [
+            ("/published", 100),
+            ("/confirmed", 100),
+            ("/nacked", 0),
+            ("/consumed", 100),
+            ("/total/unconfirmed", 0),
+            ("/total/missing", 0),
+            ("/parameters/confirm", 7),
+            ("/parameters/sizes/2", 200_000),
+        ] {
+            assert_eq!(number(&json, pointer), expected, "{pointer}");
+        }
+    });
+}
+
+#[test]
+fn refused_messages_are_counted_and_told() {
+    with_url(|url| {
+        let arguments =
+            ["throughput", "--url", url, "--consumers", "0", "--confirm", "5", "--messages", "50"];
+        let bound = ["--queue-args", "x-max-length=10", "--queue-args", "x-overflow=reject-publish"];
+        let (code, stdout, stderr) = perf(&[&arguments[..], &bound, &["--json", "-"]].concat());
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stderr.contains("refused 40 messages"), "{stderr}");
+        let json: Value = serde_json::from_str(&stdout).expect("JSON");
+        let counts = ["/published", "/confirmed", "/nacked"].map(|pointer| number(&json, pointer));
+        assert_eq!(counts, [50, 10, 40]);
+    });
+}
+
+#[test]
+fn a_run_that_is_over_by_time_has_drained_its_queue() {
+    with_url(|url| {
+        let times = ["--duration", "0.3", "--warmup", "0.1"];
+        let json = measured(&[&["throughput", "--url", url, "--rate", "2000"], &times[..]].concat());
+        let [published, consumed] = ["/total/published", "/total/consumed"].map(|at| number(&json, at));
+        assert_eq!(published, consumed);
+        assert!(number(&json, "/published") < published, "the warm-up does not count");
+    });
+}
+
+#[test]
+fn latency_has_a_time_for_every_message() {
+    with_url(|url| {
+        let arguments = ["latency", "--url", url, "--rate", "2000", "--messages", "200", "--confirm", "50"];
+        let json = measured(&arguments);
+        for times in ["/latency", "/confirm_latency"] {
+            assert_eq!(number(&json, &format!("{times}/count")), 200);
+            let of = ["min_us", "p50_us", "p90_us", "p99_us", "p99_9_us", "max_us"];
+            let of =
+                of.map(|name| json.pointer(&format!("{times}/{name}")).and_then(Value::as_f64).expect(name));
+            assert!(of[0] > 0.0 && of.is_sorted(), "{of:?}");
+        }
+        assert_eq!(number(&json, "/total/consumed"), 200);
+        let (code, _, stderr) = perf(&["latency", "--url", url, "--size", "7"]);
+        assert_eq!(code, 64, "{stderr}");
+    });
+}
+
+#[test]
+fn queues_are_removed_unless_they_are_to_be_kept() {
+    with_url(|url| {
+        let short = ["throughput", "--url", url, "--messages", "10"];
+        let name = |json: &Value| json["names"]["queues"][0].as_str().expect("a name").to_owned();
+        let gone = name(&measured(&short));
+        let (code, _, stderr) = perf(&[&short[..], &["--queue", &gone]].concat());
+        assert!(code == 1 && stderr.contains("NOT_FOUND"), "{code} {stderr}");
+
+        let kept = name(&measured(&[&short[..], &["--keep", "--consumers", "0"]].concat()));
+        let json = measured(&[&short[..], &["--queue", &kept]].concat());
+        assert_eq!((name(&json), number(&json, "/total/published")), (kept.clone(), 10));
+        // It had ten messages already; whoever named it keeps it.
+        assert!(number(&json, "/total/consumed") >= 10);
+        measured(&[&short[..], &["--queue", &kept]].concat());
+    });
+}
+
+#[test]
+fn the_cost_of_a_process_is_told() {
+    with_url(|url| {
+        // Any process will do, and this one is surely there.
+        let pid = std::process::id().to_string();
+        let json = measured(&["throughput", "--url", url, "--messages", "100", "--pid", &pid]);
+        assert!(number(&json, "/broker_process/rss_bytes") > 0);
+        assert!(number(&json, "/client_process/peak_rss_bytes") > 0);
+        assert!(json["broker_process"]["cpu_seconds"].is_f64());
+        let (code, _, stderr) = perf(&["throughput", "--url", url, "--pid", "4194305", "--messages", "1"]);
+        assert!(code == 1 && stderr.contains("4194305"), "{code} {stderr}");
+    });
+}
+
+#[test]
+fn the_relay_and_the_disk_are_measured() {
+    let json = measured(&["relay", "--size", "16", "--duration", "0.2"]);
+    assert!(number(&json, "/relayed") > 0);
+    assert_eq!(json["latency"], Value::Null);
+    let json = measured(&["relay", "--size", "16", "--duration", "0.2", "--rate", "1000"]);
+    assert!(number(&json, "/latency/count") > 0);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("UTF-8");
+    let json = measured(&["sync", "--dir", path, "--count", "15"]);
+    assert_eq!(number(&json, "/sync/count"), 15);
+    assert_eq!(dir.path().read_dir().expect("a directory").count(), 0);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    with_url(|url| {
+        let address = url.trim_start_matches("amqp://").trim_end_matches('/');
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let nobody = format!("amqp://{}/", closed.local_addr().expect("an address"));
+        drop(closed);
+        let wrong_password = format!("amqp://guest:wrong@{address}/");
+        let wrong_vhost = format!("amqp://{address}/nowhere");
+        let tls = format!("amqps://{address}/");
+        let cases: [(&[&str], i32, &str); 14] = [
+            (&["--url", &wrong_password], 1, "ACCESS_REFUSED"),
+            (&["--url", &wrong_vhost], 1, "nowhere"),
+            (&["--url", &nobody], 1, "refused"),
+            (&["--url", &tls, "--insecure"], 1, "TLS"),
+            (&["--url", url, "--queue", "missing"], 1, "NOT_FOUND - no queue 'missing'"),
+            (&["--url", url, "--queue-args", "x-queue-type=odd"], 1, "PRECONDITION_FAILED"),
+            (&["--url", url, "--insecure"], 64, "amqps"),
+            (&["--url", "http://x"], 64, "scheme"),
+            (&["--url", url, "--properties", "colour=red"], 64, "no property colour"),
+            (&["--url", url, "--ack", "10", "--prefetch", "5"], 64, "--prefetch"),
+            (&["--url", url, "--bindings", "2"], 64, "--bindings"),
+            (&["--url", url, "--rate", "0"], 64, "rate"),
+            (&["--url", url, "--publishers", "0"], 64, "--duration"),
+            (&["--colour"], 64, "--colour"),
+        ];
+        for (arguments, expected, what) in cases {
+            let (code, stdout, stderr) = perf(&[&["throughput", "--messages", "10"], arguments].concat());
+            assert_eq!(code, expected, "{arguments:?}: {stderr}");
+            assert!(stderr.contains(what), "{arguments:?}: {stderr}");
+            assert_eq!(stdout, "", "{arguments:?}");
+        }
+        assert_eq!(perf(&[]).0, 64);
+        assert_eq!(perf(&["throughput", "--help"]).0, 0);
+    });
+}
