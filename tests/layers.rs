@@ -77,7 +77,7 @@ const FILES: &[&[&str]] = &[
 ];
 
 /// Where files may be opened: the broker's data only by `storage/disk.rs`; configuration and log by their owners; the
-/// kernel's account of the process's memory by the watcher in `server`. The control socket is a name in a directory, and
+/// kernel's account of a process by the watcher of memory in `server` and by `perf`. The control socket is a name in a directory, and
 /// has an owner, but is no file of a disk; so is the Unix socket of clients. Certificates and keys are read by their owner too.
 const MAY_OPEN_FILES: &[&str] = &[
     "storage/disk.rs",
