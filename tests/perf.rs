@@ -3,8 +3,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Output, Stdio};
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
 #[allow(dead_code, reason = "these tests need no names of their own")]
@@ -169,6 +172,75 @@ fn the_relay_and_the_disk_are_measured() {
     let json = measured(&["sync", "--dir", path, "--count", "15"]);
     assert_eq!(number(&json, "/sync/count"), 15);
     assert_eq!(dir.path().read_dir().expect("a directory").count(), 0);
+}
+
+/// A broker that listens within TLS, with its own authority; it ends with this.
+struct TlsBroker {
+    child: Child,
+    address: String,
+    home: tempfile::TempDir,
+}
+
+impl TlsBroker {
+    fn start() -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| home.path().join(name);
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::OrganizationName, "Leveret test authority");
+        let key = KeyPair::generate().expect("a key");
+        let ca = authority.self_signed(&key).expect("a certificate");
+        let issuer = Issuer::new(authority, key);
+        let server = CertificateParams::new(["127.0.0.1".to_owned()]).expect("parameters");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = server.signed_by(&key, &issuer).expect("a certificate");
+        std::fs::write(path("ca.pem"), ca.pem()).expect("a file");
+        std::fs::write(path("server.pem"), certificate.pem()).expect("a file");
+        std::fs::write(path("server.key"), key.serialize_pem()).expect("a file");
+        let owner = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path("server.key"), owner).expect("permissions");
+
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.env("LEVERET_HTTP_LISTEN", "127.0.0.1:0").env("LEVERET_PROMETHEUS_LISTEN", "127.0.0.1:0");
+        command.env("LEVERET_LISTEN_AMQPS", "127.0.0.1:0");
+        command.env("LEVERET_TLS_CERT", path("server.pem")).env("LEVERET_TLS_KEY", path("server.key"));
+        command.args(["--ephemeral", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+        let line = log.find(|line| line.contains(r#""protocol":"amqps""#)).expect("it listens");
+        let (_, rest) = line.split_once(r#""address":""#).expect("an address");
+        let address = rest.split('"').next().expect("an address").to_owned();
+        // Else the broker would wait for somebody to read its log.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { child, address, home }
+    }
+}
+
+impl Drop for TlsBroker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn brokers_within_tls_are_measured_if_they_are_trusted() {
+    let broker = TlsBroker::start();
+    let url = format!("amqps://{}/", broker.address);
+    let ca = broker.home.path().join("ca.pem");
+    let ca = ca.to_str().expect("UTF-8");
+    let arguments = ["throughput", "--url", &url, "--messages", "200", "--confirm", "20", "--ack", "5"];
+    for trust in [&["--ca", ca][..], &["--insecure"]] {
+        let json = measured(&[&arguments[..], &["--size", "16,50000"], trust].concat());
+        let counts = ["/published", "/confirmed", "/consumed"].map(|pointer| number(&json, pointer));
+        assert_eq!(counts, [200, 200, 200]);
+    }
+    let free = measured(&["throughput", "--url", &url, "--messages", "20000", "--ca", ca]);
+    assert_eq!(number(&free, "/consumed"), 20_000);
+    let (code, _, stderr) = perf(&arguments);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("certificate") || stderr.contains("authorities"), "{stderr}");
 }
 
 #[test]

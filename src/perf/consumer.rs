@@ -128,8 +128,13 @@ impl<'a> Consumer<'a> {
                 Filled::Nothing => self.acknowledge(1),
                 Filled::End => return Err(PerfError::HungUp("messages were consumed")),
             }
-            if !self.out.is_empty() {
-                self.write()?;
+            if !self.out.is_empty()
+                && let Err(error) = self.write()
+            {
+                // A broker that closes the connection has said why before.
+                self.connection.input.fill(&mut self.connection.stream)?;
+                self.take()?;
+                return Err(error);
             }
         }
         self.acknowledge(1);

@@ -14,6 +14,8 @@ pub mod clock;
 pub mod consumer;
 pub mod counters;
 pub mod error;
+#[cfg(test)]
+mod fake;
 pub mod fields;
 pub mod frames;
 pub mod input;

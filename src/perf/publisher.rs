@@ -120,6 +120,15 @@ impl<'a> Publisher<'a> {
         if self.orders.is_timed {
             sharpen_timers();
         }
+        match self.publish() {
+            Ok(()) => self.finish(),
+            // A broker that closes the connection has said why before.
+            Err(PerfError::Io(error)) => Err(self.read().err().unwrap_or(PerfError::Io(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), PerfError> {
         let mut batches = 0;
         loop {
             let is_stopping = self.is_stopping();
@@ -128,7 +137,7 @@ impl<'a> Publisher<'a> {
             }
             let is_written = self.write()?;
             if self.is_done(is_stopping, is_written) {
-                break;
+                return Ok(());
             }
             let wait = if is_written { self.until_more() } else { NAP };
             if wait.is_zero() && self.window.is_none() {
@@ -144,7 +153,6 @@ impl<'a> Publisher<'a> {
             }
             self.check_blocked()?;
         }
-        self.finish()
     }
 
     fn is_stopping(&mut self) -> bool {
@@ -332,8 +340,11 @@ fn settlement(frame: &Frame<'_>) -> Option<(u64, bool, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::fake;
+    use crate::perf::frames::MessageForm;
+    use crate::perf::wire::Target;
     use crate::protocol::frame::{Next, next_frame};
-    use crate::protocol::method::write_method;
+    use crate::protocol::method::{Method, channel, connection, write_method};
 
     fn read(bytes: &[u8]) -> Option<(u64, bool, bool)> {
         let Ok(Next::Frame(frame)) = next_frame(bytes, 4096) else { panic!("a frame") };
@@ -349,5 +360,126 @@ mod tests {
         write_method(&mut bytes, 1, &basic::Nack { delivery_tag: 1 << 40, multiple: false, requeue: true });
         assert_eq!(read(&bytes), Some((1 << 40, false, false)));
         assert_eq!(read(&HEARTBEAT), None);
+    }
+
+    /// What a publisher of 16 bytes a message, if need be confirmed, ends with.
+    fn publish(
+        target: &Target,
+        confirm: usize,
+        messages: Option<u64>,
+    ) -> (Result<Times, PerfError>, Counters) {
+        let counters = Counters::default();
+        let stop = AtomicBool::new(false);
+        let connection = Connection::open(target).expect("a connection");
+        let form = MessageForm {
+            channel: CHANNEL,
+            exchange: "",
+            routing_key: "q",
+            properties: &[0, 0],
+            sizes: &[16],
+            frame_max: 0,
+        };
+        let orders = Orders {
+            batch: Batch::new(&form, 4000),
+            confirm,
+            messages,
+            pace: None,
+            is_timed: false,
+            clock: Clock::start(),
+            timed_from: Duration::ZERO,
+            counters: &counters,
+            stop: &stop,
+        };
+        let ended = Publisher::new(connection, orders).and_then(Publisher::run);
+        (ended, counters)
+    }
+
+    #[test]
+    fn a_publisher_ends_with_the_words_of_the_broker() {
+        let (target, broker) = fake::broker(|peer| {
+            peer.hear_method("basic.publish");
+            let text = "NOT_FOUND - no exchange 'x'";
+            peer.say(1, &channel::Close { reply_code: 404, reply_text: text, class_id: 60, method_id: 40 });
+            // Until the client has gone.
+            peer.hear(|_, _| None::<()>);
+        });
+        let error = publish(&target, 0, None).0.expect_err("the channel is closed").to_string();
+        assert_eq!(error, "the broker closed the channel: NOT_FOUND - no exchange 'x' (404)");
+        broker.join().expect("the broker is content");
+
+        let (target, broker) = fake::broker(|peer| {
+            peer.hear_method("basic.publish");
+            let text = "CONNECTION_FORCED - shutdown";
+            peer.say(0, &connection::Close { reply_code: 320, reply_text: text, class_id: 0, method_id: 0 });
+            peer.hear(|_, _| None::<()>);
+        });
+        let error = publish(&target, 0, None).0.expect_err("the connection is closed").to_string();
+        assert_eq!(error, "the broker closed the connection: CONNECTION_FORCED - shutdown (320)");
+        broker.join().expect("the broker is content");
+    }
+
+    #[test]
+    fn the_window_is_kept_and_heartbeats_are_answered_between_messages() {
+        let (target, broker) = fake::broker(|peer| {
+            peer.hear_method("confirm.select");
+            peer.say(1, &confirm::SelectOk {});
+            peer.say(0, &connection::Blocked { reason: "low on memory" });
+            peer.say(0, &connection::Unblocked {});
+            let (mut sent, mut answered) = (0, 0);
+            let mut bodies = 0;
+            // Three at a time: the third of each is confirmed together with those before it.
+            while bodies < 12 {
+                peer.hear(|kind, _| {
+                    sent += usize::from(kind == FrameKind::Method);
+                    answered += usize::from(kind == FrameKind::Heartbeat);
+                    (kind == FrameKind::Body).then_some(())
+                });
+                bodies += 1;
+                assert!(sent <= bodies, "frames of a message come together");
+                if bodies % 3 == 0 {
+                    peer.send(&HEARTBEAT);
+                    peer.say(1, &basic::Ack { delivery_tag: bodies as u64, multiple: true });
+                }
+            }
+            let more = peer.hear(|kind, _| match kind {
+                FrameKind::Heartbeat => {
+                    answered += 1;
+                    None
+                }
+                kind => Some(kind),
+            });
+            assert_eq!(more, Some(FrameKind::Method), "nothing but a goodbye is left to say");
+            peer.say(0, &connection::CloseOk {});
+            answered
+        });
+        let (ended, counters) = publish(&target, 3, Some(12));
+        ended.expect("it goes well");
+        let counts = counters.counts();
+        assert_eq!((counts.published, counts.confirmed, counts.nacked), (12, 12, 0));
+        assert_eq!(counters.blocked(), Some("low on memory"));
+        // The last may be asked for when there is nobody left to answer.
+        assert!(broker.join().expect("the broker is content") >= 1);
+    }
+
+    #[test]
+    fn only_messages_that_went_out_whole_are_counted() {
+        let (target, broker) = fake::broker(|peer| {
+            let mut bodies = 0u64;
+            peer.hear(|kind, payload| {
+                bodies += u64::from(kind == FrameKind::Body);
+                let is_close = kind == FrameKind::Method
+                    && matches!(
+                        Method::decode(payload),
+                        Ok(Method::Connection(connection::Method::Close(_)))
+                    );
+                is_close.then_some(())
+            });
+            peer.say(0, &connection::CloseOk {});
+            bodies
+        });
+        let (ended, counters) = publish(&target, 0, Some(100_003));
+        ended.expect("it goes well");
+        assert_eq!(counters.counts().published, 100_003);
+        assert_eq!(broker.join().expect("the broker is content"), 100_003);
     }
 }
