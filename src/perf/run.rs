@@ -367,7 +367,10 @@ impl<'s, 'c, 'p> Watch<'s, 'c, 'p> {
     /// Waits until a moment, the end of all publishers if there were any, or an order to stop.
     fn wait(&mut self, phase: Phase, until: Option<Duration>) -> Result<(), PerfError> {
         let had_publishers = self.publishers_left > 0;
-        while !self.is_stopped() && !(had_publishers && self.publishers_left == 0) {
+        while !self.is_stopped() {
+            if had_publishers && self.publishers_left == 0 {
+                break;
+            }
             let left = until.map_or(TELL, |until| until.saturating_sub(self.now()));
             if left.is_zero() {
                 break;
