@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 use super::error::PerfError;
 use super::frames::STAMP_SIZE;
 
+/// Bytes of the longest name in AMQP.
+const NAME_MAX: usize = 255;
+
 /// The type of a run's exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -128,6 +131,8 @@ impl Load {
             Some("there has to be a queue")
         } else if self.sizes.is_empty() {
             Some("messages need a size")
+        } else if [&self.queue, &self.routing_key].into_iter().flatten().any(|name| name.len() > NAME_MAX) {
+            Some("names and keys have 255 bytes at most")
         } else if self.queue.is_some() && self.queues != 1 {
             Some("--queue names one queue, so that --queues cannot be more")
         } else if self.queue.is_some() && (self.durable || !self.queue_args.is_empty()) {
@@ -205,6 +210,7 @@ mod tests {
             Load { queues: 0, ..Load::default() },
             Load { sizes: Vec::new(), ..Load::default() },
             Load { queues: 2, ..named.clone() },
+            Load { queue: Some("q".repeat(256)), ..Load::default() },
             Load { durable: true, ..named },
             Load { routing_key: key.clone(), ..Load::default() },
             Load { routing_key: key, exchange_type: ExchangeKind::Headers, ..Load::default() },

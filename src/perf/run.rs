@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// How long consumers may get nothing at the end before what is missing counts as lost.
 pub const QUIET: Duration = Duration::from_secs(5);
 
+/// Bytes of all batches together, so that thousands of publishers do not need gigabytes.
+const BATCHES: usize = 64 * 1024 * 1024;
+
 /// The stack of a connection's thread: there may be thousands of them.
 const STACK: usize = 256 * 1024;
 
@@ -266,7 +269,7 @@ impl Shared<'_> {
                 frame_max: connection.frame_max(),
             };
             let orders = publisher::Orders {
-                batch: Batch::new(&form, BATCH_SIZE),
+                batch: Batch::new(&form, BATCH_SIZE.min(BATCHES / load.publishers.max(1))),
                 confirm: load.confirm,
                 messages: self.job.timing.messages,
                 pace: None,
