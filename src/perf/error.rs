@@ -99,6 +99,9 @@ pub enum PerfError {
     /// The relay did not do its part.
     #[error("the relay failed: {0}")]
     Relay(String),
+    /// A fault of the load generator.
+    #[error("a {0} of the load generator has panicked")]
+    Panicked(&'static str),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

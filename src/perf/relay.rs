@@ -183,7 +183,7 @@ pub fn run(plan: &Plan, command: &mut Command, stop: &AtomicBool) -> Result<Repo
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, PerfError>>) -> Result<T, PerfError> {
-    thread.join().unwrap_or_else(|_| Err(PerfError::Relay("a thread has panicked".to_owned())))
+    thread.join().unwrap_or(Err(PerfError::Panicked("thread")))
 }
 
 fn measure(

@@ -1,5 +1,6 @@
 //! A run: connections are opened, threads started, watched and ended, and what they did is counted between two moments.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{Builder, Scope};
@@ -216,15 +217,24 @@ fn start_all<'scope, 'a: 'scope>(
         consumer.time_from(timed_from);
         let ended = ended.clone();
         // Nobody listens any more only when the run has failed already.
-        let run = move || drop(ended.send(Ended::Consumer(consumer.run())));
+        let run = move || drop(ended.send(Ended::Consumer(unless_it_panics("consumer", || consumer.run()))));
         builder("consumer").spawn_scoped(scope, run).map_err(PerfError::Thread)?;
     }
     for publisher in publishers {
         let ended = ended.clone();
-        let run = move || drop(ended.send(Ended::Publisher(publisher.run())));
+        let run =
+            move || drop(ended.send(Ended::Publisher(unless_it_panics("publisher", || publisher.run()))));
         builder("publisher").spawn_scoped(scope, run).map_err(PerfError::Thread)?;
     }
     Ok(())
+}
+
+/// What a thread ends with. Who waits for its end would wait forever if it just vanished.
+fn unless_it_panics(
+    name: &'static str,
+    run: impl FnOnce() -> Result<Times, PerfError>,
+) -> Result<Times, PerfError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(PerfError::Panicked(name)))
 }
 
 impl Shared<'_> {
