@@ -16,7 +16,7 @@ use super::url::Url;
 use crate::protocol::PROTOCOL_HEADER;
 use crate::protocol::field::TableBuilder;
 use crate::protocol::frame::{Frame, FrameKind, HEARTBEAT};
-use crate::protocol::method::{Args, Method, channel, connection, write_method};
+use crate::protocol::method::{Args, Method, basic, channel, connection, write_method};
 use crate::protocol::reply::MethodId;
 
 /// How long to wait for a connection and for an answer.
@@ -261,7 +261,7 @@ pub fn notice(frame: &Frame<'_>) -> Result<Notice, PerfError> {
         Method::Channel(channel::Method::Close(close)) => {
             Err(PerfError::ChannelClosed { code: close.reply_code, text: close.reply_text.to_owned() })
         }
-        Method::Basic(crate::protocol::method::basic::Method::Cancel(cancel)) => {
+        Method::Basic(basic::Method::Cancel(cancel)) => {
             Err(PerfError::Cancelled(cancel.consumer_tag.to_owned()))
         }
         Method::Connection(connection::Method::Blocked(blocked)) => {
@@ -282,4 +282,58 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         }
     }
     Err(last.unwrap_or_else(|| io::Error::new(ErrorKind::NotFound, "the host has no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What a client hears from a peer that answers the protocol header with these bytes and leaves.
+    fn refused_by(answer: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("amqp://{}", listener.local_addr().expect("an address"));
+        let peer = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.read_exact(&mut [0; 8]).expect("a protocol header");
+            stream.write_all(answer).expect("the client reads");
+        });
+        let target = Target { url: Url::parse(&url).expect("a URL"), tls: None };
+        let error = Connection::open(&target).expect_err("no broker").to_string();
+        peer.join().expect("the peer is content");
+        error
+    }
+
+    #[test]
+    fn what_is_no_broker_is_told_apart() {
+        assert!(refused_by(b"AMQP\0\x01\0\0").contains("does not speak AMQP 0-9-1: it wants version 1-0-0"));
+        assert!(refused_by(b"HTTP/1.1 400 Bad Request\r\n").contains("does not speak AMQP 0-9-1"));
+        assert!(refused_by(b"").contains("without a reason"));
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_and_a_close_has_its_words() {
+        let (target, broker) = crate::perf::fake::broker(|peer| {
+            peer.send(&HEARTBEAT);
+            peer.say(0, &connection::Blocked { reason: "why" });
+            peer.hear_method("basic.qos");
+            peer.say(1, &basic::QosOk {});
+            peer.hear_method("basic.qos");
+            let text = "RESOURCE_ERROR - enough";
+            peer.say(0, &connection::Close { reply_code: 506, reply_text: text, class_id: 0, method_id: 0 });
+            peer.hear(|_, _| None::<()>);
+        });
+        let mut connection = Connection::open(&target).expect("a connection");
+        assert_eq!(connection.frame_max(), 4096, "what the broker wants is less");
+        connection.open_channel(1).expect("a channel");
+        let qos = basic::Qos { prefetch_size: 0, prefetch_count: 1, global: false };
+        connection.call(1, &qos, basic::QosOk::ID).expect("an answer");
+        let error = connection.call(1, &qos, basic::QosOk::ID).expect_err("a close");
+        assert_eq!(error.to_string(), "the broker closed the connection: RESOURCE_ERROR - enough (506)");
+        drop(connection);
+        broker.join().expect("the broker is content");
+    }
 }
