@@ -75,6 +75,18 @@ const ANY_CHANNEL: u16 = 1;
 /// What is asked of a message without looking into its bytes.
 #[derive(Debug)]
 struct Meta {
+    shape: Shape,
+    /// Of everything stored, computed before any lock; zero if the message is not persistent and nobody asked yet.
+    checksum: AtomicU32,
+    /// The body address of the message in the journal, once it has one.
+    stored_at: AtomicU64,
+    /// The body, if it is larger than [`COPY_LIMIT`].
+    large: Option<Bytes>,
+}
+
+/// What is known of a message beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
     body_len: u64,
     /// Offset of the routing key's length octet.
     routing_key_at: u16,
@@ -88,12 +100,6 @@ struct Meta {
     /// See [`Marks`].
     hides_bcc: bool,
     priority: Option<u8>,
-    /// Of everything stored, computed before any lock; zero if the message is not persistent and nobody asked yet.
-    checksum: AtomicU32,
-    /// The body address of the message in the journal, once it has one.
-    stored_at: AtomicU64,
-    /// The body, if it is larger than [`COPY_LIMIT`].
-    large: Option<Bytes>,
 }
 
 /// A handle on a message; cloning it shares the message.
@@ -128,17 +134,12 @@ impl Body<'_> {
     }
 }
 
-/// Where the parts of a message begin; see [`Meta`].
-struct Places {
-    routing_key_at: usize,
-    header_at: usize,
-    body_at: usize,
-}
-
 /// Makes messages. Holds the scratch buffer in which one is put together before its single allocation.
 #[derive(Debug, Default)]
 pub struct MessageBuilder {
     scratch: Vec<u8>,
+    /// Of what lies there.
+    shape: Shape,
     unix_ms: u64,
 }
 
@@ -189,8 +190,7 @@ impl MessageBuilder {
             }
             None
         };
-        let places = Places { routing_key_at, header_at, body_at };
-        self.seal(body_len, places, properties, large, marks)
+        self.seal(body_len, [routing_key_at, header_at, body_at], properties, large, marks)
     }
 
     /// As [`build`](Self::build), from what stands in the input and was checked: `names`, exchange and routing key as
@@ -217,38 +217,57 @@ impl MessageBuilder {
         if body_len > 0 {
             out[body_at + 1..body_at + 3].copy_from_slice(&any);
         }
-        let places = Places { routing_key_at: 1 + usize::from(names[0]), header_at, body_at };
+        let places = [1 + usize::from(names[0]), header_at, body_at];
         self.seal(body_len, places, properties, None, Marks::default())
     }
 
-    /// Makes the message of what stands in the scratch buffer.
+    /// A message like the one that [`build_from_frames`](Self::build_from_frames) has just built, but for its body, which
+    /// is as long.
+    #[inline]
+    pub fn build_alike(&mut self, body: &[u8]) -> Message {
+        let from = self.shape.body_at as usize + FRAME_HEADER;
+        self.scratch[from..from + body.len()].copy_from_slice(body);
+        self.make(None)
+    }
+
+    /// Completes what stands in the scratch buffer, where routing key, header frame and body frame are at `places`, and
+    /// makes the message.
     #[inline]
     fn seal(
         &mut self,
         body_len: usize,
-        places: Places,
+        places: [usize; 3],
         properties: Properties<'_>,
         large: Option<Bytes>,
         marks: Marks,
     ) -> Message {
-        let out = &mut self.scratch;
-        out.extend_from_slice(&marks.stamp(self.unix_ms));
-        let persistent = properties.delivery_mode() == Some(2);
-        let meta = Meta {
+        self.scratch.extend_from_slice(&marks.stamp(self.unix_ms));
+        let [routing_key_at, header_at, body_at] = places;
+        self.shape = Shape {
             body_len: body_len as u64,
-            checksum: AtomicU32::new(if persistent { checksum(out, large.as_deref()) } else { 0 }),
-            stored_at: AtomicU64::new(0),
             // Two names of at most 255 bytes and their lengths fit; a header frame fits the frame limit.
-            routing_key_at: u16::try_from(places.routing_key_at).unwrap_or(u16::MAX),
-            header_at: u16::try_from(places.header_at).unwrap_or(u16::MAX),
-            body_at: u32::try_from(places.body_at).unwrap_or(u32::MAX),
-            persistent,
+            routing_key_at: u16::try_from(routing_key_at).unwrap_or(u16::MAX),
+            header_at: u16::try_from(header_at).unwrap_or(u16::MAX),
+            body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
+            persistent: properties.delivery_mode() == Some(2),
             has_lifetime: properties.flags() & FLAG_EXPIRATION != 0,
             hides_bcc: marks.hides_bcc,
             priority: properties.priority(),
+        };
+        self.make(large)
+    }
+
+    /// The message of what stands in the scratch buffer.
+    #[inline]
+    fn make(&self, large: Option<Bytes>) -> Message {
+        let checksum = if self.shape.persistent { checksum(&self.scratch, large.as_deref()) } else { 0 };
+        let meta = Meta {
+            shape: self.shape,
+            checksum: AtomicU32::new(checksum),
+            stored_at: AtomicU64::new(0),
             large,
         };
-        Message(ThinArc::from_header_and_slice(meta, out))
+        Message(ThinArc::from_header_and_slice(meta, &self.scratch))
     }
 
     /// The message as if it were published now: it is itself if that is so.
@@ -324,7 +343,7 @@ impl Message {
     #[inline]
     #[must_use]
     pub fn has_lifetime(&self) -> bool {
-        self.meta().has_lifetime
+        self.meta().shape.has_lifetime
     }
 
     /// How long it may wait in a queue by its own `expiration`, in milliseconds.
@@ -343,7 +362,7 @@ impl Message {
     #[inline]
     #[must_use]
     pub fn as_seen(&self, returns: Returns) -> Option<Self> {
-        let hides_bcc = self.meta().hides_bcc;
+        let hides_bcc = self.meta().shape.hides_bcc;
         if returns.all == 0 && !hides_bcc {
             return None;
         }
@@ -431,7 +450,7 @@ impl Message {
         if !is_whole {
             return None;
         }
-        let meta = Meta {
+        let shape = Shape {
             body_len: content.body_size,
             routing_key_at: u16::try_from(routing_key_at).ok()?,
             header_at: u16::try_from(header_at).ok()?,
@@ -440,10 +459,9 @@ impl Message {
             has_lifetime: content.properties.flags() & FLAG_EXPIRATION != 0,
             hides_bcc: u64::from_le_bytes(*contiguous.last_chunk()?) & HIDES_BCC != 0,
             priority: content.properties.priority(),
-            checksum: AtomicU32::new(expected_checksum),
-            stored_at: AtomicU64::new(0),
-            large,
         };
+        let meta =
+            Meta { shape, checksum: AtomicU32::new(expected_checksum), stored_at: AtomicU64::new(0), large };
         Some(Self(ThinArc::from_header_and_slice(meta, contiguous)))
     }
 
@@ -456,7 +474,7 @@ impl Message {
     /// The routing key it was published with.
     #[must_use]
     pub fn routing_key(&self) -> &str {
-        self.name_at(usize::from(self.meta().routing_key_at))
+        self.name_at(usize::from(self.meta().shape.routing_key_at))
     }
 
     fn name_at(&self, at: usize) -> &str {
@@ -468,8 +486,8 @@ impl Message {
     /// The properties, from the flags word on, exactly as the publisher sent them.
     #[must_use]
     pub fn raw_properties(&self) -> &[u8] {
-        let from = usize::from(self.meta().header_at) + FRAME_HEADER + HEADER_FIXED;
-        &self.bytes()[from..self.meta().body_at as usize - 1]
+        let from = usize::from(self.meta().shape.header_at) + FRAME_HEADER + HEADER_FIXED;
+        &self.bytes()[from..self.meta().shape.body_at as usize - 1]
     }
 
     /// The body.
@@ -477,10 +495,10 @@ impl Message {
     pub fn body(&self) -> &[u8] {
         match &self.meta().large {
             Some(body) => body,
-            None if self.meta().body_len == 0 => &[],
+            None if self.meta().shape.body_len == 0 => &[],
             None => {
                 let bytes = self.bytes();
-                &bytes[self.meta().body_at as usize + FRAME_HEADER..bytes.len() - 1]
+                &bytes[self.meta().shape.body_at as usize + FRAME_HEADER..bytes.len() - 1]
             }
         }
     }
@@ -488,20 +506,20 @@ impl Message {
     /// Length of the body in bytes.
     #[must_use]
     pub fn body_len(&self) -> u64 {
-        self.meta().body_len
+        self.meta().shape.body_len
     }
 
     /// Whether delivery mode is 2. Any other value is transient, as RabbitMQ has it.
     #[must_use]
     pub fn is_persistent(&self) -> bool {
-        self.meta().persistent
+        self.meta().shape.persistent
     }
 
     /// The priority property.
     #[inline]
     #[must_use]
     pub fn priority(&self) -> Option<u8> {
-        self.meta().priority
+        self.meta().shape.priority
     }
 
     /// About how many bytes a delivery of it takes on the wire and the message itself in memory.
@@ -513,7 +531,7 @@ impl Message {
     /// Length of exchange and routing key as method arguments.
     #[must_use]
     pub fn names_len(&self) -> usize {
-        usize::from(self.meta().header_at) - 1
+        usize::from(self.meta().shape.header_at) - 1
     }
 
     /// Appends exchange and routing key as the last arguments of a method frame that the caller began on `channel`,
@@ -523,22 +541,22 @@ impl Message {
     #[inline]
     pub fn write_names_and_content(&self, out: &mut Output, channel: u16, frame_max: u32) {
         let meta = self.meta();
-        let fits = frame_max == 0 || meta.body_len <= u64::from(frame_max) - FRAME_OVERHEAD as u64;
+        let fits = frame_max == 0 || meta.shape.body_len <= u64::from(frame_max) - FRAME_OVERHEAD as u64;
         if fits && meta.large.is_none() {
             out.append(|out| {
                 let start = out.len();
                 out.extend_from_slice(self.bytes());
                 let channel = channel.to_be_bytes();
-                let header = start + usize::from(meta.header_at) + 1;
+                let header = start + usize::from(meta.shape.header_at) + 1;
                 out[header..header + 2].copy_from_slice(&channel);
-                if meta.body_len > 0 {
-                    let body = start + meta.body_at as usize + 1;
+                if meta.shape.body_len > 0 {
+                    let body = start + meta.shape.body_at as usize + 1;
                     out[body..body + 2].copy_from_slice(&channel);
                 }
             });
             return;
         }
-        out.append(|out| out.extend_from_slice(&self.bytes()[..usize::from(meta.header_at)]));
+        out.append(|out| out.extend_from_slice(&self.bytes()[..usize::from(meta.shape.header_at)]));
         self.write_content(out, channel, frame_max);
     }
 

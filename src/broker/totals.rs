@@ -146,12 +146,12 @@ impl Tally {
         self.add(event as usize, n);
     }
 
-    /// Counts the body of a message that was published.
+    /// Counts the bodies, of so many bytes each, of messages that were published.
     #[inline]
-    pub fn count_size(&mut self, bytes: u64) {
+    pub fn count_sizes(&mut self, bytes: u64, messages: u64) {
         let bucket = SIZE_BOUNDS.iter().position(|bound| bytes <= *bound).unwrap_or(SIZE_BOUNDS.len());
-        self.add(SIZES + bucket, 1);
-        self.add(SIZE_SUM, bytes);
+        self.add(SIZES + bucket, messages);
+        self.add(SIZE_SUM, bytes * messages);
     }
 
     #[inline]
@@ -278,7 +278,7 @@ mod tests {
         let totals = Totals::default();
         let mut tally = Tally::default();
         for size in [0, 100, 101, 1000, 100_000_000, 100_000_001] {
-            tally.count_size(size);
+            tally.count_sizes(size, 1);
         }
         totals.take(&mut tally, ConnectionId(1));
         assert_eq!(totals.counted().sizes(), [2, 2, 0, 0, 0, 0, 0, 1, 1]);

@@ -75,6 +75,13 @@ impl PublishBatch {
         self.run.push(message);
     }
 
+    /// Adds a message on the same channel and route as the last one.
+    #[inline]
+    pub(super) fn add_alike(&mut self, message: Message) {
+        self.last.1 += 1;
+        self.run.push(message);
+    }
+
     /// Counts a message that is not added: it goes nowhere, or is part of a transaction.
     pub(super) fn count_alone(&mut self, channel: u16, route: &Arc<Route>) {
         gather(&mut self.groups, channel, 1, route);
@@ -109,12 +116,12 @@ impl PublishBatch {
             .for_each(|group| each(group.channel, (group.count, group.routed), &group.exchange));
     }
 
-    /// Counts a publish on a channel in confirm mode.
+    /// Counts publishes on a channel in confirm mode.
     #[inline]
-    pub(super) fn count_confirm(&mut self, channel: u16) {
+    pub(super) fn count_confirms(&mut self, channel: u16, more: u64) {
         match self.confirms.last_mut() {
-            Some((last, count)) if *last == channel => *count += 1,
-            _ => self.confirms.push((channel, 1)),
+            Some((last, count)) if *last == channel => *count += more,
+            _ => self.confirms.push((channel, more)),
         }
     }
 

@@ -229,7 +229,7 @@ impl Session {
     fn on_frame(&mut self, frame: Frame<'_>, rest: &[u8], now: Now) -> usize {
         let len = frame.wire_len();
         match &mut self.state {
-            State::Open(open) => match open.on_frame(&mut self.wire, frame, &rest[len..]) {
+            State::Open(open) => match open.on_frame(&mut self.wire, frame, rest) {
                 Ok(more) => len + more,
                 Err(open::Stop::Error(error)) => {
                     self.fail(error, now);

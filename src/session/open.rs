@@ -193,9 +193,14 @@ impl Open {
         Actor { connection: wire.id, user: &self.user.name }
     }
 
-    /// Handles a frame; `rest` is what follows it in the input. Returns how many bytes of `rest` were used as well.
+    /// Handles the frame at the start of `input`. Returns how many bytes behind it were used as well.
     #[inline]
-    pub(super) fn on_frame(&mut self, wire: &mut Wire, frame: Frame<'_>, rest: &[u8]) -> Result<usize, Stop> {
+    pub(super) fn on_frame(
+        &mut self,
+        wire: &mut Wire,
+        frame: Frame<'_>,
+        input: &[u8],
+    ) -> Result<usize, Stop> {
         if frame.kind == FrameKind::Heartbeat {
             return Ok(0);
         }
@@ -214,7 +219,7 @@ impl Open {
             }
             FrameKind::Method => {
                 if let Some(parts) = PublishParts::find(frame.payload) {
-                    return self.on_publish(wire, frame, &parts, rest);
+                    return self.on_publish(wire, frame, &parts, input);
                 }
                 let method = Method::decode(frame.payload)?;
                 let result = self.on_method(wire, frame.channel, method);

@@ -11,7 +11,7 @@ use crate::message::{Body, Marks, Returns};
 use crate::output::COPY_LIMIT;
 use crate::protocol::content::{Content, ContentHeader};
 use crate::protocol::field::TableRef;
-use crate::protocol::frame::{Frame, FrameKind, Next, next_frame};
+use crate::protocol::frame::{FRAME_END, FRAME_HEADER, Frame, FrameKind, Next, next_frame};
 use crate::protocol::method::basic::PublishParts;
 use crate::protocol::method::{Args, Method, basic};
 use crate::protocol::properties::{FLAG_EXPIRATION, FLAG_HEADERS, FLAG_REPLY_TO, FLAG_USER_ID, Properties};
@@ -77,22 +77,23 @@ fn whole_content<'a>(channel: u16, rest: &'a [u8], max_payload: u32, max_size: u
 }
 
 impl Open {
-    /// A basic.publish, of which `parts` were found. Takes its content along if that lies whole in `rest`, and returns how
-    /// much of `rest` it used.
+    /// A basic.publish, of which `parts` were found, at the start of `input`. Takes its content along if that lies whole in
+    /// `input`, and returns how much it used behind the method frame.
     #[inline]
     pub(super) fn on_publish(
         &mut self,
         wire: &mut Wire,
         frame: Frame<'_>,
         parts: &PublishParts<'_>,
-        rest: &[u8],
+        input: &[u8],
     ) -> Result<usize, Stop> {
         self.block_if_alarmed(wire);
+        let rest = &input[frame.wire_len()..];
         let whole = whole_content(frame.channel, rest, wire.max_payload(), wire.limits.max_message_size);
         if let Some(whole) = &whole
-            && self.publish_known(frame.channel, parts, whole)
+            && let Some(used) = self.publish_known(frame.channel, parts, whole, input, frame.wire_len())
         {
-            return Ok(whole.frames.len());
+            return Ok(used);
         }
         let &PublishParts { names, mandatory, immediate } = parts;
         let (exchange, routing_key) = match Method::decode(frame.payload)? {
@@ -116,34 +117,55 @@ impl Open {
     }
 
     /// The short way, for a plain message along a known route: names that are known need no check, and its frames are
-    /// kept as they came. Returns whether it went.
+    /// kept as they came. Takes messages behind it along that are the same but for the body, as a busy publisher sends
+    /// them. `input` begins with its method frame, of `method_len` bytes. Returns the bytes that it used behind that;
+    /// `None` if it does not go this way.
     #[inline]
-    fn publish_known(&mut self, number: u16, parts: &PublishParts<'_>, whole: &Whole<'_>) -> bool {
+    fn publish_known(
+        &mut self,
+        number: u16,
+        parts: &PublishParts<'_>,
+        whole: &Whole<'_>,
+        input: &[u8],
+        method_len: usize,
+    ) -> Option<usize> {
         let is_plain = !parts.immediate
             && whole.properties.flags() & SPECIAL == 0
             && whole.body.len() <= COPY_LIMIT
             && !self.intercepts;
         if !is_plain {
-            return false;
+            return None;
         }
-        let Some(route) = self.routes.find(&self.vhost, parts.names) else { return false };
-        let Some(channel) = self.channels.get(&number) else { return false };
-        let confirms = match channel.mode {
+        let Self { routes, vhost, channels, builder, publishes, tally, .. } = self;
+        let route = routes.find(vhost, parts.names)?;
+        let confirms = match channels.get(&number)?.mode {
             Mode::Confirm(_) => true,
-            Mode::Tx(_) => return false,
+            Mode::Tx(_) => return None,
             Mode::Plain => false,
         };
         if route.queues.is_empty() || confirms && route.may_refuse() {
-            return false;
+            return None;
         }
-        let Whole { properties, frames, header_len, .. } = *whole;
-        let message = self.builder.build_from_frames(parts.names, frames, header_len, properties);
-        self.tally.count_size(message.body_len());
-        self.publishes.add(number, route, message);
+        let &Whole { properties, body, frames, header_len } = whole;
+        publishes.add(number, route, builder.build_from_frames(parts.names, frames, header_len, properties));
+        let len = method_len + frames.len();
+        let mut used = len;
+        // One that is told to stop is not read on.
+        if !body.is_empty() && !self.blocked {
+            let (before, _) = input.split_at(method_len + header_len + FRAME_HEADER);
+            while let Some(next) = input.get(used..used + len)
+                && let Some(body) = next.strip_prefix(before).and_then(|rest| rest.strip_suffix(&[FRAME_END]))
+            {
+                publishes.add_alike(builder.build_alike(body));
+                used += len;
+            }
+        }
+        let messages = (used / len) as u64;
+        tally.count_sizes(body.len() as u64, messages);
         if confirms {
-            self.publishes.count_confirm(number);
+            publishes.count_confirms(number, messages);
         }
-        true
+        Some(used - method_len)
     }
 
     /// A content frame was taken; perhaps it completed a message.
@@ -288,7 +310,7 @@ impl Open {
             channel.count_uncommitted();
             return result;
         }
-        self.tally.count_size(message.body_len());
+        self.tally.count_sizes(message.body_len(), 1);
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         // Its publisher is told of this one and no other.
         let is_alone = confirms && route.may_refuse();
@@ -306,7 +328,7 @@ impl Open {
             }
         }
         if confirms {
-            self.publishes.count_confirm(number);
+            self.publishes.count_confirms(number, 1);
         }
         if is_alone {
             self.flush_publishes();

@@ -18,7 +18,9 @@ const QUEUES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct RouteCache {
     epoch: u64,
-    last: Option<(Box<[u8]>, Arc<Route>)>,
+    /// The one that was asked for last, and its key.
+    last: Option<Arc<Route>>,
+    last_key: Vec<u8>,
     routes: HashMap<Box<[u8]>, Arc<Route>, foldhash::fast::RandomState>,
     /// Queues of all of them together.
     queues: usize,
@@ -34,12 +36,12 @@ impl RouteCache {
             self.epoch = epoch;
             return None;
         }
-        let is_last = self.last.as_ref().is_some_and(|(last, _)| **last == *key);
-        if !is_last {
-            let route = self.routes.get(key)?.clone();
-            self.last = Some((key.into(), route));
+        if self.last_key != key || self.last.is_none() {
+            self.last = Some(self.routes.get(key)?.clone());
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
         }
-        self.last.as_ref().map(|(_, route)| route)
+        self.last.as_ref()
     }
 
     /// Remembers a route found at `epoch`.

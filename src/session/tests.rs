@@ -1,5 +1,6 @@
 //! Sessions without sockets: what leaves when, on a journal whose positions move only when a test says so.
 
+mod alike;
 mod counting;
 mod events;
 mod flushing;

@@ -168,7 +168,7 @@ impl Open {
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, "partial tx completion"));
         };
         published.iter().for_each(|route| self.publishes.count_alone(number, route));
-        sizes.into_iter().for_each(|bytes| self.tally.count_size(bytes));
+        sizes.into_iter().for_each(|bytes| self.tally.count_sizes(bytes, 1));
         unroutable.iter().for_each(|&mandatory| self.count_unroutable(number, mandatory));
         self.count_publishes();
         for (_, unacked, how) in settlements {

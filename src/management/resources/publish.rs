@@ -131,7 +131,7 @@ fn count(vhost: &VHost, route: &Route, reached: usize, message: &Message) {
     let routed = reached as u64;
     route.exchange.add(1, routed);
     let mut tally = Tally::default();
-    tally.count_size(message.body_len());
+    tally.count_sizes(message.body_len(), 1);
     tally.count(Event::Received, 1);
     tally.count(Event::ReceivedConfirm, 1);
     tally.count(Event::Confirmed, 1);
