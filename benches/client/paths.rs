@@ -186,17 +186,8 @@ impl Path {
     /// Makes the batch, with `keys` in turn, all of the same length.
     fn send(&mut self, content: &Content<'_>, keys: &[String]) {
         self.input = publishes(content, keys);
-        let mut delivery = Vec::new();
-        let deliver = basic::Deliver {
-            consumer_tag: TAG,
-            delivery_tag: 1,
-            redelivered: false,
-            exchange: content.exchange,
-            routing_key: &keys[0],
-        };
-        write_method(&mut delivery, 1, &deliver);
-        content.write(&mut delivery);
-        self.consumers.iter_mut().for_each(|consumer| consumer.delivery = delivery.len());
+        let bytes = delivery(content, &keys[0]).len();
+        self.consumers.iter_mut().for_each(|consumer| consumer.delivery = bytes);
     }
 
     /// Sends one batch, and takes all that comes of it. The number of deliveries.
@@ -257,6 +248,21 @@ pub fn publishes(content: &Content<'_>, keys: &[String]) -> Vec<u8> {
         write_method(&mut bytes, 1, &publish);
         content.write(&mut bytes);
     }
+    bytes
+}
+
+/// A delivery as a consumer with the tag "c" gets it.
+pub fn delivery(content: &Content<'_>, routing_key: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let deliver = basic::Deliver {
+        consumer_tag: TAG,
+        delivery_tag: 1,
+        redelivered: false,
+        exchange: content.exchange,
+        routing_key,
+    };
+    write_method(&mut bytes, 1, &deliver);
+    content.write(&mut bytes);
     bytes
 }
 
