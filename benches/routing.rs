@@ -1,9 +1,17 @@
 //! Routing one message, by exchange type and number of bindings. Each benchmark also counts allocations: with a warm
-//! scratch there are none.
+//! scratch the router makes none. What a connection remembers of routes is part of `path`, where topics come with one
+//! routing key and with many.
 
+mod client;
+
+use client::{feed, open};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
+use leveret::broker::Broker;
+use leveret::broker::options::BrokerOptions;
+use leveret::broker::vhost::RouteScratch;
 use leveret::protocol::field::{Table, TableBuilder};
+use leveret::protocol::method::{exchange, queue, write_method};
 use leveret::routing::{Destination, ExchangeKind, ExchangeSpec, Router, Scratch};
 
 #[global_allocator]
@@ -92,4 +100,36 @@ fn headers(bencher: Bencher<'_, '_>, bindings: u64) {
     let router = router(ExchangeKind::Headers, bindings, |n| (String::new(), wanted(n).finish()));
     let headers = wanted(bindings / 2).int64("retries", 3).long_str("trace", "5f2c").finish();
     route(bencher, &router, "", &headers, 1);
+}
+
+/// What a publish of an unknown route asks for: the vhost's lock, the router, and a list of queues that is kept.
+#[divan::bench]
+fn cold_topic_of_100_bindings_in_a_vhost(bencher: Bencher<'_, '_>) {
+    let broker = Broker::new(BrokerOptions::default());
+    let mut session = open(&broker);
+    let mut bytes = Vec::new();
+    write_method(&mut bytes, 1, &queue::Declare { queue: "q", ..Default::default() });
+    write_method(
+        &mut bytes,
+        1,
+        &exchange::Declare { exchange: EXCHANGE, kind: "topic", ..Default::default() },
+    );
+    for n in 0..100 {
+        let routing_key = &format!("orders.*.{n}");
+        write_method(
+            &mut bytes,
+            1,
+            &queue::Bind { queue: "q", exchange: EXCHANGE, routing_key, ..Default::default() },
+        );
+    }
+    feed(&mut session, &bytes);
+    let vhost = broker.vhost("/");
+    let mut scratch = RouteScratch::default();
+    let mut route = || {
+        let vhost = vhost.as_ref()?;
+        let routed = vhost.route(black_box(EXCHANGE), black_box("orders.eu.50"), None, &mut scratch).ok()?;
+        Some(routed.route.queues.len())
+    };
+    assert_eq!(route(), Some(1));
+    bencher.counter(ItemsCount::new(1u64)).bench_local(route);
 }

@@ -64,7 +64,7 @@ suite_lint() {
     cargo fmt --version >/dev/null 2>&1 || { skip "rustfmt is not installed"; return; }
     cargo clippy --version >/dev/null 2>&1 || { skip "clippy is not installed"; return; }
     local script bad=0
-    for script in tests/*.sh .ci/run; do
+    for script in tests/*.sh benches/*.sh .ci/run; do
         [ ! -f "$script" ] || bash -n "$script" || bad=1
     done
     cargo fmt --check || bad=1
