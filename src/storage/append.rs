@@ -22,9 +22,33 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    fn new(file: u64, base: u64, address: u64) -> Self {
-        Self { file, base, address, count: 0, records: Vec::new(), bodies: Output::new() }
+    fn new(file: u64, base: u64, address: u64, memory: Memory) -> Self {
+        let mut bodies = Output::new();
+        bodies.adopt(memory.bodies);
+        Self { file, base, address, count: 0, records: memory.records, bodies }
     }
+
+    /// Its memory, once it is written.
+    pub(super) fn into_memory(mut self) -> Memory {
+        let mut bodies = self.bodies.release().unwrap_or_default();
+        self.records.clear();
+        for kept in [&mut self.records, &mut bodies] {
+            if kept.capacity() > KEPT_MEMORY {
+                *kept = Vec::new();
+            }
+        }
+        Memory { records: self.records, bodies }
+    }
+}
+
+/// Most bytes of each part of a buffer that are kept for the next one.
+const KEPT_MEMORY: usize = 256 * 1024;
+
+/// The memory of a buffer that was written, for the next one: a busy journal does not grow one for each group.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    records: Vec<u8>,
+    bodies: Vec<u8>,
 }
 
 /// Records of definitions that are encoded beforehand, so that many of them are appended in no time.
@@ -199,7 +223,8 @@ impl Inner {
             });
         }
         if self.buffers.back().is_none_or(|buffer| buffer.file != file) {
-            self.buffers.push_back(Buffer::new(file, self.end, self.next_address));
+            let memory = std::mem::take(&mut self.memory);
+            self.buffers.push_back(Buffer::new(file, self.end, self.next_address, memory));
         }
     }
 

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 
 use crate::ids::{Lsn, Progress};
 use crate::lock::{Rank, RankedMutex};
-use crate::storage::append::Buffer;
 pub use crate::storage::append::{Append, Encoded};
+use crate::storage::append::{Buffer, Memory};
 pub use crate::storage::base::Base;
 use crate::storage::disk::Disk;
 use crate::storage::files::{Begun, FileState};
@@ -93,6 +93,7 @@ pub(super) struct Inner {
     pub(super) next_address: u64,
     /// What is to be written, oldest first; each buffer becomes groups of one file.
     pub(super) buffers: VecDeque<Buffer>,
+    pub(super) memory: Memory,
     /// The files that are needed, oldest first. The last one is appended to.
     pub(super) files: VecDeque<FileState>,
     /// Files that may be written over, unless somebody reads from them.

@@ -249,21 +249,20 @@ impl Writer {
         let timing = shared.meters.writes.begin();
         self.put(start, &fixed, &mut buffer)?;
         timing.end(header.len());
-        self.tail = Tail {
-            end: buffer.base + u64::from(buffer.count),
-            address: bodies + bodies_len,
-            sequence: self.tail.sequence + 1,
-            chain: checksum,
-        };
+        let (number, end) = (buffer.file, buffer.base + u64::from(buffer.count));
+        let memory = buffer.into_memory();
+        self.tail =
+            Tail { end, address: bodies + bodies_len, sequence: self.tail.sequence + 1, chain: checksum };
         self.unsynced_since.get_or_insert_with(now);
         if let Some(current) = &mut self.current {
             current.at = align(start + header.len());
             let mut inner = self.shared.inner.lock();
-            if let Some(file) = inner.files.iter_mut().rev().find(|file| file.number == buffer.file) {
+            if let Some(file) = inner.files.iter_mut().rev().find(|file| file.number == number) {
                 file.bytes = current.at.max(current.allocated);
                 file.end = current.at;
                 file.bodies.push(bodies, start + header.len() - bodies_len, bodies_len);
             }
+            inner.memory = memory;
         }
         self.shared.advance_address(self.tail.address);
         self.room.check_limit();
