@@ -225,6 +225,7 @@ fn management_options(options: &Options) -> ManagementOptions {
         max_message_size: options.amqp.max_message_size.0,
         stamps: Stamps { time: options.interceptors.timestamp, node: options.interceptors.routing_node },
         max_connections: http.max_connections.0,
+        session_timeout: http.session_timeout.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,
         failed_login_delay: options.auth.failed_login_delay.0,

@@ -132,6 +132,8 @@ options! {
         max_body: Size<LARGEST_MESSAGE> [Restart] = Size(20 << 20);
         /// Most connections to each address at a time; others wait to be accepted.
         max_connections: Within<u32, 1, 65_535> [Restart] = Within(256);
+        /// How long one stays logged in by a session that /api/login begins.
+        session_timeout: Span<1000> [Restart] = Span(Duration::from_secs(8 * 3600));
     }
     /// Scripts of other web pages that use the management API.
     http_cors: HttpCors {

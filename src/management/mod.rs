@@ -26,6 +26,7 @@ mod query;
 mod resources;
 mod router;
 mod routes;
+mod sessions;
 mod statistics;
 mod visitor;
 
@@ -43,6 +44,7 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
+use crate::management::sessions::Sessions;
 use crate::management::visitor::Level;
 use crate::time::Now;
 
@@ -100,12 +102,19 @@ pub(crate) struct Api {
     pub(crate) data_dir: OnceLock<PathBuf>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
+    /// Who has logged in.
+    sessions: Arc<Sessions>,
     places: Places,
 }
 
 impl Api {
     /// With places of its own.
-    fn new(broker: &Arc<Broker>, live: &SharedOptions, clock: fn() -> Now) -> Arc<Self> {
+    fn new(
+        broker: &Arc<Broker>,
+        live: &SharedOptions,
+        sessions: &Arc<Sessions>,
+        clock: fn() -> Now,
+    ) -> Arc<Self> {
         Arc::new(Self {
             broker: broker.clone(),
             options: ManagementOptions::clone(&live.current()),
@@ -113,6 +122,7 @@ impl Api {
             clock,
             data_dir: OnceLock::new(),
             ending: CancellationToken::new(),
+            sessions: sessions.clone(),
             places: Places::default(),
         })
     }
@@ -143,7 +153,8 @@ impl Management {
             Ok(())
         };
         let live = SharedOptions::new(options.clone());
-        let api = Api::new(&broker, &live, clock);
+        let sessions = Arc::new(Sessions::new(options.session_timeout));
+        let api = Api::new(&broker, &live, &sessions, clock);
         let router = everything(&api, &options.path_prefix);
         for &address in &options.listen {
             listen(address, "http", None, &router)?;
@@ -152,7 +163,7 @@ impl Management {
             listen(address, "https", tls, &router)?;
         }
         // Scrapes keep nobody else waiting.
-        let router = metrics(&Api::new(&broker, &live, clock));
+        let router = metrics(&Api::new(&broker, &live, &sessions, clock));
         for &address in &options.prometheus.listen {
             listen(address, PROMETHEUS, None, &router)?;
         }

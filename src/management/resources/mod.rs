@@ -16,6 +16,7 @@ pub(super) mod features;
 pub(super) mod get;
 pub(super) mod health;
 pub(super) mod limits;
+pub(super) mod login;
 pub(super) mod moving;
 pub(super) mod nodes;
 pub(super) mod overview;

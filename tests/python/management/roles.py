@@ -144,6 +144,7 @@ CASES = [
     Case("PUT", "vhosts/{v}/tracing", administrator(204), since_4=True),
     Case("DELETE", "vhosts/{v}/tracing", administrator(204), since_4=True),
     Case("POST", "queues/{v}/queue/move", all_of(404), {"to": "nothing"}, since_4=True),
+    Case("DELETE", "login", all_of(204), since_4=True),
     Case("POST", "backup", all_of(401), since_4=True),
 ]
 
