@@ -15,7 +15,6 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
-mod masking;
 pub mod options;
 mod parts;
 mod past;
