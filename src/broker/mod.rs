@@ -17,6 +17,7 @@ pub mod globals;
 pub mod key_ring;
 pub mod limits;
 pub mod login;
+pub mod masking;
 pub mod names;
 pub mod node;
 pub mod options;

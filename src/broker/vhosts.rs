@@ -298,14 +298,18 @@ impl Broker {
         &self,
         name: &str,
         change: impl FnOnce(&mut Metadata),
+        by: &str,
     ) -> Result<Gate, VHostError> {
         let vhosts = &self.vhosts;
+        let _events = self.events.after();
         let _changing = vhosts.changing.lock();
         let vhost = vhosts.get(name).ok_or_else(|| VHostError::Missing(name.to_owned()))?;
         let mut metadata = self.vhost_metadata(name).unwrap_or_default();
         change(&mut metadata);
         let gate = vhosts.globals.set(image::VHOST, name, metadata.value().to_string());
         vhost.set_default_queue_type(metadata.default_queue_type);
+        let (tracing, node) = (vhost.is_traced(), self.events.node());
+        self.events.note(|| Event::vhost_updated(name, &metadata.value(), tracing, node, by));
         Ok(gate)
     }
 }

@@ -120,7 +120,7 @@ impl Broker {
         serde_json::from_str(&self.globals.get(LOADED.0, LOADED.1)?).ok()
     }
 
-    /// Notes the vhosts that are made, and global parameters. What is in vhosts is noted as it is applied.
+    /// Notes the vhosts that are made or described otherwise, and global parameters. What is in vhosts is noted as it is applied.
     fn note_globals(
         &self,
         plan: &Plan,
@@ -129,11 +129,16 @@ impl Broker {
         by: &str,
     ) {
         let events = &self.events;
-        let made = |parameter: &&Parameter| parameter.component == VHOST && new.contains(&parameter.name);
-        for Parameter { name, value, .. } in plan.globals.iter().filter(made) {
-            held.get(name).into_iter().for_each(Importing::note_made);
-            let metadata = || Metadata::from_text(value).value();
-            events.note(|| Event::vhost_created(name, &metadata(), events.node(), by));
+        let of_vhosts = plan.globals.iter().filter(|parameter| parameter.component == VHOST);
+        for Parameter { name, value, .. } in of_vhosts {
+            let (vhost, metadata) = (held.get(name), || Metadata::from_text(value).value());
+            if new.contains(name) {
+                vhost.into_iter().for_each(Importing::note_made);
+                events.note(|| Event::vhost_created(name, &metadata(), events.node(), by));
+            } else {
+                let is_traced = vhost.is_some_and(Importing::is_traced);
+                events.note(|| Event::vhost_updated(name, &metadata(), is_traced, events.node(), by));
+            }
         }
         for (name, value) in &plan.global_values {
             events.note(|| Event::parameter_set(None, COMPONENT, name, value, by));

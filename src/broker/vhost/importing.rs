@@ -183,6 +183,11 @@ impl Importing<'_> {
         self.vhost.note_all_exchanges(&self.topology, self.by);
     }
 
+    /// Whether messages of the vhost are traced.
+    pub(in crate::broker) fn is_traced(&self) -> bool {
+        self.vhost.is_traced()
+    }
+
     /// Does what is planned. What of it is durable is recorded in `batch`, which has to be appended before anybody else
     /// gets to the vhost.
     pub(in crate::broker) fn apply(&mut self, plan: VHostPlan, batch: &mut Encoded) {
