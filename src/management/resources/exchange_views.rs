@@ -12,8 +12,8 @@ use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, list, single};
-use crate::management::parts::channel_details;
 use crate::management::past::{Of, past_of};
+use crate::management::resources::channel_counts::{by_channel, published};
 use crate::management::routes::{InVHost, Resource, get};
 use crate::management::statistics::{Numbers, Ranges};
 use crate::management::visitor::Level;
@@ -128,16 +128,12 @@ impl Told {
 
     /// What each channel published to an exchange.
     fn incoming(&self, vhost: &VHost, name: &str) -> Vec<Value> {
-        let mut told = Vec::new();
-        let connections = self.broker.registry.connections();
-        for connection in connections.iter().filter(|open| std::ptr::eq(&*open.facts.vhost, vhost)) {
-            for channel in connection.channels() {
-                let published = channel.published();
-                let Some(to) = published.iter().find(|to| to.exchange == name) else { continue };
-                let who = channel_details(&self.broker.node.name, connection, channel.number);
-                told.push(json!({ "channel_details": who, "stats": { "publish": to.publish.get() } }));
-            }
-        }
-        told
+        let mut connections = self.broker.registry.connections();
+        connections.retain(|open| std::ptr::eq(&*open.facts.vhost, vhost));
+        by_channel(&self.broker, &connections, |channel| {
+            let all = channel.published();
+            let to = all.iter().find(|to| to.exchange == name)?;
+            Some(published(&self.broker, to))
+        })
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod accounts;
 pub(super) mod alarm_limits;
 pub(super) mod backup;
 pub(super) mod bindings;
+mod channel_counts;
 pub(super) mod channels;
 pub(super) mod closing;
 pub(super) mod connections;

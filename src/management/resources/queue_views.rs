@@ -13,12 +13,10 @@ use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, list, single};
-use crate::management::parts::{
-    channel_details, connection_details, consumer, garbage_collection, moment, put_reductions,
-};
+use crate::management::parts::{connection_details, consumer, garbage_collection, moment, put_reductions};
 use crate::management::past::{Of, past_of};
 use crate::management::query::Query;
-use crate::management::resources::channels::deliveries;
+use crate::management::resources::channel_counts::{by_channel, delivered};
 use crate::management::routes::{InVHost, Resource, get};
 use crate::management::statistics::{Numbers, Ranges, of_queue};
 use crate::management::visitor::Level;
@@ -178,17 +176,11 @@ impl Told {
 
     /// What each channel was given of a queue.
     fn deliveries_of(&self, id: QueueId) -> Vec<Value> {
-        let node = &self.broker.node.name;
-        let mut told = Vec::new();
-        for connection in self.broker.registry.connections() {
-            for channel in connection.channels() {
-                let delivered = channel.delivered();
-                let Some(from) = delivered.iter().find(|from| from.id == id) else { continue };
-                let who = channel_details(node, &connection, channel.number);
-                told.push(json!({ "channel_details": who, "stats": deliveries(from) }));
-            }
-        }
-        told
+        by_channel(&self.broker, &self.broker.registry.connections(), |channel| {
+            let all = channel.delivered();
+            let from = all.iter().find(|from| from.id == id)?;
+            Some(delivered(&self.broker, from))
+        })
     }
 }
 
