@@ -109,6 +109,8 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
             channels: limits.channels.0,
             queues: limits.queues.0,
             exchanges: limits.exchanges.0,
+            vhosts: limits.vhosts.0,
+            bindings_per_queue: limits.bindings_per_queue.0,
         },
         vhost_limits: VHostLimits {
             max_connections: default_limits.max_connections.0.map(i64::from),

@@ -200,6 +200,10 @@ options! {
         queues: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most exchanges in all vhosts, without those that every vhost has; 0 is no limit.
         exchanges: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
+        /// Most vhosts; 0 is no limit.
+        vhosts: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
+        /// Most bindings of one queue; 0 is no limit.
+        bindings_per_queue: Within<u32, 0, 4_294_967_295> [Reload] = Within(100_000);
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
     }

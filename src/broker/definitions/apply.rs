@@ -65,14 +65,23 @@ impl Broker {
         let _vhosts = self.vhosts.hold();
         let users = self.known_users().map_err(|problem| vec![problem])?;
         let (involved, new) = self.involved(document);
+        let known_vhosts = self.vhosts.all().len();
         let new_names: HashSet<String> = new.iter().map(|vhost| vhost.name.clone()).collect();
         let mut globals = self.globals.change();
         // By name, in which order they have to be locked.
         let held: BTreeMap<String, Importing<'_>> =
             involved.iter().map(|(name, vhost)| (name.clone(), vhost.importing(&options.by))).collect();
-        let state = State { vhosts: &held, new_vhosts: &new_names, globals: &globals, users: &users, hashes };
+        let state = State {
+            vhosts: &held,
+            new_vhosts: &new_names,
+            globals: &globals,
+            users: &users,
+            limits: &self.limits,
+            hashes,
+        };
         let mut plan = plan(document, &state);
         plan.problems.extend(problems);
+        self.check_vhost_room(&mut plan, known_vhosts, new.len());
         self.hold_room(&mut plan);
         if !plan.problems.is_empty() {
             return Err(plan.problems);
@@ -214,6 +223,15 @@ impl Broker {
             }
         }
         (involved, new)
+    }
+
+    /// Looks whether so many new vhosts may be.
+    fn check_vhost_room(&self, plan: &mut Plan, known: usize, new: usize) {
+        let exceeded = (new > 0).then(|| self.limits.vhosts.exceeded_by(known + new)).flatten();
+        plan.problems.extend(exceeded.map(|limit| {
+            let text = format!("there are {known} vhosts and {new} would come, and limits.vhosts is {limit}");
+            Problem::new("the document", text)
+        }));
     }
 
     /// Holds room for new queues and exchanges, if nothing is wrong otherwise.

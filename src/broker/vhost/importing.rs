@@ -107,6 +107,12 @@ impl Importing<'_> {
         })
     }
 
+    /// How many bindings a queue has.
+    pub(in crate::broker) fn bindings_to(&self, queue: &str) -> usize {
+        let cell = self.topology.queues.get(queue);
+        cell.map_or(0, |cell| self.topology.router.count_to_queue(cell.id))
+    }
+
     /// The policy of this name that was set.
     pub(in crate::broker) fn policy(&self, kind: PolicyKind, name: &str) -> Option<&Policy> {
         self.topology.parameters.policies.get_set(kind, name).map(|policy| &**policy)

@@ -163,7 +163,9 @@ impl From<VHostError> for ApiError {
         match error {
             VHostError::Missing(_) => Self::NotFound("vhost_not_found"),
             VHostError::Protected(_) => Self::Precondition(error.to_string()),
-            VHostError::Exists(_) | VHostError::BadName => Self::bad(error.to_string()),
+            VHostError::Exists(_) | VHostError::Full(..) | VHostError::BadName => {
+                Self::bad(error.to_string())
+            }
         }
     }
 }
