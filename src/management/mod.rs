@@ -15,6 +15,7 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
+pub mod log_control;
 pub mod options;
 mod parts;
 mod past;
@@ -42,6 +43,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
+use crate::management::log_control::LogControl;
 use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
 use crate::management::sessions::Sessions;
 use crate::management::visitor::Level;
@@ -99,6 +101,8 @@ pub(crate) struct Api {
     pub(crate) clock: fn() -> Now,
     /// Where the data are, if there is a control socket beside them.
     pub(crate) data_dir: OnceLock<PathBuf>,
+    /// The log, if somebody lets it be changed.
+    pub(crate) log: OnceLock<Arc<dyn LogControl>>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
     /// Who has logged in.
@@ -120,6 +124,7 @@ impl Api {
             live: live.clone(),
             clock,
             data_dir: OnceLock::new(),
+            log: OnceLock::new(),
             ending: CancellationToken::new(),
             sessions: sessions.clone(),
             places: Places::default(),
@@ -181,6 +186,12 @@ impl Management {
             }
             Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
         }
+    }
+
+    /// Lets administrators change the log.
+    pub fn control_log(&self, log: Arc<dyn LogControl>) {
+        // It is called once.
+        let _ = self.api.log.set(log);
     }
 
     /// The settings, some of which can be changed while the API is served.

@@ -113,6 +113,7 @@ pub(crate) fn all() -> Vec<Resource> {
         resources::get::routes(),
         resources::health::routes(),
         resources::limits::routes(),
+        resources::log::routes(),
         resources::login::routes(),
         resources::moving::routes(),
         resources::nodes::routes(),

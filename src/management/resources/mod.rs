@@ -17,6 +17,7 @@ pub(super) mod features;
 pub(super) mod get;
 pub(super) mod health;
 pub(super) mod limits;
+pub(super) mod log;
 pub(super) mod login;
 pub(super) mod moving;
 pub(super) mod nodes;
