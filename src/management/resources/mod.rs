@@ -20,6 +20,7 @@ pub(super) mod limits;
 pub(super) mod log;
 pub(super) mod login;
 pub(super) mod moving;
+mod neighbours;
 pub(super) mod nodes;
 pub(super) mod overview;
 pub(super) mod parameters;
