@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::broker::churn::Tick;
 use crate::broker::counter::Counter;
 use crate::broker::outlet::Outlet;
-use crate::broker::statistics::{ChannelHistory, ConnectionHistory};
+use crate::broker::statistics::{ChannelHistory, ConnectionHistory, DeliveredHistory, PublishedHistory};
 use crate::broker::users::User;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, QueueId};
@@ -291,6 +291,14 @@ pub struct PublishedTo {
     pub exchange: String,
     /// Messages that were published.
     pub publish: Counter,
+    pub(super) history: PublishedHistory,
+}
+
+impl PublishedTo {
+    fn new(exchange: &str) -> Self {
+        let history = PublishedHistory::default();
+        Self { exchange: exchange.to_owned(), publish: Counter::default(), history }
+    }
 }
 
 /// What a channel was given of one queue.
@@ -314,6 +322,7 @@ pub struct DeliveredFrom {
     pub redeliver: Counter,
     /// Acknowledgements, without rejections.
     pub ack: Counter,
+    pub(super) history: DeliveredHistory,
 }
 
 impl DeliveredFrom {
@@ -328,6 +337,7 @@ impl DeliveredFrom {
             get_empty: Counter::default(),
             redeliver: Counter::default(),
             ack: Counter::default(),
+            history: DeliveredHistory::default(),
         }
     }
 }
@@ -396,6 +406,17 @@ impl OpenChannel {
         self.delivered.lock().clone()
     }
 
+    /// Looks at what it published to which exchange and was given of which queue, where that is. Nothing is made room for
+    /// meanwhile.
+    pub(super) fn look_at_details(
+        &self,
+        published: impl FnMut(&PublishedTo),
+        delivered: impl FnMut(&DeliveredFrom),
+    ) {
+        self.published.lock().iter().map(|counts| &**counts).for_each(published);
+        self.delivered.lock().iter().map(|counts| &**counts).for_each(delivered);
+    }
+
     /// The counts of publishes to an exchange, if there is room for them. For its session.
     pub fn published_to(&self, exchange: &str) -> Option<Arc<PublishedTo>> {
         let mut published = self.published.lock();
@@ -405,8 +426,7 @@ impl OpenChannel {
         if published.len() >= MOST_DETAILS {
             return None;
         }
-        let exchange = exchange.to_owned();
-        let new = Arc::new(PublishedTo { exchange, publish: Counter::default() });
+        let new = Arc::new(PublishedTo::new(exchange));
         published.push(new.clone());
         Some(new)
     }

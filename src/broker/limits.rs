@@ -1,7 +1,7 @@
 //! How much of a thing there may be: for the broker, for a vhost, for a user.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -106,6 +106,24 @@ fn as_number(limit: Option<u32>) -> i64 {
     limit.map_or(-1, i64::from)
 }
 
+/// The most there may be of things that are counted where they are.
+#[derive(Debug, Default)]
+pub struct Most(AtomicU32);
+
+impl Most {
+    /// So many may be from now on; 0 is no limit. Those that are stay.
+    fn set(&self, most: u32) {
+        self.0.store(most, Ordering::Relaxed);
+    }
+
+    /// The limit, if so many are more than that.
+    #[must_use]
+    pub fn exceeded_by(&self, count: usize) -> Option<u32> {
+        let most = self.0.load(Ordering::Relaxed);
+        (most > 0 && count as u64 > u64::from(most)).then_some(most)
+    }
+}
+
 /// What is limited for the broker as a whole. In the options 0 is no limit.
 #[derive(Debug)]
 pub struct NodeLimits {
@@ -115,12 +133,16 @@ pub struct NodeLimits {
     pub queues: Quota,
     /// Exchanges in all vhosts, without those that every vhost has.
     pub exchanges: Quota,
+    /// Vhosts.
+    pub vhosts: Most,
+    /// Bindings of one queue.
+    pub bindings_per_queue: Most,
     /// Successful declarations of queues.
     pub queues_declared: Tick,
 }
 
 /// Most things of the broker; 0 is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
     /// Channels of all connections.
     pub channels: u32,
@@ -128,13 +150,29 @@ pub struct NodeOptions {
     pub queues: u32,
     /// Exchanges in all vhosts, without those that every vhost has.
     pub exchanges: u32,
+    /// Vhosts.
+    pub vhosts: u32,
+    /// Bindings of one queue.
+    pub bindings_per_queue: u32,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { channels: 0, queues: 0, exchanges: 0, vhosts: 1000, bindings_per_queue: 100_000 }
+    }
 }
 
 impl NodeLimits {
     pub(super) fn new(options: NodeOptions) -> Self {
         let quota = || Quota::new(None);
-        let queues_declared = Tick::default();
-        let limits = Self { channels: quota(), queues: quota(), exchanges: quota(), queues_declared };
+        let limits = Self {
+            channels: quota(),
+            queues: quota(),
+            exchanges: quota(),
+            vhosts: Most::default(),
+            bindings_per_queue: Most::default(),
+            queues_declared: Tick::default(),
+        };
         limits.set(options);
         limits
     }
@@ -145,6 +183,8 @@ impl NodeLimits {
         self.channels.set_limit(limit(options.channels));
         self.queues.set_limit(limit(options.queues));
         self.exchanges.set_limit(limit(options.exchanges));
+        self.vhosts.set(options.vhosts);
+        self.bindings_per_queue.set(options.bindings_per_queue);
     }
 }
 
@@ -305,6 +345,14 @@ mod tests {
         let all = Quota::new(None);
         all.add(5);
         assert_eq!((all.take(), all.used()), (Ok(()), 6));
+    }
+
+    #[test]
+    fn more_than_may_be_is_told_by_the_limit() {
+        let most = Most::default();
+        assert_eq!(most.exceeded_by(usize::MAX), None);
+        most.set(2);
+        assert_eq!((most.exceeded_by(2), most.exceeded_by(3)), (None, Some(2)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod globals;
 pub mod key_ring;
 pub mod limits;
 pub mod login;
+pub mod masking;
 pub mod names;
 pub mod node;
 pub mod options;
@@ -335,7 +336,7 @@ impl Broker {
         self.vhosts.all().keys().cloned().collect()
     }
 
-    /// How much there may be of channels, queues and exchanges, and in vhosts for which nothing was set, from now on.
+    /// How much there may be of channels, queues, exchanges, vhosts and bindings, and in vhosts for which nothing was set, from now on.
     pub fn set_limits(&self, node: NodeOptions, vhosts: VHostLimits) {
         self.limits.set(node);
         self.vhosts.set_default_limits(vhosts);

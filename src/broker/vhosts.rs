@@ -113,6 +113,9 @@ pub enum VHostError {
     /// There is none of this name.
     #[error("Virtual host '{0}' does not exist")]
     Missing(String),
+    /// There are as many as may be.
+    #[error("cannot create vhost '{0}': vhost limit of {1} is reached")]
+    Full(String, u32),
     /// The name cannot be one.
     #[error("a vhost's name should be 1 to {LONGEST_NAME} bytes of text without control characters")]
     BadName,
@@ -226,7 +229,7 @@ impl Broker {
     /// Makes a vhost. The gate opens when it is durable.
     ///
     /// # Errors
-    /// If there is one of this name, or it cannot be one.
+    /// If there is one of this name, or it cannot be one, or there are as many as may be.
     pub fn add_vhost(&self, name: &str, metadata: &Metadata, by: &str) -> Result<Gate, VHostError> {
         check_name(name)?;
         let vhosts = &self.vhosts;
@@ -234,6 +237,9 @@ impl Broker {
         let _changing = vhosts.changing.lock();
         if vhosts.get(name).is_some() {
             return Err(VHostError::Exists(name.to_owned()));
+        }
+        if let Some(limit) = self.limits.vhosts.exceeded_by(vhosts.all().len() + 1) {
+            return Err(VHostError::Full(name.to_owned(), limit));
         }
         let gate = vhosts.globals.set(image::VHOST, name, metadata.value().to_string());
         vhosts.put(name, Definitions::default());
@@ -298,14 +304,18 @@ impl Broker {
         &self,
         name: &str,
         change: impl FnOnce(&mut Metadata),
+        by: &str,
     ) -> Result<Gate, VHostError> {
         let vhosts = &self.vhosts;
+        let _events = self.events.after();
         let _changing = vhosts.changing.lock();
         let vhost = vhosts.get(name).ok_or_else(|| VHostError::Missing(name.to_owned()))?;
         let mut metadata = self.vhost_metadata(name).unwrap_or_default();
         change(&mut metadata);
         let gate = vhosts.globals.set(image::VHOST, name, metadata.value().to_string());
         vhost.set_default_queue_type(metadata.default_queue_type);
+        let (tracing, node) = (vhost.is_traced(), self.events.node());
+        self.events.note(|| Event::vhost_updated(name, &metadata.value(), tracing, node, by));
         Ok(gate)
     }
 }

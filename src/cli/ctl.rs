@@ -146,10 +146,11 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         // These need no broker, or wait for one.
         Command::Users(users::Command::HashPassword(hash)) => return hash.print(options),
-        Command::Waiting(command) => return waiting::run(command, options),
+        Command::Waiting(command) => waiting::run(command, options)?,
         _ => {}
     }
     let broker = Broker::find(options)?;
+    broker.check_node()?;
     match &arguments.command {
         Command::Node(command) => node::run(command, &broker),
         Command::Waiting(_) => Ok(()),

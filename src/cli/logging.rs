@@ -20,6 +20,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::reload;
 
 use crate::config::{LogFormat, LogOptions};
+use crate::management::log_control::LogControl;
 
 /// The handle to the log of this process.
 #[derive(Clone)]
@@ -42,19 +43,21 @@ impl Logging {
         std::panic::set_hook(Box::new(log_panic));
         Ok(Self { level, sink })
     }
+}
 
-    /// Changes the level.
-    pub fn set_level(&self, level: LevelFilter) {
-        // This fails only once the subscriber is gone, which lives as long as the process.
-        let _ = self.level.reload(level);
+impl LogControl for Logging {
+    fn reopen(&self) -> io::Result<()> {
+        self.sink.reopen()
     }
 
-    /// Opens the file anew, under the same name. The old one stays in use if that fails.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub fn reopen(&self) -> io::Result<()> {
-        self.sink.reopen()
+    fn level(&self) -> LevelFilter {
+        // As below.
+        self.level.with_current(|level| *level).unwrap_or(LevelFilter::OFF)
+    }
+
+    fn set_level(&self, level: LevelFilter) {
+        // This fails only once the subscriber is gone, which lives as long as the process.
+        let _ = self.level.reload(level);
     }
 }
 

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use super::logging::Logging;
 use crate::broker::Broker;
 use crate::config::{Effect, Loaded, Sources};
+use crate::management::log_control::LogControl as _;
 use crate::management::options::SharedOptions;
 use crate::server::SharedLimits;
 use crate::server::tls::Tls;

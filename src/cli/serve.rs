@@ -119,6 +119,7 @@ async fn run(
     if directory.lock().is_none() {
         management.listen_locally(&config.data_dir);
     }
+    management.control_log(Arc::new(logging.clone()));
     for (protocol, address) in server.addresses().into_iter().chain(management.addresses()) {
         info!(protocol, address, "listening");
     }

@@ -159,6 +159,9 @@ fn assign(variable: &str, value: &str, loading: &mut Loading) -> Result<(), Conf
     if let Some((user, key)) = user_key {
         return loading.assign(&format!("auth.users.{user}.{key}"), &value, origin);
     }
+    if let Some(instead) = super::foreign::instead_of_variable(variable) {
+        return Err(ConfigError::Foreign { origin, key: variable.to_owned(), instead });
+    }
     let mut known: Vec<String> = TABLE.iter().map(super::OptionRow::variable).collect();
     known.push(CONFIG_FILE.to_owned());
     known.extend(OF_DEFAULTS.map(|(name, _)| format!("LEVERET_{name}")));

@@ -98,6 +98,16 @@ pub enum ConfigError {
         /// The option whose name looks most like it.
         nearest: String,
     },
+    /// RabbitMQ has an option like this, and there is something in its place here.
+    #[error("{origin}: there is no `{}` here: {instead}", Printable(key))]
+    Foreign {
+        /// Where it was written.
+        origin: Origin,
+        /// The name.
+        key: String,
+        /// What to do.
+        instead: &'static str,
+    },
     /// No option is set by this variable.
     #[error("unknown variable {}; the nearest valid one is {nearest}", Printable(name))]
     UnknownVariable {

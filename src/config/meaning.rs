@@ -109,6 +109,8 @@ fn broker_options(options: &Options, machine: &Machine) -> BrokerOptions {
             channels: limits.channels.0,
             queues: limits.queues.0,
             exchanges: limits.exchanges.0,
+            vhosts: limits.vhosts.0,
+            bindings_per_queue: limits.bindings_per_queue.0,
         },
         vhost_limits: VHostLimits {
             max_connections: default_limits.max_connections.0.map(i64::from),
@@ -225,6 +227,7 @@ fn management_options(options: &Options) -> ManagementOptions {
         max_message_size: options.amqp.max_message_size.0,
         stamps: Stamps { time: options.interceptors.timestamp, node: options.interceptors.routing_node },
         max_connections: http.max_connections.0,
+        session_timeout: http.session_timeout.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,
         failed_login_delay: options.auth.failed_login_delay.0,

@@ -10,6 +10,7 @@ mod certificates;
 mod environment;
 mod error;
 mod file;
+mod foreign;
 mod machine;
 mod meaning;
 mod memory;
@@ -222,7 +223,11 @@ impl Loading {
             };
             (Some(()), String::new as fn() -> String, false)
         } else {
-            return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), nearest: nearest_key(name) });
+            let key = name.to_owned();
+            return Err(match foreign::instead_of(name) {
+                Some(instead) => ConfigError::Foreign { origin, key, instead },
+                None => ConfigError::UnknownKey { origin, key, nearest: nearest_key(name) },
+            });
         };
         if done.is_none() {
             let found = if secret { "something else".to_owned() } else { value.quoted() };

@@ -132,6 +132,8 @@ options! {
         max_body: Size<LARGEST_MESSAGE> [Restart] = Size(20 << 20);
         /// Most connections to each address at a time; others wait to be accepted.
         max_connections: Within<u32, 1, 65_535> [Restart] = Within(256);
+        /// How long one stays logged in by a session that /api/login begins.
+        session_timeout: Span<1000> [Restart] = Span(Duration::from_secs(8 * 3600));
     }
     /// Scripts of other web pages that use the management API.
     http_cors: HttpCors {
@@ -198,6 +200,10 @@ options! {
         queues: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
         /// Most exchanges in all vhosts, without those that every vhost has; 0 is no limit.
         exchanges: Within<u32, 0, 4_294_967_295> [Reload] = Within(0);
+        /// Most vhosts; 0 is no limit.
+        vhosts: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
+        /// Most bindings of one queue; 0 is no limit.
+        bindings_per_queue: Within<u32, 0, 4_294_967_295> [Reload] = Within(100_000);
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
     }

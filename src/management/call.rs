@@ -15,7 +15,9 @@ use crate::identity::operation::Operation;
 use crate::management::Api;
 use crate::management::body::Object;
 use crate::management::error::ApiError;
+use crate::management::gate::Origin;
 use crate::management::query::Query;
+use crate::management::sessions::Login;
 use crate::management::visitor::Visitor;
 use crate::protocol::reply::{AmqpError, ReplyCode};
 
@@ -29,6 +31,10 @@ const VHOST_HEADER: &str = "x-vhost";
 pub(crate) struct Call {
     pub(crate) api: Arc<Api>,
     pub(crate) visitor: Visitor,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+    /// Who has just logged in by a form in the body.
+    pub(crate) login: Option<Login>,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,

@@ -131,7 +131,7 @@ pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: Cancel
         let Some(share) = shares.take(address.ip()) else { continue };
         let (router, stop, tls) = (listener.router.clone(), stop.clone(), listener.tls.clone());
         connections.spawn(async move {
-            let origin = Origin::Address(address.ip());
+            let origin = Origin::Address { ip: address.ip(), is_tls: tls.is_some() };
             let served = match tls {
                 None => speak(stream, router, origin, &stop).await,
                 Some(shake) => match shake(stream, address, Instant::now() + HANDSHAKE_PATIENCE).await {

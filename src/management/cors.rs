@@ -58,9 +58,30 @@ pub(super) fn check_page(options: &ManagementOptions, request: &HeaderMap) -> Re
     }
 }
 
+/// Refuses a change that may be asked for with a cookie alone, since browsers send these along by themselves. One that the
+/// broker's own pages ask for has a head that [was looked at](check_page), or that no other site's page may add.
+///
+/// # Errors
+/// If it has none.
+pub(super) fn check_cookie(request: &HeaderMap) -> Result<(), ApiError> {
+    let tells =
+        ["origin", "sec-fetch-site", "x-requested-with"].iter().any(|name| request.contains_key(*name));
+    if tells { Ok(()) } else { Err(ApiError::refused("Not with a cookie alone")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cookie_alone_changes_nothing() {
+        let may = |name: Option<&'static str>| {
+            let headers = name.map(|name| (name.parse().unwrap(), HeaderValue::from_static("x")));
+            check_cookie(&headers.into_iter().collect()).is_ok()
+        };
+        assert!(!may(None) && !may(Some("host")));
+        assert!(may(Some("origin")) && may(Some("sec-fetch-site")) && may(Some("x-requested-with")));
+    }
 
     #[test]
     fn other_sites_pages_change_nothing() {

@@ -17,6 +17,7 @@ use crate::broker::sources::Source;
 use crate::broker::users::{LoginError, User};
 use crate::management::Api;
 use crate::management::error::ApiError;
+use crate::management::sessions::{self, Login};
 use crate::management::visitor::Visitor;
 
 /// The longest credentials that are looked at, in bytes. Access tokens are large.
@@ -37,9 +38,28 @@ const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// By TCP, from this address.
-    Address(IpAddr),
+    Address { ip: IpAddr, is_tls: bool },
     /// By the control socket.
     Local,
+}
+
+impl Origin {
+    /// Whether nobody on the way could read it.
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Address { is_tls: true, .. })
+    }
+}
+
+/// Whether a head presents nothing but the cookie of a session, which browsers send along by themselves.
+pub(crate) fn has_cookie_only(headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION) && sessions::in_cookie(headers).is_some()
+}
+
+/// The token of a session in a head: a bearer's or, where nothing else is presented, that of a cookie.
+pub(crate) fn shown_token(headers: &HeaderMap) -> Option<&str> {
+    let Some(head) = headers.get(AUTHORIZATION) else { return sessions::in_cookie(headers) };
+    let (scheme, token) = head.to_str().ok()?.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && sessions::is_token(token))
 }
 
 /// What somebody presents in the head of a request.
@@ -72,6 +92,15 @@ impl Credentials {
     }
 }
 
+/// What a login is refused with.
+fn refusal(error: &LoginError) -> ApiError {
+    match error {
+        LoginError::NotLoopback => ApiError::refused("User can only log in via localhost"),
+        LoginError::Busy => ApiError::Unavailable(error.to_string()),
+        _ => ApiError::Unknown,
+    }
+}
+
 impl Api {
     /// Finds out who asks. The answer to wrong credentials is held back for a while, longer each time.
     ///
@@ -84,14 +113,54 @@ impl Api {
     ) -> Result<Visitor, ApiError> {
         let address = match origin {
             Origin::Local => return Ok(Visitor::Local),
-            Origin::Address(address) => address,
+            Origin::Address { ip, .. } => ip,
         };
-        let Credentials { user, password } = Credentials::of(headers)?;
+        if let Some(token) = shown_token(headers) {
+            let from_loopback = address.to_canonical().is_loopback();
+            let found = self.sessions.find(token, from_loopback, (self.clock)().moment);
+            // Nobody guesses one, so that no answer has to be held back.
+            return found.map(Visitor::User).map_err(|error| refusal(&error));
+        }
+        self.known(Credentials::of(headers)?, address).await.map(Visitor::User)
+    }
+
+    /// Finds out who logs in by a form. The answer to wrong credentials is held back as well. `None` is whoever comes by the
+    /// control socket.
+    ///
+    /// # Errors
+    /// If there are no credentials, or they are wrong, or there is no time to check them.
+    pub(crate) async fn login(
+        self: &Arc<Self>,
+        form: &[(String, String)],
+        origin: Origin,
+    ) -> Result<Option<Login>, ApiError> {
+        let Origin::Address { ip, .. } = origin else { return Ok(None) };
+        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let (Some(user), Some(password)) = (field("username"), field("password")) else {
+            return Err(ApiError::Unknown);
+        };
+        if user.len() + password.len() > LONGEST {
+            return Err(ApiError::bad("the credentials are too long"));
+        }
+        // Before the password is checked: it may be changed meanwhile.
+        let before = self.broker.users.find(&user).map_or(0, |user| user.password_version());
+        let password = Zeroizing::new(password.into_bytes());
+        let user = self.known(Credentials { user, password }, ip).await?;
+        Ok(Some(Login { user, password: before }))
+    }
+
+    /// Finds out whose credentials these are, and holds back the answer if they are nobody's.
+    async fn known(
+        self: &Arc<Self>,
+        credentials: Credentials,
+        address: IpAddr,
+    ) -> Result<Arc<User>, ApiError> {
+        let Credentials { user, password } = credentials;
         let (source, name) = (Source::from(address), user.clone());
         let from_loopback = address.to_canonical().is_loopback();
         let attempt = Attempt { user, password, from_loopback, now: (self.clock)() };
         let error = match self.checked(attempt, source, address).await {
-            Ok(user) => return Ok(Visitor::User(user)),
+            Ok(user) => return Ok(user),
             Err(error) => error,
         };
         if !matches!(error, LoginError::Busy) {
@@ -100,11 +169,7 @@ impl Api {
             let delay = self.broker.logins.delay_after_failure(Some(source), &name, first, now);
             tokio::time::sleep(delay).await;
         }
-        Err(match error {
-            LoginError::NotLoopback => ApiError::refused("User can only log in via localhost"),
-            LoginError::Busy => ApiError::Unavailable(error.to_string()),
-            _ => ApiError::Unknown,
-        })
+        Err(refusal(&error))
     }
 
     /// Has credentials checked. What is known needs no work and does not wait. What does is done to its end, counted and

@@ -15,7 +15,7 @@ mod cors;
 mod error;
 mod gate;
 mod listing;
-mod masking;
+pub mod log_control;
 pub mod options;
 mod parts;
 mod past;
@@ -26,6 +26,7 @@ mod query;
 mod resources;
 mod router;
 mod routes;
+mod sessions;
 mod statistics;
 mod visitor;
 
@@ -42,7 +43,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::management::connection::{Listener, serve, serve_local};
+use crate::management::log_control::LogControl;
 use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
+use crate::management::sessions::Sessions;
 use crate::management::visitor::Level;
 use crate::time::Now;
 
@@ -98,21 +101,32 @@ pub(crate) struct Api {
     pub(crate) clock: fn() -> Now,
     /// Where the data are, if there is a control socket beside them.
     pub(crate) data_dir: OnceLock<PathBuf>,
+    /// The log, if somebody lets it be changed.
+    pub(crate) log: OnceLock<Arc<dyn LogControl>>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
+    /// Who has logged in.
+    sessions: Arc<Sessions>,
     places: Places,
 }
 
 impl Api {
     /// With places of its own.
-    fn new(broker: &Arc<Broker>, live: &SharedOptions, clock: fn() -> Now) -> Arc<Self> {
+    fn new(
+        broker: &Arc<Broker>,
+        live: &SharedOptions,
+        sessions: &Arc<Sessions>,
+        clock: fn() -> Now,
+    ) -> Arc<Self> {
         Arc::new(Self {
             broker: broker.clone(),
             options: ManagementOptions::clone(&live.current()),
             live: live.clone(),
             clock,
             data_dir: OnceLock::new(),
+            log: OnceLock::new(),
             ending: CancellationToken::new(),
+            sessions: sessions.clone(),
             places: Places::default(),
         })
     }
@@ -143,7 +157,8 @@ impl Management {
             Ok(())
         };
         let live = SharedOptions::new(options.clone());
-        let api = Api::new(&broker, &live, clock);
+        let sessions = Arc::new(Sessions::new(options.session_timeout));
+        let api = Api::new(&broker, &live, &sessions, clock);
         let router = everything(&api, &options.path_prefix);
         for &address in &options.listen {
             listen(address, "http", None, &router)?;
@@ -152,7 +167,7 @@ impl Management {
             listen(address, "https", tls, &router)?;
         }
         // Scrapes keep nobody else waiting.
-        let router = metrics(&Api::new(&broker, &live, clock));
+        let router = metrics(&Api::new(&broker, &live, &sessions, clock));
         for &address in &options.prometheus.listen {
             listen(address, PROMETHEUS, None, &router)?;
         }
@@ -171,6 +186,12 @@ impl Management {
             }
             Err(error) => tracing::warn!(%error, "commands to the running broker are not possible"),
         }
+    }
+
+    /// Lets administrators change the log.
+    pub fn control_log(&self, log: Arc<dyn LogControl>) {
+        // It is called once.
+        let _ = self.api.log.set(log);
     }
 
     /// The settings, some of which can be changed while the API is served.

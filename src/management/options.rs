@@ -40,6 +40,8 @@ pub struct ManagementOptions {
     pub stamps: Stamps,
     /// Most connections of each listener at a time.
     pub max_connections: u32,
+    /// How long sessions last.
+    pub session_timeout: Duration,
     /// Origins of web pages whose scripts may use the API; none is only its own.
     pub allow_origins: Vec<String>,
     /// How long a browser may remember that it may.
@@ -83,6 +85,7 @@ impl ManagementOptions {
             max_message_size: 1 << 20,
             stamps: Stamps::default(),
             max_connections: 10,
+            session_timeout: Duration::from_secs(60),
             allow_origins: Vec::new(),
             cors_max_age: Duration::ZERO,
             failed_login_delay: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::Broker;
-use crate::broker::connections::{OpenChannel, OpenConnection};
+use crate::broker::connections::{DeliveredFrom, OpenChannel, OpenConnection, PublishedTo};
 use crate::broker::statistics::{Measure, Range, Rates, Trend};
 use crate::broker::vhost::VHost;
 use crate::broker::views::{QueueState, QueueView};
@@ -26,6 +26,10 @@ pub(crate) enum Of<'a> {
     Connection(&'a OpenConnection),
     /// A channel.
     Channel(&'a OpenChannel),
+    /// What a channel publishes to an exchange. Only rates are known.
+    Published(&'a PublishedTo),
+    /// What a channel is given of a queue. Only rates are known.
+    Delivered(&'a DeliveredFrom),
 }
 
 /// The past of an object.
@@ -38,6 +42,8 @@ pub(crate) fn past_of<'a>(broker: &'a Broker, of: Of<'a>) -> Followed<'a> {
         Of::Exchange(vhost, name) => broker.exchange_rates(vhost, &[name.to_owned()]),
         Of::Connection(connection) => vec![broker.connection_rates(connection)],
         Of::Channel(channel) => vec![broker.channel_rates(channel)],
+        Of::Published(counts) => vec![broker.published_rates(counts)],
+        Of::Delivered(counts) => vec![broker.delivered_rates(counts)],
     };
     Followed { broker, of, rates }
 }
@@ -64,6 +70,7 @@ impl Followed<'_> {
             Of::Exchange(vhost, name) => broker.exchange_trend(vhost, name, measure, range),
             Of::Connection(connection) => broker.connection_trend(connection, measure, range),
             Of::Channel(channel) => broker.channel_trend(channel, measure, range),
+            Of::Published(_) | Of::Delivered(_) => None,
         }
     }
 

@@ -4,18 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::rejection::{FormRejection, RawPathParamsRejection};
+use axum::extract::{FromRequest as _, RawPathParams, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Form, Router};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use serde_json::json;
@@ -26,14 +27,18 @@ use tower_http::compression::CompressionLayer;
 use crate::management::answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
-use crate::management::gate::Origin;
+use crate::management::gate::{self, Origin};
 use crate::management::query::Query;
 use crate::management::routes::{InVHost, Resource, Verb};
+use crate::management::sessions::Login;
 use crate::management::visitor::{Level, Visitor};
 use crate::management::{ALL_BODIES, Api, cors};
 
 /// The largest body of most requests.
 const SMALL_BODY: usize = 1 << 20;
+
+/// The largest form that somebody logs in by.
+const LOGIN_BODY: usize = 48 << 10;
 
 /// How long a client may take for the next part of a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -106,15 +111,31 @@ async fn admit(
     let origin = head.extensions.get::<Origin>().copied().ok_or(ApiError::Unknown)?;
     if origin != Origin::Local && verb.method != Method::GET {
         cors::check_page(&api.options, &head.headers)?;
+        if !verb.has_login && gate::has_cookie_only(&head.headers) {
+            cors::check_cookie(&head.headers)?;
+        }
     }
-    let visitor = match verb.level {
-        Level::Anyone => Visitor::Nobody,
-        _ => api.visitor(&head.headers, origin).await?,
+    let (head, body, login) = match verb.has_login {
+        true => log_in(api, origin, head, body).await?,
+        false => (head, body, None),
+    };
+    let visitor = match (verb.level, &login) {
+        (Level::Anyone, _) => Visitor::Nobody,
+        (_, Some(login)) => Visitor::User(login.user.clone()),
+        (_, None) => api.visitor(&head.headers, origin).await?,
     };
     let names: Vec<_> = names.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let query = Query::of(&head.uri)?;
-    let mut call =
-        Call { api: api.clone(), visitor, query, headers: head.headers, body: Bytes::new(), names };
+    let mut call = Call {
+        api: api.clone(),
+        visitor,
+        origin,
+        login,
+        query,
+        headers: head.headers,
+        body: Bytes::new(),
+        names,
+    };
     check(&call, verb)?;
     let mut room = None;
     if verb.method != Method::GET {
@@ -133,6 +154,22 @@ async fn admit(
     let waiting = timeout(in_time, places.clone().acquire_owned()).await;
     let Ok(Ok(place)) = waiting else { return Err(busy()) };
     Ok(Admitted { call, place, room })
+}
+
+/// Looks who logs in by a form, which is the body; none is left of it.
+async fn log_in(
+    api: &Arc<Api>,
+    origin: Origin,
+    head: Parts,
+    body: Body,
+) -> Result<(Parts, Body, Option<Login>), ApiError> {
+    let reading = timeout(BODY_DEADLINE, read(body, LOGIN_BODY));
+    let read = reading.await.unwrap_or_else(|_| Err(ApiError::bad("the body does not come")))?;
+    let request = Request::from_parts(head.clone(), read.into());
+    let form: Result<Form<Vec<(String, String)>>, FormRejection> = Form::from_request(request, &()).await;
+    let Form(form) = form.map_err(|error| ApiError::bad(error.body_text()))?;
+    let login = api.login(&form, origin).await?;
+    Ok((head, Body::empty(), login))
 }
 
 /// A request that is to be worked on, with its places.

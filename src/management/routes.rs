@@ -32,12 +32,14 @@ pub(crate) struct Verb {
     pub(crate) in_vhost: InVHost,
     /// Whether the body may be large: definitions, a message.
     pub(crate) is_large: bool,
+    /// Whether a form in the body says who asks.
+    pub(crate) has_login: bool,
     pub(crate) handler: Handler,
 }
 
 impl Verb {
     const fn new(method: Method, level: Level, handler: Handler) -> Self {
-        Self { method, level, in_vhost: InVHost::Unasked, is_large: false, handler }
+        Self { method, level, in_vhost: InVHost::Unasked, is_large: false, has_login: false, handler }
     }
 
     /// As it says, also of the vhost that the path names.
@@ -49,6 +51,12 @@ impl Verb {
     /// With a body that may be large.
     pub(crate) const fn large(mut self) -> Self {
         self.is_large = true;
+        self
+    }
+
+    /// With a form in the body that says who asks.
+    pub(crate) const fn with_form_login(mut self) -> Self {
+        self.has_login = true;
         self
     }
 }
@@ -105,6 +113,8 @@ pub(crate) fn all() -> Vec<Resource> {
         resources::get::routes(),
         resources::health::routes(),
         resources::limits::routes(),
+        resources::log::routes(),
+        resources::login::routes(),
         resources::moving::routes(),
         resources::nodes::routes(),
         resources::overview::routes(),

@@ -111,14 +111,17 @@ impl Numbers<'_> {
 
     /// What happened to messages; nothing if nothing did yet.
     pub(crate) fn events(&self, counts: &[(&str, u64)]) -> Option<Map<String, Value>> {
-        if counts.iter().all(|(_, number)| *number == 0) {
-            return None;
-        }
+        let any = counts.iter().any(|(_, number)| *number > 0);
+        any.then(|| self.all_events(counts))
+    }
+
+    /// What happened to messages, also if nothing did yet.
+    pub(crate) fn all_events(&self, counts: &[(&str, u64)]) -> Map<String, Value> {
         let mut object = Map::new();
         for (key, number) in counts {
             self.put(&mut object, Family::Messages, key, *number);
         }
-        Some(object)
+        object
     }
 
     /// Adds what happened to messages as `message_stats`, if anything did.

@@ -248,6 +248,12 @@ impl<Q: Copy + Eq + Hash + Ord + Debug> Router<Q> {
         self.queues.get(&queue).into_iter().flatten().map(|binding| self.spec(binding))
     }
 
+    /// How many bindings lead to this queue.
+    #[must_use]
+    pub fn count_to_queue(&self, queue: Q) -> usize {
+        self.queues.get(&queue).map_or(0, BTreeSet::len)
+    }
+
     /// At most so many of the bindings at one end, in their order: the first ones, or those after one that was listed.
     #[must_use]
     pub fn piece(&self, end: End<'_, Q>, after: Option<&Listed<Q>>, most: usize) -> Vec<Listed<Q>> {

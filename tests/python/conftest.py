@@ -1,13 +1,13 @@
 """Fixtures of all client suites."""
 
 import uuid
-from contextlib import suppress
 
 import pika
 import pika.exceptions
 import pytest
 
 from support.broker import Leveret, binary, running_broker
+from support.connections import closing_after
 
 SECOND_VHOST = "other"
 
@@ -110,18 +110,12 @@ def _remove(connection, names):
 @pytest.fixture
 def connect(broker, name):
     """Opens pika BlockingConnections that are closed after the test: `connect(heartbeat=1)`."""
-    opened = []
 
-    def open_one(vhost="/", **options):
-        connection = pika.BlockingConnection(broker.parameters(vhost, **options))
-        opened.append(connection)
-        return connection
+    def connect_to(vhost="/", **options):
+        return pika.BlockingConnection(broker.parameters(vhost, **options))
 
-    yield open_one
-    for connection in opened:
-        with suppress(pika.exceptions.AMQPError):
-            if connection.is_open:
-                connection.close()
+    with closing_after(connect_to) as open_one:
+        yield open_one
 
 
 @pytest.fixture

@@ -65,14 +65,23 @@ impl Broker {
         let _vhosts = self.vhosts.hold();
         let users = self.known_users().map_err(|problem| vec![problem])?;
         let (involved, new) = self.involved(document);
+        let known_vhosts = self.vhosts.all().len();
         let new_names: HashSet<String> = new.iter().map(|vhost| vhost.name.clone()).collect();
         let mut globals = self.globals.change();
         // By name, in which order they have to be locked.
         let held: BTreeMap<String, Importing<'_>> =
             involved.iter().map(|(name, vhost)| (name.clone(), vhost.importing(&options.by))).collect();
-        let state = State { vhosts: &held, new_vhosts: &new_names, globals: &globals, users: &users, hashes };
+        let state = State {
+            vhosts: &held,
+            new_vhosts: &new_names,
+            globals: &globals,
+            users: &users,
+            limits: &self.limits,
+            hashes,
+        };
         let mut plan = plan(document, &state);
         plan.problems.extend(problems);
+        self.check_vhost_room(&mut plan, known_vhosts, new.len());
         self.hold_room(&mut plan);
         if !plan.problems.is_empty() {
             return Err(plan.problems);
@@ -120,7 +129,7 @@ impl Broker {
         serde_json::from_str(&self.globals.get(LOADED.0, LOADED.1)?).ok()
     }
 
-    /// Notes the vhosts that are made, and global parameters. What is in vhosts is noted as it is applied.
+    /// Notes the vhosts that are made or described otherwise, and global parameters. What is in vhosts is noted as it is applied.
     fn note_globals(
         &self,
         plan: &Plan,
@@ -129,11 +138,16 @@ impl Broker {
         by: &str,
     ) {
         let events = &self.events;
-        let made = |parameter: &&Parameter| parameter.component == VHOST && new.contains(&parameter.name);
-        for Parameter { name, value, .. } in plan.globals.iter().filter(made) {
-            held.get(name).into_iter().for_each(Importing::note_made);
-            let metadata = || Metadata::from_text(value).value();
-            events.note(|| Event::vhost_created(name, &metadata(), events.node(), by));
+        let of_vhosts = plan.globals.iter().filter(|parameter| parameter.component == VHOST);
+        for Parameter { name, value, .. } in of_vhosts {
+            let (vhost, metadata) = (held.get(name), || Metadata::from_text(value).value());
+            if new.contains(name) {
+                vhost.into_iter().for_each(Importing::note_made);
+                events.note(|| Event::vhost_created(name, &metadata(), events.node(), by));
+            } else {
+                let is_traced = vhost.is_some_and(Importing::is_traced);
+                events.note(|| Event::vhost_updated(name, &metadata(), is_traced, events.node(), by));
+            }
         }
         for (name, value) in &plan.global_values {
             events.note(|| Event::parameter_set(None, COMPONENT, name, value, by));
@@ -209,6 +223,15 @@ impl Broker {
             }
         }
         (involved, new)
+    }
+
+    /// Looks whether so many new vhosts may be.
+    fn check_vhost_room(&self, plan: &mut Plan, known: usize, new: usize) {
+        let exceeded = (new > 0).then(|| self.limits.vhosts.exceeded_by(known + new)).flatten();
+        plan.problems.extend(exceeded.map(|limit| {
+            let text = format!("there are {known} vhosts and {new} would come, and limits.vhosts is {limit}");
+            Problem::new("the document", text)
+        }));
     }
 
     /// Holds room for new queues and exchanges, if nothing is wrong otherwise.

@@ -11,6 +11,7 @@ use super::reading::{QUEUE_TYPE, RESERVED_PREFIX, typed};
 use super::report::{Change, Report};
 use super::{Problem, Scope};
 use crate::broker::globals::Changing;
+use crate::broker::limits::NodeLimits;
 use crate::broker::parameters::GLOBAL_PARAMETER;
 use crate::broker::policies::policy::Policy;
 use crate::broker::users::{COMPONENT, Details, User};
@@ -37,6 +38,7 @@ pub(super) struct State<'a> {
     pub(super) new_vhosts: &'a HashSet<String>,
     pub(super) globals: &'a Changing<'a>,
     pub(super) users: &'a HashMap<String, (Arc<User>, Details)>,
+    pub(super) limits: &'a NodeLimits,
     /// Hashes of the passwords that the document has in clear, by the users' places in it.
     pub(super) hashes: HashMap<usize, PasswordHash>,
 }
@@ -92,6 +94,7 @@ pub(super) fn plan(document: &Document, state: &State<'_>) -> Plan {
     document.queues.iter().for_each(|item| checker.queue(item));
     checker.room();
     document.bindings.iter().for_each(|item| checker.binding(item));
+    checker.binding_room();
     let bytes = checker.plan.bytes;
     if bytes > LARGEST_BATCH {
         let text = format!(
@@ -361,6 +364,29 @@ impl<'a> Checker<'a> {
             {
                 let text = format!("it would have {all} queues, and its queue limit is {limit}");
                 problems.push(Problem::new(format!("vhost {}", quoted(vhost)), text));
+            }
+        }
+        self.plan.problems.extend(problems);
+    }
+
+    /// Whether queues may have so many bindings.
+    fn binding_room(&mut self) {
+        let mut problems = Vec::new();
+        for (vhost, plan) in &self.plan.vhosts {
+            let Some(target) = self.state.vhosts.get(vhost) else { continue };
+            let mut new: BTreeMap<&str, usize> = BTreeMap::new();
+            for binding in &plan.bindings {
+                if let Destination::Queue(name) = &binding.destination {
+                    *new.entry(name).or_default() += 1;
+                }
+            }
+            for (name, count) in new {
+                let all = target.bindings_to(name) + count;
+                if let Some(limit) = self.state.limits.bindings_per_queue.exceeded_by(all) {
+                    let text =
+                        format!("it would have {all} bindings, and limits.bindings_per_queue is {limit}");
+                    problems.push(Problem::new(format!("queue {}", quoted_in(name, vhost)), text));
+                }
             }
         }
         self.plan.problems.extend(problems);

@@ -236,10 +236,12 @@ fn a_vhost_that_is_protected_is_not_deleted() {
     import(&broker, &serde_json::from_str(round_trips::V4_2).unwrap()).unwrap();
     let protected = VHostError::Protected("tenant-a".to_owned());
     assert_eq!(broker.delete_vhost("tenant-a", INTERNAL), Err(protected));
-    broker.set_vhost_metadata("tenant-a", |metadata| metadata.protected_from_deletion = false).unwrap();
+    broker
+        .set_vhost_metadata("tenant-a", |metadata| metadata.protected_from_deletion = false, INTERNAL)
+        .unwrap();
     assert_eq!(broker.vhost_metadata("tenant-a").unwrap().description, "Tenant A");
     broker.delete_vhost("tenant-a", INTERNAL).unwrap();
-    assert!(matches!(broker.set_vhost_metadata("tenant-a", |_| ()), Err(VHostError::Missing(_))));
+    assert!(matches!(broker.set_vhost_metadata("tenant-a", |_| (), INTERNAL), Err(VHostError::Missing(_))));
 }
 
 #[test]

@@ -317,6 +317,12 @@ fn vhosts_are_told_with_what_is_in_them() {
     ] {
         assert!(made.contains(part), "{made}");
     }
+    broker.set_vhost_metadata("v", |metadata| metadata.description = "e".to_owned(), CLI).unwrap();
+    let seen = watched.seen();
+    assert_eq!(seen.len(), 1);
+    for part in [r#"vhost.updated {name: "v""#, r#"description: "e""#, r#"tags: ["t"]"#, "tracing: false"] {
+        assert!(seen[0].contains(part), "{}", seen[0]);
+    }
     let vhost = broker.vhost("v").unwrap();
     let limits = VHostLimits { max_connections: Some(5), max_queues: None };
     vhost.set_limits(limits, CLI);

@@ -152,14 +152,26 @@ impl Event {
 
     /// `metadata` is what is said about the vhost, as an object of RabbitMQ's API.
     pub(in crate::broker) fn vhost_created(name: &str, metadata: &Json, node: &str, by: &str) -> Self {
-        let states = serde_json::json!({ node: "running" });
-        Self::new("vhost.created")
-            .text("name", name)
+        Self::new("vhost.created").vhost(name, metadata, false, node).by(by)
+    }
+
+    /// Something was said about a vhost, which may be what was known.
+    pub(in crate::broker) fn vhost_updated(
+        name: &str,
+        metadata: &Json,
+        tracing: bool,
+        node: &str,
+        by: &str,
+    ) -> Self {
+        Self::new("vhost.updated").vhost(name, metadata, tracing, node).by(by)
+    }
+
+    fn vhost(self, name: &str, metadata: &Json, tracing: bool, node: &str) -> Self {
+        self.text("name", name)
             .json_entries(metadata)
             .json("metadata", metadata)
-            .flag("tracing", false)
-            .json("cluster_state", &states)
-            .by(by)
+            .flag("tracing", tracing)
+            .json("cluster_state", &serde_json::json!({ node: "running" }))
     }
 
     pub(in crate::broker) fn vhost_deleted(name: &str, by: &str) -> Self {

@@ -119,6 +119,23 @@ pub(in crate::broker) const CHANNEL: Kind<11> = Kind {
     counters: 11,
 };
 
+/// Of what a channel publishes to one exchange.
+pub(in crate::broker) const PUBLISHED: Kind<1> = Kind { measures: [Measure::Publish], counters: 1 };
+
+/// Of what a channel is given of one queue.
+pub(in crate::broker) const DELIVERED: Kind<7> = Kind {
+    measures: [
+        Measure::Deliver,
+        Measure::DeliverNoAck,
+        Measure::Get,
+        Measure::GetNoAck,
+        Measure::GetEmpty,
+        Measure::Redeliver,
+        Measure::Ack,
+    ],
+    counters: 7,
+};
+
 pub(in crate::broker) const CONNECTION: Kind<2> =
     Kind { measures: [Measure::ReceivedBytes, Measure::SentBytes], counters: 2 };
 

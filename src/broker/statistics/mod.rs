@@ -19,13 +19,13 @@ use parking_lot::Mutex;
 pub use measure::{Measure, Range, Rates, Sample, Trend};
 
 use crate::broker::Broker;
-use crate::broker::connections::{OpenChannel, OpenConnection};
+use crate::broker::connections::{DeliveredFrom, OpenChannel, OpenConnection, PublishedTo};
 use crate::broker::vhost::VHost;
 use crate::time::Now;
 use history::{History, Step};
 pub(super) use measure::Moments;
-use measure::NODE;
 pub(super) use measure::{CHANNEL, CONNECTION, EXCHANGE, QUEUE, VHOST};
+use measure::{DELIVERED, NODE, PUBLISHED};
 use sparse::SparseHistory;
 
 /// How samples are taken and how long they are kept.
@@ -100,6 +100,12 @@ pub(super) type QueueHistory = SparseHistory<u32, 10>;
 
 /// The history of a channel.
 pub(super) type ChannelHistory = Mutex<Option<Box<History<u32, 11>>>>;
+
+/// How fast a channel publishes to an exchange. There is nothing of the past in it.
+pub(super) type PublishedHistory = Mutex<Option<Box<History<u32, 1>>>>;
+
+/// How fast a channel is given messages of a queue. There is nothing of the past in it.
+pub(super) type DeliveredHistory = Mutex<Option<Box<History<u32, 7>>>>;
 
 /// The history of a connection.
 pub(super) type ConnectionHistory = Mutex<Option<Box<History<u64, 2>>>>;
@@ -238,6 +244,18 @@ impl Broker {
     #[must_use]
     pub fn channel_rates(&self, channel: &OpenChannel) -> Rates {
         CHANNEL.rates(channel.history.lock().as_deref(), self.statistics.moments())
+    }
+
+    /// How fast a channel publishes to an exchange.
+    #[must_use]
+    pub fn published_rates(&self, counts: &PublishedTo) -> Rates {
+        PUBLISHED.rates(counts.history.lock().as_deref(), self.statistics.moments())
+    }
+
+    /// How fast a channel is given messages of a queue.
+    #[must_use]
+    pub fn delivered_rates(&self, counts: &DeliveredFrom) -> Rates {
+        DELIVERED.rates(counts.history.lock().as_deref(), self.statistics.moments())
     }
 
     /// What was recorded of a channel.

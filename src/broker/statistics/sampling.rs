@@ -2,11 +2,15 @@
 
 use std::sync::{Arc, Weak};
 
-use super::measure::{CHANNEL, CONNECTION, VHOST};
+use parking_lot::Mutex;
+
+use super::history::{Cell, History, Step};
+use super::measure::{CHANNEL, CONNECTION, DELIVERED, Kind, PUBLISHED, VHOST};
 use super::{Moments, Statistics};
 use crate::broker::Broker;
 use crate::broker::churn::Churn;
-use crate::broker::connections::{Bytes, OpenChannel};
+use crate::broker::connections::{Bytes, DeliveredFrom, OpenChannel, PublishedTo};
+use crate::broker::counter::Counter;
 use crate::broker::totals::Event;
 use crate::broker::vhost::VHost;
 
@@ -32,21 +36,16 @@ pub(super) fn drop_flat(broker: &Broker, at: Moments) {
 pub(super) fn connections(statistics: &Statistics, broker: &Broker, at: Moments) {
     for connection in broker.registry.connections() {
         let Bytes { received, sent } = connection.bytes();
-        {
-            let mut history = connection.history.lock();
-            let begin = || Box::new(CONNECTION.history(at.tick - 1, &statistics.objects));
-            let history = history.get_or_insert_with(begin);
-            if history.last() == &[received, sent] {
-                // Then nothing happened on its channels either.
-                continue;
-            }
-            history.tell(at.tick, [received, sent]);
+        if !tell(&connection.history, &CONNECTION, at, &statistics.objects, [received, sent]) {
+            // Then nothing happened on its channels either.
+            continue;
         }
         connection.channels().iter().for_each(|channel| sample_channel(statistics, channel, at));
     }
 }
 
-fn sample_channel(statistics: &Statistics, channel: &OpenChannel, at: Moments) {
+/// A channel, with what it counts for each exchange and queue.
+pub(super) fn sample_channel(statistics: &Statistics, channel: &OpenChannel, at: Moments) {
     let counters = &channel.counters;
     let numbers = [
         &counters.publish,
@@ -61,13 +60,44 @@ fn sample_channel(statistics: &Statistics, channel: &OpenChannel, at: Moments) {
         &counters.redeliver,
         &counters.ack,
     ]
-    .map(|counter| counter.get());
-    let mut history = channel.history.lock();
-    let last = history.as_ref().map(|history| *history.last()).unwrap_or_default();
-    if last != numbers {
-        let begin = || Box::new(CHANNEL.history(at.tick - 1, &statistics.objects));
-        history.get_or_insert_with(begin).tell(at.tick, numbers);
+    .map(Counter::get);
+    if !tell(&channel.history, &CHANNEL, at, &statistics.objects, numbers) {
+        // Nor did what it counts for each exchange and queue.
+        return;
     }
+    let published = |counts: &PublishedTo| {
+        tell(&counts.history, &PUBLISHED, at, &[], [counts.publish.get()]);
+    };
+    let delivered = |counts: &DeliveredFrom| {
+        let numbers = [
+            &counts.deliver,
+            &counts.deliver_no_ack,
+            &counts.get,
+            &counts.get_no_ack,
+            &counts.get_empty,
+            &counts.redeliver,
+            &counts.ack,
+        ];
+        tell(&counts.history, &DELIVERED, at, &[], numbers.map(Counter::get));
+    };
+    channel.look_at_details(published, delivered);
+}
+
+/// Tells a history the numbers if they have changed, and begins one if there is none. Returns whether they have.
+fn tell<T: Cell, const N: usize>(
+    history: &Mutex<Option<Box<History<T, N>>>>,
+    kind: &Kind<N>,
+    at: Moments,
+    steps: &[Step],
+    numbers: [u64; N],
+) -> bool {
+    let mut history = history.lock();
+    let last = history.as_ref().map_or([0; N], |history| *history.last());
+    if last == numbers {
+        return false;
+    }
+    history.get_or_insert_with(|| Box::new(kind.history(at.tick - 1, steps))).tell(at.tick, numbers);
+    true
 }
 
 /// Exchanges to which something was published since the last sample.
@@ -159,13 +189,19 @@ pub(super) fn forget(broker: &Broker, tick: u64) {
         vhost.all_exchange_counts().iter().for_each(|counts| counts.forget_history(tick));
     }
     for connection in broker.registry.connections() {
-        if let Some(history) = connection.history.lock().as_mut() {
-            history.forget(tick);
-        }
+        forget_one(&connection.history, tick);
         for channel in connection.channels() {
-            if let Some(history) = channel.history.lock().as_mut() {
-                history.forget(tick);
-            }
+            forget_one(&channel.history, tick);
+            channel.look_at_details(
+                |counts| forget_one(&counts.history, tick),
+                |counts| forget_one(&counts.history, tick),
+            );
         }
+    }
+}
+
+fn forget_one<T: Cell, const N: usize>(history: &Mutex<Option<Box<History<T, N>>>>, tick: u64) {
+    if let Some(history) = history.lock().as_mut() {
+        history.forget(tick);
     }
 }

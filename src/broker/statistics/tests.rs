@@ -8,7 +8,7 @@ use crate::broker::options::BrokerOptions;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::vhost::QueueDeclare;
 use crate::broker::vhosts::Metadata;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, QueueId};
 use crate::message::{Body, MessageBuilder};
 use crate::protocol::properties::Properties;
 use crate::queue::rules::Rules;
@@ -103,6 +103,34 @@ fn a_queue_is_idle_when_nothing_happened_between_two_samples() {
     assert_eq!(idle_since(&bench), Some(sampled_at));
     publish(&cell, 1);
     assert_eq!(idle_since(&bench), None);
+}
+
+#[test]
+fn a_channel_has_rates_for_each_exchange_and_queue() {
+    let mut bench = Bench::new();
+    let channel = OpenChannel::new(1);
+    let (to, from) = (channel.published_to("x").unwrap(), channel.delivered_from(QueueId(1), "q").unwrap());
+    let idle = channel.published_to("idle").unwrap();
+    let mut sample = || {
+        bench.sample();
+        sampling::sample_channel(&bench.broker.statistics, &channel, bench.broker.statistics.moments());
+        let broker = &bench.broker;
+        let delivered = broker.delivered_rates(&from);
+        (
+            broker.published_rates(&to).of(Measure::Publish),
+            [Measure::Deliver, Measure::Ack, Measure::Get].map(|measure| delivered.of(measure)),
+        )
+    };
+    channel.counters.publish.add(20);
+    to.publish.add(20);
+    assert_eq!(sample(), (4.0, [0.0; 3]));
+    channel.counters.deliver.add(15);
+    from.deliver.add(15);
+    from.ack.add(5);
+    assert_eq!(sample(), (0.0, [3.0, 1.0, 0.0]));
+    assert_eq!(sample(), (0.0, [0.0; 3]));
+    assert!(idle.history.lock().is_none(), "what counts nothing has none");
+    assert!(to.history.lock().as_ref().unwrap().memory() < 128, "nothing of the past is in it");
 }
 
 #[test]

@@ -138,6 +138,6 @@ impl Users {
             // After the user, so that a crash in between makes the next start the first one again.
             end_first_start(&self.globals);
         }
-        user.set_details(details);
+        user.put_details(details);
     }
 }

@@ -1,7 +1,7 @@
 //! One user: who they are, what they log in with, and how much they use now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq as _;
@@ -25,6 +25,8 @@ pub struct User {
     /// May publish in the name of others. Read for messages, so without a lock.
     impersonates: AtomicBool,
     deleted: AtomicBool,
+    /// Counts changes of the password.
+    passwords: AtomicU64,
     /// Open connections.
     pub(in crate::broker) connections: Quota,
     /// Channels of these.
@@ -184,6 +186,7 @@ impl User {
             details: RankedRwLock::new(Rank::Outlet, Arc::default()),
             impersonates: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            passwords: AtomicU64::new(0),
             connections: Quota::new(None),
             channels: Quota::new(None),
         };
@@ -230,8 +233,22 @@ impl User {
         self.details.read().clone()
     }
 
+    /// Which password the user has, as a number that grows when another one is set. Whoever logged in by one can tell by it.
+    #[must_use]
+    pub fn password_version(&self) -> u64 {
+        self.passwords.load(Ordering::SeqCst)
+    }
+
     /// Changes what holds, by whoever keeps others from doing so.
     pub(in crate::broker) fn set_details(&self, details: Details) {
+        if self.details().secret != details.secret {
+            self.passwords.fetch_add(1, Ordering::SeqCst);
+        }
+        self.put_details(details);
+    }
+
+    /// As [`set_details`](Self::set_details), with the same password, whose hash may be made only now.
+    pub(super) fn put_details(&self, details: Details) {
         self.impersonates.store(details.tags.has(&Tag::Impersonator), Ordering::Relaxed);
         self.connections.set_limit(details.limits.max_connections);
         self.channels.set_limit(details.limits.max_channels);
@@ -288,6 +305,19 @@ mod tests {
         let user = User::new("u", false, details);
         let shown = format!("{user:?}");
         assert!(shown.contains("***") && !shown.contains("s3cret") && !shown.contains("115, 51"), "{shown}");
+    }
+
+    #[test]
+    fn another_password_has_another_version() {
+        let user = User::new("u", false, Details::default());
+        let version = user.password_version();
+        user.set_details(Details { tags: Tags::parse(["x"]).unwrap(), ..Details::default() });
+        assert_eq!(user.password_version(), version);
+        let clear = |text: &str| Secret::Clear(Zeroizing::new(text.into()));
+        user.set_details(Details { secret: clear("a"), ..Details::default() });
+        user.set_details(Details { secret: clear("b"), ..Details::default() });
+        user.set_details(Details { secret: clear("a"), ..Details::default() });
+        assert_eq!(user.password_version(), version + 3, "also if it is the same again");
     }
 
     #[test]

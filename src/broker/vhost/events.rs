@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Topology, VHost};
 use crate::broker::events::{Event, INTERNAL, NewQueue};
 use crate::broker::limits::{VHOST_LIMITS, VHostLimits};
+use crate::broker::masking::masked;
 use crate::broker::policies::PolicyKind;
 use crate::broker::policies::policy::Policy;
 use crate::broker::queue_cell::{QueueCell, QueueSpec};
@@ -86,8 +87,10 @@ impl VHost {
         }
     }
 
+    /// One of a component that is not here. Nobody reads passwords of other brokers in it.
     pub(super) fn note_parameter(&self, component: &str, name: &str, value: &Value, by: &str) {
-        self.shared.events.note(|| Event::parameter_set(Some(&self.name), component, name, value, by));
+        let vhost = Some(&*self.name);
+        self.shared.events.note(|| Event::parameter_set(vhost, component, name, &masked(value), by));
     }
 
     pub(super) fn note_policy(&self, kind: PolicyKind, policy: &Policy, by: &str) {

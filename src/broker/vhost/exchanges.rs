@@ -232,7 +232,7 @@ impl VHost {
     ///
     /// # Errors
     /// 403 for the default exchange at either end and for a reply queue, 404 for a missing end, 405 for another connection's exclusive
-    /// queue, 406 for arguments that the exchange type refuses.
+    /// queue, 406 for arguments that the exchange type refuses, and for a queue with as many as may be.
     pub fn bind<'a>(&self, request: BindRequest<'_>, who: impl Into<Actor<'a>>) -> Result<Gate, AmqpError> {
         check_ends(request)?;
         let who = who.into();
@@ -257,6 +257,7 @@ impl VHost {
             }
         };
         let binding = self.binding(request, destination);
+        self.check_binding_room(&topology, &binding)?;
         let durable = self.is_durable(&topology, &binding);
         let arguments = &binding.arguments;
         let added = topology.router.bind(&binding.source, &binding.destination, &binding.key, arguments);
@@ -276,6 +277,26 @@ impl VHost {
         }
         let record = Record::Bound { vhost: &self.name, binding: &binding };
         Ok(Gate::durable(self.redefine(|batch| batch.record(&record))))
+    }
+
+    /// Whether there is this binding, or its queue may have one more.
+    fn check_binding_room(
+        &self,
+        topology: &Topology,
+        binding: &BindingSpec<QueueId>,
+    ) -> Result<(), AmqpError> {
+        let BindingSpec { source, destination, key, arguments } = binding;
+        let &Destination::Queue(id) = destination else { return Ok(()) };
+        let count = topology.router.count_to_queue(id);
+        let Some(limit) = self.shared.node.bindings_per_queue.exceeded_by(count + 1) else { return Ok(()) };
+        if topology.router.is_bound(source, destination, key, arguments) {
+            return Ok(());
+        }
+        let queue = topology.by_id.get(&id).map_or("", |cell| &cell.spec.name);
+        let vhost = &self.name;
+        let text =
+            format!("cannot bind queue '{queue}' in vhost '{vhost}': its binding limit ({limit}) is reached");
+        Err(AmqpError::new(ReplyCode::PreconditionFailed, text))
     }
 
     /// Removes a binding. A binding or an end that does not exist is fine.

@@ -107,6 +107,12 @@ impl Importing<'_> {
         })
     }
 
+    /// How many bindings a queue has.
+    pub(in crate::broker) fn bindings_to(&self, queue: &str) -> usize {
+        let cell = self.topology.queues.get(queue);
+        cell.map_or(0, |cell| self.topology.router.count_to_queue(cell.id))
+    }
+
     /// The policy of this name that was set.
     pub(in crate::broker) fn policy(&self, kind: PolicyKind, name: &str) -> Option<&Policy> {
         self.topology.parameters.policies.get_set(kind, name).map(|policy| &**policy)
@@ -181,6 +187,11 @@ impl Importing<'_> {
     /// Notes that the vhost is new.
     pub(in crate::broker) fn note_made(&self) {
         self.vhost.note_all_exchanges(&self.topology, self.by);
+    }
+
+    /// Whether messages of the vhost are traced.
+    pub(in crate::broker) fn is_traced(&self) -> bool {
+        self.vhost.is_traced()
     }
 
     /// Does what is planned. What of it is durable is recorded in `batch`, which has to be appended before anybody else

@@ -58,6 +58,18 @@ impl<'a> Broker<'a> {
         Ok(Self { client, options })
     }
 
+    /// Looks whether it is the node that was meant, if one was named. There may be a host in the name, or not.
+    pub(super) fn check_node(&self) -> Result<(), Failure> {
+        let Some(meant) = self.options.node() else { return Ok(()) };
+        let overview = self.get(&["overview"], About::default())?;
+        let node = overview["node"].as_str().unwrap_or_default();
+        if node == meant || node.split_once('@').is_some_and(|(name, _)| name == meant) {
+            return Ok(());
+        }
+        let text = format!("there is no node {meant} here, the broker is {node}");
+        Err(Failure::RefusedAs { code: UNAVAILABLE, text })
+    }
+
     /// Asks, whatever is answered.
     pub(super) fn ask(&self, question: Question) -> Result<Answer, Failure> {
         self.client.ask(question).map_err(|error| self.silence(error))

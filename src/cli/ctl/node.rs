@@ -23,6 +23,13 @@ pub(super) enum Command {
     Environment,
     /// Print the version of the broker
     ServerVersion,
+    /// Open the log file anew, after the old one was moved away
+    RotateLogs,
+    /// Set the least severe level that is logged, until the restart or the next reload
+    SetLogLevel {
+        /// off, error, warn, info, debug or trace
+        level: String,
+    },
     /// Show status, connections, channels, and all vhosts with their queues, exchanges and bindings
     Report,
 }
@@ -43,6 +50,11 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
         Command::ServerVersion => {
             let overview = overview(broker)?;
             print(&format!("{}\n", overview["product_version"].as_str().unwrap_or_default()))
+        }
+        Command::RotateLogs => broker.post(&["log", "rotation"], &json!({}), About::default()).map(|_| ()),
+        Command::SetLogLevel { level } => {
+            let body = json!({ "level": level });
+            broker.put(&["log", "level"], &body, About::default()).map(|_| ())
         }
         Command::Report => {
             status(broker)?;

@@ -34,6 +34,9 @@ pub(super) struct Options {
     /// Management API of a broker: http://HOST:PORT or https://HOST:PORT [or LEVERET_URL]
     #[arg(long, value_name = "URL", global = true, conflicts_with = "data_dir", help_heading = BROKER)]
     url: Option<String>,
+    /// The broker's node, such as leveret@host: nothing is done if the broker is another one
+    #[arg(short, long, value_name = "NODE", global = true, help_heading = BROKER)]
+    node: Option<String>,
     /// Who logs in there [or LEVERET_USER]
     #[arg(long = "username", value_name = "NAME", global = true, help_heading = BROKER)]
     login_user: Option<String>,
@@ -96,6 +99,11 @@ impl Options {
             sources: SourceArguments { config: self.config.clone(), set: self.set.clone() },
             directory: DirectoryArgument { data_dir: self.data_dir.clone() },
         }
+    }
+
+    /// The node that the broker has to be.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
     }
 
     /// Where the broker is: an address that was given, or one of the environment unless a directory was given.

@@ -28,6 +28,23 @@ fn keys_in_the_wrong_place_are_found_too() {
 }
 
 #[test]
+fn what_rabbitmq_has_and_is_not_here_names_what_is() {
+    let error = Run::default().file("[definitions.https]\nurl = \"https://x\"\n").error();
+    assert_eq!(
+        error,
+        "leveret.toml:2: there is no `definitions.https.url` here: fetch the file before the start, and name it in \
+         `definitions.load`"
+    );
+    let error = Run::default().file("[http]\ndisable_stats = true\n").error();
+    assert!(
+        error.contains("there is no `http.disable_stats` here") && error.contains("?disable_stats=true"),
+        "{error}"
+    );
+    let error = Run::default().env(&[("LEVERET_HTTP_DISABLE_STATS", "true")]).error();
+    assert!(error.contains("there is no `LEVERET_HTTP_DISABLE_STATS` here"), "{error}");
+}
+
+#[test]
 fn the_first_mistake_from_the_top_is_named() {
     let error = Run::default().file("[shutdown]\ngrace = true\n[amqp]\nx = 1\n").error();
     assert!(error.starts_with("leveret.toml:2: `shutdown.grace`: expected a duration"), "{error}");

@@ -10,6 +10,7 @@ use crate::management::Api;
 use crate::management::options::{ManagementOptions, SharedOptions};
 use crate::management::prometheus::metric::{About, Kind, OWN};
 use crate::management::query::Query;
+use crate::management::sessions::Sessions;
 use crate::time::{Moment, Now};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
@@ -20,7 +21,9 @@ fn clock() -> Now {
 
 fn api() -> Arc<Api> {
     let broker = Broker::ephemeral(BrokerOptions::default()).unwrap();
-    Api::new(&broker, &SharedOptions::new(ManagementOptions::of_nobody()), clock)
+    let options = ManagementOptions::of_nobody();
+    let sessions = Arc::new(Sessions::new(options.session_timeout));
+    Api::new(&broker, &SharedOptions::new(options), &sessions, clock)
 }
 
 fn scraped(endpoint: Endpoint, query: &str) -> String {

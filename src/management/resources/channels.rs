@@ -14,6 +14,7 @@ use crate::management::parts::{
     channel_name, connection_details, consumer, garbage_collection, moment, put_reductions,
 };
 use crate::management::past::{Of, past_of};
+use crate::management::resources::channel_counts::{delivered, published};
 use crate::management::resources::connections;
 use crate::management::routes::{InVHost, Resource, get};
 use crate::management::statistics::{Numbers, Ranges};
@@ -154,17 +155,17 @@ impl Told {
             own.map(|view| consumer(&self.broker.node.name, &view)).collect()
         };
         told.insert("consumer_details".to_owned(), consumers.into());
-        let published = |to: &Arc<PublishedTo>| {
+        let to_exchange = |to: &Arc<PublishedTo>| {
             let exchange = json!({ "name": to.exchange, "vhost": vhost.name });
-            json!({ "exchange": exchange, "stats": { "publish": to.publish.get() } })
+            json!({ "exchange": exchange, "stats": published(&self.broker, to) })
         };
-        let publishes: Vec<Value> = channel.published().iter().map(published).collect();
+        let publishes: Vec<Value> = channel.published().iter().map(to_exchange).collect();
         told.insert("publishes".to_owned(), publishes.into());
-        let delivered = |from: &Arc<DeliveredFrom>| {
+        let of_queue = |from: &Arc<DeliveredFrom>| {
             let queue = json!({ "name": from.queue, "vhost": vhost.name });
-            json!({ "queue": queue, "stats": deliveries(from) })
+            json!({ "queue": queue, "stats": delivered(&self.broker, from) })
         };
-        let deliveries: Vec<Value> = channel.delivered().iter().map(delivered).collect();
+        let deliveries: Vec<Value> = channel.delivered().iter().map(of_queue).collect();
         told.insert("deliveries".to_owned(), deliveries.into());
     }
 }
@@ -188,22 +189,6 @@ fn of_channel(channel: &OpenChannel) -> [(&'static str, u64); 12] {
         ("redeliver", counters.redeliver.get()),
         ("ack", counters.ack.get()),
     ]
-}
-
-/// What a channel was given of one queue.
-pub(super) fn deliveries(from: &DeliveredFrom) -> Value {
-    let (deliver, deliver_no_ack) = (from.deliver.get(), from.deliver_no_ack.get());
-    let (get, get_no_ack) = (from.get.get(), from.get_no_ack.get());
-    json!({
-        "deliver": deliver,
-        "deliver_no_ack": deliver_no_ack,
-        "get": get,
-        "get_no_ack": get_no_ack,
-        "get_empty": from.get_empty.get(),
-        "deliver_get": deliver + deliver_no_ack + get + get_no_ack,
-        "redeliver": from.redeliver.get(),
-        "ack": from.ack.get(),
-    })
 }
 
 #[cfg(test)]

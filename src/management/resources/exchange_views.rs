@@ -12,8 +12,9 @@ use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, list, single};
-use crate::management::parts::channel_details;
 use crate::management::past::{Of, past_of};
+use crate::management::resources::channel_counts::{by_channel, published};
+use crate::management::resources::neighbours::{self, Named};
 use crate::management::routes::{InVHost, Resource, get};
 use crate::management::statistics::{Numbers, Ranges};
 use crate::management::visitor::Level;
@@ -37,16 +38,9 @@ pub(crate) fn routes() -> Vec<Resource> {
     ]
 }
 
-/// An exchange that is to be listed.
-struct Named {
-    vhost: Arc<VHost>,
-    name: String,
-}
-
 /// The exchanges of a vhost.
 fn named(vhost: &Arc<VHost>) -> impl Iterator<Item = Named> + use<> {
-    let vhost = vhost.clone();
-    vhost.exchange_names().into_iter().map(move |name| Named { vhost: vhost.clone(), name })
+    neighbours::named(vhost, vhost.exchange_names())
 }
 
 fn all(call: &Call) -> Result<Answer, ApiError> {
@@ -88,19 +82,10 @@ impl Told {
         Ok(Self { broker: call.broker().clone(), ranges, with_statistics })
     }
 
-    /// The rows of these exchanges, of which neighbours are mostly of one vhost; none for those that have gone.
+    /// The rows of these exchanges; none for those that have gone.
     fn rows(&self, exchanges: &[Named]) -> Vec<Option<Value>> {
-        let mut rows = Vec::with_capacity(exchanges.len());
-        for part in exchanges.chunk_by(|a, b| Arc::ptr_eq(&a.vhost, &b.vhost)) {
-            let Some(Named { vhost, .. }) = part.first() else { continue };
-            let names: Vec<String> = part.iter().map(|named| named.name.clone()).collect();
-            let mut views = vhost.exchange_views(&names).into_iter().peekable();
-            for name in &names {
-                let view = views.next_if(|view| view.name == *name);
-                rows.push(view.map(|view| self.row(vhost, &view).into()));
-            }
-        }
-        rows
+        let views = |vhost: &Arc<VHost>, names: &[String]| vhost.exchange_views(names);
+        neighbours::rows(exchanges, views, |view| &view.name, |vhost, view| self.row(vhost, view).into())
     }
 
     fn row(&self, vhost: &VHost, view: &ExchangeView) -> Map<String, Value> {
@@ -128,16 +113,12 @@ impl Told {
 
     /// What each channel published to an exchange.
     fn incoming(&self, vhost: &VHost, name: &str) -> Vec<Value> {
-        let mut told = Vec::new();
-        let connections = self.broker.registry.connections();
-        for connection in connections.iter().filter(|open| std::ptr::eq(&*open.facts.vhost, vhost)) {
-            for channel in connection.channels() {
-                let published = channel.published();
-                let Some(to) = published.iter().find(|to| to.exchange == name) else { continue };
-                let who = channel_details(&self.broker.node.name, connection, channel.number);
-                told.push(json!({ "channel_details": who, "stats": { "publish": to.publish.get() } }));
-            }
-        }
-        told
+        let mut connections = self.broker.registry.connections();
+        connections.retain(|open| std::ptr::eq(&*open.facts.vhost, vhost));
+        by_channel(&self.broker, &connections, |channel| {
+            let all = channel.published();
+            let to = all.iter().find(|to| to.exchange == name)?;
+            Some(published(&self.broker, to))
+        })
     }
 }

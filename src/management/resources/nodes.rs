@@ -23,6 +23,9 @@ pub(crate) fn routes() -> Vec<Resource> {
         Resource::new("/nodes/{node}", [get(monitoring, one)]),
         Resource::new("/nodes/{node}/memory", [get(monitoring, memory)]),
         Resource::new("/nodes/{node}/memory/relative", [get(monitoring, relative_memory)]),
+        Resource::new("/nodes/{node}/memory/ets", [get(monitoring, tables)]),
+        Resource::new("/nodes/{node}/memory/ets/{filter}", [get(monitoring, tables)]),
+        Resource::new("/nodes/{node}/memory/ets/{filter}/relative", [get(monitoring, tables)]),
         Resource::new("/reset", [delete(Level::Administrator, reset)]),
         Resource::new("/reset/{node}", [delete(Level::Administrator, reset_named)]),
     ]
@@ -240,6 +243,12 @@ impl Used {
 fn memory(call: &Call) -> Result<Answer, ApiError> {
     call.check_node()?;
     Ok(Answer::Json(json!({ "memory": used(call.broker()).value() })))
+}
+
+/// What Erlang keeps tables in.
+fn tables(call: &Call) -> Result<Answer, ApiError> {
+    call.check_node()?;
+    Err(ApiError::Missing("there are no tables of Erlang's here; /memory tells what takes memory".to_owned()))
 }
 
 fn relative_memory(call: &Call) -> Result<Answer, ApiError> {

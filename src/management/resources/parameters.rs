@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::broker::masking::{masked, unmasked};
 use crate::broker::parameters::{CLUSTER_NAME, Component, ParameterError, RuntimeParameter};
 use crate::broker::vhost::VHost;
 use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
-use crate::management::masking::masked;
 use crate::management::routes::{InVHost, Resource, delete, get, put};
 use crate::management::visitor::Level;
 
@@ -98,11 +98,13 @@ fn check_component(call: &Call) -> Result<(), ApiError> {
 fn set(call: &Call) -> Result<Answer, ApiError> {
     check_component(call)?;
     let (vhost, body) = (call.vhost()?, call.object()?);
-    let is_new = found(call, &vhost).is_none();
+    let before = found(call, &vhost);
     let value = body.required("value")?;
+    let known = before.as_ref().map(|parameter| &parameter.value);
+    let value = unmasked(value, known).map_err(|error| ParameterError::BadValue(error.to_string()))?;
     let (component, name) = (call.name("component"), call.name("name"));
-    call.settle(vhost.set_parameter(component, name, value, call.visitor.name())?)?;
-    Ok(Answer::put(is_new))
+    call.settle(vhost.set_parameter(component, name, &value, call.visitor.name())?)?;
+    Ok(Answer::put(before.is_none()))
 }
 
 fn clear(call: &Call) -> Result<Answer, ApiError> {

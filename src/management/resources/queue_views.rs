@@ -13,12 +13,11 @@ use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, list, single};
-use crate::management::parts::{
-    channel_details, connection_details, consumer, garbage_collection, moment, put_reductions,
-};
+use crate::management::parts::{connection_details, consumer, garbage_collection, moment, put_reductions};
 use crate::management::past::{Of, past_of};
 use crate::management::query::Query;
-use crate::management::resources::channels::deliveries;
+use crate::management::resources::channel_counts::{by_channel, delivered};
+use crate::management::resources::neighbours::{self, Named};
 use crate::management::routes::{InVHost, Resource, get};
 use crate::management::statistics::{Numbers, Ranges, of_queue};
 use crate::management::visitor::Level;
@@ -36,16 +35,9 @@ pub(crate) fn routes() -> Vec<Resource> {
     ]
 }
 
-/// A queue that is to be listed.
-struct Named {
-    vhost: Arc<VHost>,
-    name: String,
-}
-
 /// The queues of a vhost.
 fn named(vhost: &Arc<VHost>) -> impl Iterator<Item = Named> + use<> {
-    let vhost = vhost.clone();
-    vhost.queue_names().into_iter().map(move |name| Named { vhost: vhost.clone(), name })
+    neighbours::named(vhost, vhost.queue_names())
 }
 
 fn all(call: &Call) -> Result<Answer, ApiError> {
@@ -123,19 +115,10 @@ impl Told {
         Ok(Self { broker: call.broker().clone(), ranges, detail: Detail::of(&call.query) })
     }
 
-    /// The rows of these queues, of which neighbours are mostly of one vhost; none for those that have gone.
+    /// The rows of these queues; none for those that have gone.
     fn rows(&self, queues: &[Named]) -> Vec<Option<Value>> {
-        let mut rows = Vec::with_capacity(queues.len());
-        for part in queues.chunk_by(|a, b| Arc::ptr_eq(&a.vhost, &b.vhost)) {
-            let Some(Named { vhost, .. }) = part.first() else { continue };
-            let names: Vec<String> = part.iter().map(|named| named.name.clone()).collect();
-            let mut views = self.broker.queue_views(vhost, &names).into_iter().peekable();
-            for name in &names {
-                let view = views.next_if(|view| view.name == *name);
-                rows.push(view.map(|view| self.row(vhost, &view).into()));
-            }
-        }
-        rows
+        let views = |vhost: &Arc<VHost>, names: &[String]| self.broker.queue_views(vhost, names);
+        neighbours::rows(queues, views, |view| &view.name, |vhost, view| self.row(vhost, view).into())
     }
 
     fn row(&self, vhost: &VHost, view: &QueueView) -> Map<String, Value> {
@@ -178,17 +161,11 @@ impl Told {
 
     /// What each channel was given of a queue.
     fn deliveries_of(&self, id: QueueId) -> Vec<Value> {
-        let node = &self.broker.node.name;
-        let mut told = Vec::new();
-        for connection in self.broker.registry.connections() {
-            for channel in connection.channels() {
-                let delivered = channel.delivered();
-                let Some(from) = delivered.iter().find(|from| from.id == id) else { continue };
-                let who = channel_details(node, &connection, channel.number);
-                told.push(json!({ "channel_details": who, "stats": deliveries(from) }));
-            }
-        }
-        told
+        by_channel(&self.broker, &self.broker.registry.connections(), |channel| {
+            let all = channel.delivered();
+            let from = all.iter().find(|from| from.id == id)?;
+            Some(delivered(&self.broker, from))
+        })
     }
 }
 

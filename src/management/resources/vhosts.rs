@@ -83,16 +83,24 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
     change(&mut new);
     let (is_new, gate) = match broker.add_vhost(name, &new, call.visitor.name()) {
         Ok(gate) => (true, gate),
-        Err(VHostError::Exists(_)) => (false, broker.set_vhost_metadata(name, change)?),
+        Err(VHostError::Exists(_)) => {
+            // First, so that who is told of the change is told of this too.
+            trace(call, traced);
+            (false, broker.set_vhost_metadata(name, change, call.visitor.name())?)
+        }
         Err(error) => return Err(error.into()),
     };
     let vhost = call.vhost()?;
-    if let Some(traced) = traced {
-        vhost.set_traced(traced);
-    }
+    trace(call, traced);
     let gate = if is_new { gate.and(given_to_maker(call, &vhost)) } else { gate };
     call.settle(gate)?;
     Ok(Answer::put(is_new))
+}
+
+/// Switches tracing, if it is said how.
+fn trace(call: &Call, traced: Option<bool>) {
+    let vhost = traced.and_then(|on| Some((call.vhost().ok()?, on)));
+    vhost.into_iter().for_each(|(vhost, on)| vhost.set_traced(on));
 }
 
 fn metadata(body: &Object) -> Result<Metadata, ApiError> {
@@ -139,7 +147,7 @@ fn expose(call: &Call) -> Result<Answer, ApiError> {
 
 fn set_protected(call: &Call, is_protected: bool) -> Result<Answer, ApiError> {
     let change = |metadata: &mut Metadata| metadata.protected_from_deletion = is_protected;
-    call.settle(call.broker().set_vhost_metadata(call.name("vhost"), change)?)?;
+    call.settle(call.broker().set_vhost_metadata(call.name("vhost"), change, call.visitor.name())?)?;
     Ok(Answer::NoContent)
 }
 
@@ -155,7 +163,9 @@ impl From<VHostError> for ApiError {
         match error {
             VHostError::Missing(_) => Self::NotFound("vhost_not_found"),
             VHostError::Protected(_) => Self::Precondition(error.to_string()),
-            VHostError::Exists(_) | VHostError::BadName => Self::bad(error.to_string()),
+            VHostError::Exists(_) | VHostError::Full(..) | VHostError::BadName => {
+                Self::bad(error.to_string())
+            }
         }
     }
 }

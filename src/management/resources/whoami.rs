@@ -24,5 +24,10 @@ fn whoami(call: &Call) -> Result<Answer, ApiError> {
         Visitor::Local => (vec![Tag::Administrator.name().to_owned()], false),
         Visitor::Nobody => (Vec::new(), false),
     };
-    Ok(Answer::Json(json!({ "name": call.visitor.name(), "tags": tags, "is_internal_user": is_internal })))
+    Ok(Answer::Json(json!({
+        "name": call.visitor.name(),
+        "tags": tags,
+        "is_internal_user": is_internal,
+        "login_session_timeout": call.api.sessions.lasting().as_secs() / 60,
+    })))
 }

@@ -1,10 +1,9 @@
 """Brokers and connections of the tests of `leveret ctl`."""
 
-from contextlib import suppress
-
 import pika
-import pika.exceptions
 import pytest
+
+from support.connections import closing_after
 
 
 @pytest.fixture
@@ -16,14 +15,9 @@ def on(on):
 @pytest.fixture
 def opened():
     """Opens connections that are closed after the test."""
-    connections = []
 
-    def open_one(broker, vhost="/", user=None, password=None, **options):
-        connections.append(pika.BlockingConnection(broker.parameters(vhost, user, password, **options)))
-        return connections[-1]
+    def connect(broker, vhost="/", user=None, password=None, **options):
+        return pika.BlockingConnection(broker.parameters(vhost, user, password, **options))
 
-    yield open_one
-    for connection in connections:
-        with suppress(pika.exceptions.AMQPError):
-            if connection.is_open:
-                connection.close()
+    with closing_after(connect) as open_one:
+        yield open_one

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ctl.run import done, fails, finish, on_broker, run
-from support.broker import ROOT, binary, free_port
+from support.broker import ROOT, Leveret, binary, free_port
+from support.deadline import eventually
 from tls.authority import Authority
 
 pytestmark = pytest.mark.own_broker
@@ -145,3 +146,47 @@ def test_a_broker_that_hangs_is_not_waited_for(on):
     finally:
         subprocess.run(["kill", "-CONT", str(broker.process.pid)], check=True)
     done(broker, "ping")
+
+
+def test_a_log_that_was_moved_away_is_made_anew(tmp_path):
+    log, old, data = tmp_path / "log", tmp_path / "log.1", str(tmp_path / "data")
+    words = [str(binary()), "--data-dir", data, "--listen", "127.0.0.1:0", "--set", f"log.file={log}"]
+
+    def ctl(*words):
+        code, _, err = run(*words, "--data-dir", data)
+        assert code == 0, err
+
+    process = subprocess.Popen(words, env=Leveret.environment())
+    try:
+        ctl("await_startup")
+        ctl("add_vhost", "earlier")
+        log.rename(old)
+        ctl("rotate_logs")
+        ctl("add_vhost", "later")
+        assert "later" in log.read_text() and "later" not in old.read_text() and "earlier" in old.read_text()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_the_level_of_the_log_is_set(on):
+    broker = on()
+    assert done(broker, "set_log_level", "error") == ""
+    done(broker, "add_vhost", "unlogged")
+    done(broker, "set_log_level", "info")
+    done(broker, "add_vhost", "noted")
+    eventually(lambda: broker.has_logged("noted"), "the log has it")
+    assert not broker.has_logged("unlogged")
+    assert "there is no log level loud" in fails(broker, 65, "set_log_level", "loud")
+
+
+def test_a_command_is_for_the_node_that_it_names(on):
+    broker = on()
+    node = json.loads(done(broker, "status", "--json"))["node"]
+    for named in (node, "leveret"):
+        done(broker, "-n", named, "add_user", f"of {named}", "secret")
+        done(broker, "await_startup", "--node", named)
+    for other in ("rabbit@elsewhere", "rabbit", node + "x"):
+        told = fails(broker, 69, "-n", other, "add_user", "nobody", "secret")
+        assert told == f"leveret: there is no node {other} here, the broker is {node}\n"
+    assert "nobody" not in done(broker, "list_users")

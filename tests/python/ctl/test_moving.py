@@ -8,19 +8,9 @@ import pytest
 from ctl.run import done, fails
 from support.broker import Leveret, binary
 from support.deadline import eventually
-from support.messages import PERSISTENT, Consumer, publish
+from support.messages import PERSISTENT, Consumer, drain, publish, ready
 
 pytestmark = pytest.mark.own_broker
-
-
-def drained(channel, queue):
-    """The bodies in a queue."""
-    found = []
-    while True:
-        method, _, body = channel.basic_get(queue, auto_ack=True)
-        if method is None:
-            return found
-        found.append(body.decode())
 
 
 def test_messages_are_moved_as_they_are(on, opened):
@@ -40,8 +30,8 @@ def test_messages_are_moved_as_they_are(on, opened):
     method, found, body = channel.basic_get("b", auto_ack=True)
     assert (method.exchange, method.routing_key, method.redelivered, body) == ("x", "key", False, b"0")
     assert (found.headers, found.expiration, found.delivery_mode) == ({"k": "v"}, "1000000", 2)
-    assert drained(channel, "b") == [str(number) for number in range(1, 600)]
-    assert drained(channel, "a") == []
+    assert drain(channel, "b") == [str(number) for number in range(1, 600)]
+    assert drain(channel, "a") == []
     assert done(broker, "-s", "move_messages", "a", "b") == ""
 
 
@@ -55,7 +45,7 @@ def test_what_cannot_be_moved_is_told_and_stays(on, opened):
     publish(channel, "", "a", "1", "2", "3")
     told = fails(broker, 70, "move_messages", "a", "full")
     assert told == "leveret: 2 messages were moved, and the others stay: queue 'full' has no room for more\n"
-    assert drained(channel, "a") == ["3"] and drained(channel, "full") == ["1", "2"]
+    assert drain(channel, "a") == ["3"] and drain(channel, "full") == ["1", "2"]
     assert fails(broker, 65, "move_messages", "a", "none") == 'leveret: there is no queue "none"\n'
     assert fails(broker, 65, "move_messages", "none", "a") == 'leveret: there is no queue "none"\n'
     assert "itself" in fails(broker, 65, "move_messages", "a", "a")
@@ -74,23 +64,21 @@ def test_a_kill_loses_and_doubles_nothing(on, opened):
     publish(channel, "", "a", *map(str, range(count)), properties=PERSISTENT)
     channel.tx_commit()
 
-    def moved(channel):
-        return channel.queue_declare("b", passive=True).method.message_count
-
     for _ in range(2):
-        before = moved(channel)
+        before = ready(channel, "b")
         words = [str(binary()), "ctl", "move_messages", "a", "b", "--data-dir", str(broker.data_dir)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(words, env=Leveret.environment(), **quiet) as command:
             # The time before it may have come to the last one.
             enough = min(before, count - 1)
-            eventually(lambda channel=channel, enough=enough: moved(channel) > enough, "some are moved", pause=0.001)
+            eventually(lambda channel=channel, enough=enough: ready(channel, "b") > enough, "some are moved", pause=0.001)
             broker.kill()
             command.wait(30)
         broker = on(settings)
         channel = opened(broker).channel()
     found = []
     for queue in ("a", "b"):
-        there = channel.queue_declare(queue, passive=True).method.message_count
+        # Before anything of it is on its way to the consumer.
+        there = ready(channel, queue)
         found += Consumer(channel, queue, auto_ack=True).take(there)
     assert sorted(int(delivery.text) for delivery in found) == list(range(count))

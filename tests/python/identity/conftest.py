@@ -1,10 +1,9 @@
 """Connections to brokers that a test starts itself."""
 
-from contextlib import suppress
-
 import pika
-import pika.exceptions
 import pytest
+
+from support.connections import closing_after
 
 
 @pytest.fixture
@@ -16,14 +15,9 @@ def on(on):
 @pytest.fixture
 def opened():
     """Opens connections that are closed after the test."""
-    connections = []
 
-    def open_one(broker, vhost="/", user=None, password=None):
-        connections.append(pika.BlockingConnection(broker.parameters(vhost, user, password)))
-        return connections[-1]
+    def connect(broker, vhost="/", user=None, password=None):
+        return pika.BlockingConnection(broker.parameters(vhost, user, password))
 
-    yield open_one
-    for connection in connections:
-        with suppress(pika.exceptions.AMQPError):
-            if connection.is_open:
-                connection.close()
+    with closing_after(connect) as open_one:
+        yield open_one

@@ -3,13 +3,12 @@ LEVERET_TEST_MANAGEMENT, by which these tests are shown to be right."""
 
 import itertools
 import uuid
-from contextlib import suppress
 
 import pika
-import pika.exceptions
 import pytest
 
 from support.broker import Leveret, running_broker
+from support.connections import closing_after
 from support.management import api_of, running_api
 
 FULL = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -113,14 +112,5 @@ def user(api):
 @pytest.fixture
 def opened(server):
     """Opens AMQP connections that are closed after the test."""
-    connections = []
-
-    def open_one(vhost, user=None, password=None, **options):
-        connections.append(server.connect(vhost, user, password, **options))
-        return connections[-1]
-
-    yield open_one
-    for connection in connections:
-        with suppress(pika.exceptions.AMQPError):
-            if connection.is_open:
-                connection.close()
+    with closing_after(server.connect) as open_one:
+        yield open_one

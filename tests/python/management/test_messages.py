@@ -243,3 +243,17 @@ def test_rights_are_asked_for(server, user, api, vhost, queue):
     refusal(reader.delete("queues", vhost, made), 401, "not_authorised", "Access refused.")
     refusal(reader.put("queues", vhost, "mine", body={}), 401, "not_authorised", "Access refused.")
     refusal(writer.delete("queues", vhost, made, "contents"), 401, "not_authorised", "Access refused.")
+
+
+def test_a_get_that_is_refused_is_not_counted(api, user, vhost, name, queue):
+    single = name("single")
+    arguments = {"x-queue-type": "quorum", "x-single-active-consumer": True}
+    api.done("PUT", "queues", vhost, single, body={"durable": True, "arguments": arguments})
+    made = queue()
+    other = user("management", vhost, permissions={"configure": ".*", "write": ".*", "read": "^$"})
+    refusal(other.post("queues", vhost, made, "get", body=TAKE), 401, "not_authorised")
+    refusal(api.post("queues", vhost, made, "get", body=TAKE | {"encoding": "hex"}), 400, "bad_request")
+    refusal(api.post("queues", vhost, single, "get", body=TAKE), 400, "bad_request")
+    for one in (made, single):
+        counted = api.read("queues", vhost, one).get("message_stats", {})
+        assert [counted.get(key, 0) for key in ("get", "get_no_ack", "get_empty", "redeliver")] == [0] * 4

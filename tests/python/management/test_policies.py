@@ -95,6 +95,27 @@ def test_parameters_nobody_knows(api, vhost):
     missing(api.get("parameters", "vhost-limits", "no vhost"))
 
 
+def test_a_password_stays_when_its_address_is_put_back(server, api, vhost):
+    if server.is_rabbitmq:
+        pytest.skip("RabbitMQ shows the password")
+    path = ("parameters", "federation-upstream", vhost, "up")
+
+    def stored():
+        return api.read("definitions", vhost)["parameters"]
+
+    secret = {"uri": ["amqp://a:geheim@b", "amqp://c"], "expires": 1}
+    api.done("PUT", *path, body={"value": secret})
+    shown = api.read(*path)["value"]
+    assert shown == {"uri": ["amqp://a:***@b", "amqp://c"], "expires": 1}
+    assert api.put(*path, body={"value": shown | {"expires": 2}}).status == 204
+    assert [row["value"] for row in stored()] == [secret | {"expires": 2}]
+    for uri in ("amqp://a:***@elsewhere", "amqp://x:***@b"):
+        refusal(api.put(*path, body={"value": {"uri": uri}}), 400, "bad_request")
+    refusal(api.put(*path[:-1], "new", body={"value": {"uri": "amqp://a:***@b"}}), 400, "bad_request")
+    assert [row["value"] for row in stored()] == [secret | {"expires": 2}]
+    api.done("DELETE", *path)
+
+
 def test_global_parameters(api):
     path = ("global-parameters", "management-test")
     missing(api.get(*path))

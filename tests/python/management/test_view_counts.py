@@ -63,7 +63,8 @@ def test_counts_are_right_everywhere(api, vhost, traffic):
     assert (row["messages_unacknowledged"], row["consumer_count"], row["prefetch_count"]) == (2, 1, 2)
     assert (row["confirm"], row["transactional"], row["connection_details"]["name"]) == (True, False, of_connection)
     assert [consumer["queue"]["name"] for consumer in row["consumer_details"]] == [made]
-    assert row["publishes"] == [{"exchange": {"name": exchange, "vhost": vhost}, "stats": {"publish": 5}}]
+    (published,) = row["publishes"]
+    assert (published["exchange"], published["stats"]["publish"]) == ({"name": exchange, "vhost": vhost}, 5)
     assert row["deliveries"][0]["queue"] == {"name": made, "vhost": vhost}
 
     row = api.read("exchanges", vhost, exchange)
@@ -100,6 +101,33 @@ def test_rates_come_and_go(api, vhost, queue, opened):
     assert api.read("overview")["message_stats"]["publish_details"]["rate"] > 0
     still = lambda: rates()["message_stats"]["publish_details"]["rate"] == 0
     eventually(still, "the rate falls to zero", pause=0.05)
+
+
+def test_what_a_channel_counts_for_others_has_rates(api, vhost, queue, opened):
+    made = queue()
+    connection = opened(vhost)
+    channel = connection.channel()
+    channel.basic_consume(made, lambda *_: None, auto_ack=True)
+    path = ("channels", f"{named(connection, api, vhost)} ({channel.channel_number})")
+
+    def rates():
+        of_channel = api.read(*path)
+        rows = {
+            "publishes": (of_channel["publishes"], "publish"),
+            "deliveries": (of_channel["deliveries"], "deliver_no_ack"),
+            "incoming": (api.read("exchanges", vhost, "amq.default")["incoming"], "publish"),
+            "of the queue": (api.read("queues", vhost, made)["deliveries"], "deliver_no_ack"),
+        }
+        return {kind: row[0]["stats"][f"{key}_details"]["rate"] if row else 0 for kind, (row, key) in rows.items()}
+
+    def busy():
+        for _ in range(20):
+            channel.basic_publish("", made, b"x")
+        connection.process_data_events(0)
+        return all(rates().values())
+
+    eventually(busy, lambda: f"rates of all: {rates()}", pause=0.05)
+    eventually(lambda: not any(rates().values()), lambda: f"they fall to zero: {rates()}", pause=0.05)
 
 
 def test_ranges_have_samples(api, vhost, queue, opened):

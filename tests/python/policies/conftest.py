@@ -1,22 +1,17 @@
 """Connections to brokers that a test starts itself."""
 
-from contextlib import suppress
-
 import pika
-import pika.exceptions
 import pytest
+
+from support.connections import closing_after
 
 
 @pytest.fixture
 def opened():
     """Opens connections that are closed after the test."""
-    connections = []
 
-    def open_one(broker, vhost="/"):
-        connections.append(pika.BlockingConnection(broker.parameters(vhost)))
-        return connections[-1]
+    def connect(broker, vhost="/"):
+        return pika.BlockingConnection(broker.parameters(vhost))
 
-    yield open_one
-    for connection in connections:
-        with suppress(pika.exceptions.AMQPError):
-            connection.close()
+    with closing_after(connect) as open_one:
+        yield open_one

@@ -129,6 +129,31 @@ def test_the_broker_has_so_many_of_each(on, opened):
     channel.exchange_declare("z", "fanout")
 
 
+def test_a_queue_has_so_many_bindings_and_the_broker_so_many_vhosts(on, opened):
+    broker = on({"limits.bindings_per_queue": 2, "limits.vhosts": 2})
+    connection = opened(broker)
+    channel = connection.channel()
+    channel.queue_declare("q", durable=True)
+    channel.queue_declare("other")
+    for key in ("a", "b", "a"):
+        channel.queue_bind("q", "amq.topic", key)
+    channel.queue_bind("other", "amq.topic", "c")
+    told = refused_declaration(connection, lambda channel: channel.queue_bind("q", "amq.fanout", "c"))
+    assert told == "PRECONDITION_FAILED - cannot bind queue 'q' in vhost '/': its binding limit (2) is reached"
+    channel.queue_unbind("q", "amq.topic", "b")
+    channel.queue_bind("q", "amq.fanout", "c")
+    ctl(broker, "add_vhost", "second")
+    with pytest.raises(Refused, match=r"cannot create vhost 'third': vhost limit of 2 is reached"):
+        ctl(broker, "add_vhost", "third")
+    broker.stop()
+    # What is there stays, and those of the configuration come.
+    again = on({"limits.bindings_per_queue": 1, "limits.vhosts": 1, "vhosts.names": '["fourth"]'})
+    assert sorted(ctl(again, "list_vhosts", "-q", "name", "--no-table-headers").split()) == ["/", "fourth", "second"]
+    connection = opened(again)
+    connection.channel().queue_bind("q", "amq.topic", "a")
+    assert "limit (1)" in refused_declaration(connection, lambda channel: channel.queue_bind("q", "amq.topic", "b"))
+
+
 def test_limits_are_numbers(on):
     broker = on()
     for limits in ('{"max-connections": -2}', '{"max-queues": "3"}', '{"max-users": 1}', "3", "{"):

@@ -117,7 +117,7 @@ fn names_cannot_write_into_the_log() {
 
 #[test]
 fn limits_count() {
-    let node = NodeOptions { queues: 3, exchanges: 1, channels: 0 };
+    let node = NodeOptions { queues: 3, exchanges: 1, ..NodeOptions::default() };
     let broker = Broker::new(BrokerOptions { node, users: Vec::new(), ..BrokerOptions::default() });
     declare(&broker.vhost("/").unwrap(), "there");
     let queue = |name: &str| json!({ "name": name, "vhost": "/" });
@@ -140,6 +140,34 @@ fn limits_count() {
     let exchange = |name: &str| json!({ "name": name, "vhost": "/", "type": "direct" });
     let problems = import(&broker, &json!({ "exchanges": [exchange("x"), exchange("y")] })).unwrap_err();
     assert_eq!((problems.len(), broker.limits.exchanges.used()), (1, 0));
+}
+
+#[test]
+fn vhosts_and_bindings_have_limits() {
+    let node = NodeOptions { vhosts: 2, bindings_per_queue: 3, ..NodeOptions::default() };
+    let broker = Broker::new(BrokerOptions { node, users: Vec::new(), ..BrokerOptions::default() });
+    let vhosts = |names: &[&str]| json!({ "vhosts": names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>() });
+    assert_eq!(
+        told(import(&broker, &vhosts(&["a", "b"])).unwrap_err()),
+        ["the document: there are 1 vhosts and 2 would come, and limits.vhosts is 2"]
+    );
+    import(&broker, &vhosts(&["/", "a"])).unwrap();
+    import(&broker, &vhosts(&["/", "a"])).unwrap();
+    declare(&broker.vhost("/").unwrap(), "q");
+    let bindings = |keys: &[&str]| {
+        let binding = |key: &&str| {
+            json!({ "source": "amq.direct", "vhost": "/", "destination": "q", "destination_type": "queue",
+                    "routing_key": key })
+        };
+        json!({ "bindings": keys.iter().map(binding).collect::<Vec<_>>() })
+    };
+    import(&broker, &bindings(&["a", "b"])).unwrap();
+    assert_eq!(
+        told(import(&broker, &bindings(&["b", "c", "d"])).unwrap_err()),
+        ["queue 'q' in vhost '/': it would have 4 bindings, and limits.bindings_per_queue is 3"]
+    );
+    import(&broker, &bindings(&["a", "b", "c"])).unwrap();
+    import(&broker, &bindings(&["a", "b", "c"])).unwrap();
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn an_import_is_told_once_it_is_done() {
         "policies": [{ "vhost": "/", "name": "p", "pattern": "old", "definition": { "max-length": 5 } }],
         "parameters": [
             { "component": "operator_policy", "vhost": "/", "name": "o", "value": operator },
-            { "component": "shovel", "vhost": "v", "name": "s", "value": { "src-uri": "amqp://" } },
+            { "component": "shovel", "vhost": "v", "name": "s", "value": { "src-uri": "amqp://a:geheim@b" } },
             { "component": "vhost-limits", "vhost": "v", "name": "limits", "value": { "max-queues": 7 } },
         ],
         "exchanges": [{ "name": "x", "vhost": "v", "type": "topic", "durable": true }],
@@ -64,7 +64,7 @@ fn an_import_is_told_once_it_is_done() {
             r#"policy.set {name: "p", vhost: "/""#,
             r#"parameter.set {component: "operator_policy", name: "o", vhost: "/""#,
             r#"policy.set {name: "o", vhost: "/""#,
-            r#"parameter.set {component: "shovel", name: "s", vhost: "v", value: {src-uri: "amqp://"}"#,
+            r#"parameter.set {component: "shovel", name: "s", vhost: "v", value: {src-uri: "amqp://a:***@b"}"#,
             r#"parameter.set {component: "vhost-limits", name: "limits", vhost: "v", value: {max-queues: 7}"#,
             r#"vhost.limits.set {name: "limits", vhost: "v", max-queues: 7"#,
             r#"permission.created {user: "u", vhost: "v", configure: "a", write: "b", read: "c""#,
@@ -77,6 +77,22 @@ fn an_import_is_told_once_it_is_done() {
             r#"queue.policy.updated {name: "old", vhost: "/", type: "rabbit_classic_queue""#,
         ],
     );
+}
+
+#[test]
+fn an_import_tells_what_is_said_of_vhosts_that_are_there() {
+    let watched = Watched::new();
+    let vhosts = json!({ "vhosts": [{ "name": "/", "metadata": { "description": "d", "tags": ["t"] } }] });
+    home(&watched.broker).set_traced(true);
+    import(&watched.broker, &vhosts, false);
+    let updated = r#"vhost.updated {name: "/", "#;
+    let seen = watched.seen();
+    assert_told(&seen, &[updated]);
+    for part in [r#"description: "d""#, r#"tags: ["t"]"#, "tracing: true"] {
+        assert!(seen[0].contains(part), "{seen:?}");
+    }
+    import(&watched.broker, &vhosts, false);
+    assert_eq!(watched.seen(), [""; 0], "nothing else is said");
 }
 
 #[test]
@@ -123,7 +139,7 @@ fn users_that_are_put_tell_what_becomes_different() {
 fn parameters_are_told_when_they_change() {
     let watched = Watched::new();
     let (broker, vhost) = (&watched.broker, home(&watched.broker));
-    let value = json!({ "uri": "x" });
+    let value = json!({ "uri": "amqp://a:geheim@b" });
     vhost.set_parameter("federation-upstream", "u", &value, ME.user).unwrap();
     assert!(vhost.set_parameter("none", "u", &value, ME.user).is_err());
     vhost.clear_parameter("federation-upstream", "u", ME.user).unwrap().unwrap();
@@ -136,7 +152,7 @@ fn parameters_are_told_when_they_change() {
         watched.seen(),
         [
             format!(
-                r#"parameter.set {{component: "federation-upstream", name: "u", vhost: "/", value: {{uri: "x"}}, {BY}"#
+                r#"parameter.set {{component: "federation-upstream", name: "u", vhost: "/", value: {{uri: "amqp://a:***@b"}}, {BY}"#
             ),
             format!(r#"parameter.cleared {{component: "federation-upstream", name: "u", vhost: "/", {BY}"#),
             format!(r#"parameter.set {{component: "global", name: "cluster_name", value: "hares", {BY}"#),
