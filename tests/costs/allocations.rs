@@ -49,14 +49,14 @@ fn ten_queues_share_one_message() {
     assert_within(per_thousand("fanout 10", Path::fanout()), 1160.0);
 }
 
-/// One more where the routing key is not the last one.
+/// Nor is going back and forth between a hundred of them.
 #[test]
 fn a_known_route_is_no_allocation() {
     assert_within(per_thousand("topic, 1 key", Path::topic(1)), 1020.0);
     assert_within(per_thousand("topic, 100 keys", Path::topic(100)), 1035.0);
 }
 
-/// A hundred messages at a time, for which the journal makes its buffers.
+/// A hundred messages at a time; the journal keeps the memory of one group for the next.
 #[test]
 fn a_group_in_the_journal_is_few_allocations() {
     assert_within(per_thousand("persistent 1024", Path::persistent()), 1060.0);
