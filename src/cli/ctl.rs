@@ -15,6 +15,7 @@ mod password;
 mod permissions;
 mod policies;
 mod queues;
+mod topology;
 mod users;
 mod vhosts;
 mod waiting;
@@ -66,6 +67,7 @@ Examples:
   leveret ctl set_policy bound '^jobs\\.' '{\"max-length\": 100000}' --apply-to queues
   leveret ctl move_messages jobs.dead jobs
   leveret ctl export_definitions definitions.json
+  leveret ctl topology --format svg > topology.svg
 
 Exit codes:
   0  done                          69  no broker, or it is not well, or refuses
@@ -111,6 +113,8 @@ enum Command {
     Limits(limits::Command),
     #[command(flatten)]
     Definitions(definitions::Command),
+    #[command(flatten)]
+    Topology(topology::Command),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -165,6 +169,7 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
         Command::Parameters(command) => parameters::run(command, &broker),
         Command::Limits(command) => limits::run(command, &broker),
         Command::Definitions(command) => definitions::run(command, &broker),
+        Command::Topology(command) => topology::run(command, &broker),
     }
 }
 

@@ -14,6 +14,7 @@ mod serve;
 mod signals;
 mod storage;
 mod supervisor;
+mod topology;
 
 use std::io::Write as _;
 use std::path::PathBuf;
