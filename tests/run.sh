@@ -3,7 +3,7 @@
 # for the package registries of the languages.
 #
 #   tests/run.sh                 everything
-#   tests/run.sh rust python     only these: lint, rust, python, node, tools
+#   tests/run.sh rust python     only these: lint, rust, python, node, tools, web
 #
 # A suite whose runtime is missing is skipped, with a line that begins "SKIPPED SUITE: ". The end is one line for each
 # suite; the exit code is 0 only if none failed.
@@ -15,7 +15,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 unset LEVERET_BIN LEVERET_TEST_URL LEVERET_TEST_VHOST LEVERET_TEST_MANAGEMENT LEVERET_TEST_PROMETHEUS
 [ "$target" = "$root/target" ] || export LEVERET_BIN=$target/release/leveret
 
-all=(lint rust python node tools)
+all=(lint rust python node tools web)
 chosen=("$@")
 [ $# -gt 0 ] || chosen=("${all[@]}")
 for suite in "${chosen[@]}"; do
@@ -117,19 +117,43 @@ suite_python() {
     (cd tests/python && PYTHONPYCACHEPREFIX=$target/pycache "$venv/bin/python" -m pytest -n 4 -q --durations=5 -o cache_dir="$target/pytest-cache")
 }
 
+# Whether there is a Node for the tests in a directory; else the suite is skipped.
+node_is_there() {
+    have node || { skip "node is not installed"; return 1; }
+    have npm || { skip "npm is not installed"; return 1; }
+    [ -f "$1/package.json" ] || { skip "$1 is not there"; return 1; }
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { skip "Node 20 or newer is needed"; return 1; }
+}
+
+# Exactly the locked packages of a directory, anew when the lock or Node changes.
+node_packages() {
+    local stamp=$1/node_modules/.stamp lock
+    lock=$(node --version; cat "$1/package-lock.json")
+    [ "$(cat "$stamp" 2>/dev/null)" != "$lock" ] || return 0
+    (cd "$1" && npm ci --no-audit --no-fund --loglevel=error) && printf '%s\n' "$lock" >"$stamp"
+}
+
 suite_node() {
-    have node || { skip "node is not installed"; return; }
-    have npm || { skip "npm is not installed"; return; }
-    [ -f tests/node/package.json ] || { skip "tests/node is not there"; return; }
-    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { skip "Node 20 or newer is needed"; return; }
-    build || return
-    local stamp=tests/node/node_modules/.stamp lock
-    lock=$(node --version; cat tests/node/package-lock.json)
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$lock" ]; then
-        (cd tests/node && npm ci --no-audit --no-fund --loglevel=error) || return
-        printf '%s\n' "$lock" >"$stamp"
-    fi
+    node_is_there tests/node || return
+    build && node_packages tests/node || return
     (cd tests/node && node --test --test-reporter=spec)
+}
+
+# Whether there is a Chromium: the one that CHROMIUM names, or one on the path.
+chromium_is_there() {
+    if [ -n "${CHROMIUM:-}" ]; then
+        have "$CHROMIUM"
+    else
+        have chromium || have chromium-browser || have google-chrome
+    fi
+}
+
+# The page in a browser.
+suite_web() {
+    node_is_there tests/web || return
+    chromium_is_there || { skip "Chromium is not installed (Debian: chromium; or name it by CHROMIUM)"; return; }
+    build && node_packages tests/web || return
+    (cd tests/web && node --test --test-concurrency=2 --test-reporter=spec)
 }
 
 suite_tools() {

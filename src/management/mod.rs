@@ -1,4 +1,4 @@
-//! The management API: what RabbitMQ's tools ask and tell over HTTP, and what Prometheus reads.
+//! The management API: what RabbitMQ's tools ask and tell over HTTP, what Prometheus reads, and the page for browsers.
 //!
 //! Everything here knows the broker only. A resource is a plain function from a [`Call`](call::Call) to an
 //! [`Answer`](answer::Answer), with a row in a table that says at which path it is and who may ask (`routes`). It runs on a
@@ -17,6 +17,7 @@ mod gate;
 mod listing;
 pub mod log_control;
 pub mod options;
+mod page;
 mod parts;
 mod past;
 mod progress;
@@ -159,7 +160,7 @@ impl Management {
         let live = SharedOptions::new(options.clone());
         let sessions = Arc::new(Sessions::new(options.session_timeout));
         let api = Api::new(&broker, &live, &sessions, clock);
-        let router = everything(&api, &options.path_prefix);
+        let router = everything(&api, &options.path_prefix, page::router(&options.path_prefix));
         for &address in &options.listen {
             listen(address, "http", None, &router)?;
         }
@@ -219,7 +220,7 @@ impl Management {
         }
         if let Some((socket, name)) = self.local {
             // Who comes here knows nothing of the prefix that proxies need.
-            let router = everything(&self.api, "");
+            let router = everything(&self.api, "", Router::new());
             tasks.spawn(serve_local(socket, name, router, stop.clone()));
         }
         stop.cancelled().await;
@@ -229,12 +230,12 @@ impl Management {
     }
 }
 
-/// What the addresses of the API have: the API, and metrics for those who may monitor.
-fn everything(api: &Arc<Api>, prefix: &str) -> Router {
+/// What the addresses of the API have: the API, metrics for those who may monitor, and what is beside them.
+fn everything(api: &Arc<Api>, prefix: &str, beside: Router) -> Router {
     let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
     let resources = routes::all().into_iter().map(|resource| (base.clone(), resource));
     let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
-    router::router(api, resources.chain(of_prometheus.map(|resource| (metrics.clone(), resource))))
+    router::router(api, beside, resources.chain(of_prometheus.map(|resource| (metrics.clone(), resource))))
 }
 
 /// What the addresses for metrics have.
@@ -242,7 +243,7 @@ fn metrics(api: &Arc<Api>) -> Router {
     let options = &api.options.prometheus;
     let level = if options.auth { Level::Monitoring } else { Level::Anyone };
     let resources = prometheus::routes(level).into_iter();
-    router::router(api, resources.map(|resource| (options.path.clone(), resource)))
+    router::router(api, Router::new(), resources.map(|resource| (options.path.clone(), resource)))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -55,9 +55,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a probe does.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A router for resources, each with what its path begins with.
-pub(super) fn router(api: &Arc<Api>, resources: impl IntoIterator<Item = (String, Resource)>) -> Router {
-    let mut router = Router::new();
+/// A router for resources, each with what its path begins with, beside what another one has.
+pub(super) fn router(
+    api: &Arc<Api>,
+    beside: Router,
+    resources: impl IntoIterator<Item = (String, Resource)>,
+) -> Router {
+    let mut router = beside;
     for (base, Resource { path, verbs }) in resources {
         let mut methods = MethodRouter::new();
         for verb in verbs {
@@ -288,7 +292,8 @@ fn broken() -> ApiError {
     ApiError::Unavailable("the broker could not answer".to_owned())
 }
 
-fn failed(error: &ApiError) -> Response {
+/// The answer to what is refused.
+pub(super) fn failed(error: &ApiError) -> Response {
     answer::json(error.status(), &error.body())
 }
 
