@@ -9,12 +9,14 @@ import signal
 import sys
 import tempfile
 import urllib.parse
+from pathlib import Path
 
+from peers.brokers import RabbitMQ
+from peers.process import Missing
 from support.broker import Leveret
 
 from .compare import Address, Pair
 from .generate import Generator
-from .rabbitmq import Missing, RabbitMQ
 from .run import Task, run_all
 
 
@@ -56,10 +58,13 @@ def main() -> int:
             if asked.rabbitmq:
                 rabbitmq = address(asked.rabbitmq)
             else:
-                own = stack.enter_context(RabbitMQ())
-                rabbitmq = Address(own.host, own.port, own.user, own.password)
+                RabbitMQ.find()
+                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="differential-rabbitmq-"))
+                own = stack.enter_context(RabbitMQ(Path(place) / "broker"))
+                own.start()
+                rabbitmq = Address("127.0.0.1", own.port, "guest", "guest")
         except Missing as missing:
-            print(f"SKIPPED: {missing}", file=sys.stderr)
+            print(f"SKIPPED: {missing}, and no --rabbitmq URL is given", file=sys.stderr)
             return 77
         if asked.leveret:
             leveret = address(asked.leveret)
