@@ -1,8 +1,13 @@
 //! `leveret perf`: load for any AMQP 0-9-1 broker, and what it costs.
 
+mod churn;
+mod compare;
+mod connections;
+mod fanout;
 mod latency;
 mod options;
 mod progress;
+mod queues;
 mod relay;
 mod report;
 mod sync;
@@ -44,6 +49,35 @@ Examples:
   leveret perf latency --rate 1000
   leveret perf latency --rate 500 --size 1024 --persistent --durable --confirm 100";
 
+const FANOUT_HELP: &str = "\
+Examples:
+  leveret perf fanout --queues 10
+  leveret perf fanout --publishers 2 --queues 100 --size 1024 --pid $(pidof leveret)";
+
+const CONNECTIONS_HELP: &str = "\
+With --pid the first hundred connections (or half of them) are opened before memory is
+looked at first, so that what a broker needs only once does not count.
+
+Examples:
+  leveret perf connections --count 10000 --pid $(pidof leveret)
+  leveret perf connections --count 5000 --rate 500 --hold 600";
+
+const CHURN_HELP: &str = "\
+A cycle: connect, log in, open a channel, declare an exclusive queue, publish if that is
+wanted, and close, until the broker has answered to that.
+
+Examples:
+  leveret perf churn --clients 4 --duration 30
+  leveret perf churn --publish 1 --pid $(pidof leveret)";
+
+const QUEUES_HELP: &str = "\
+Declares queues, binds each to a direct exchange, publishes a message to each with a
+confirm, and deletes them: one request after another, or --depth of them under way.
+
+Examples:
+  leveret perf queues --count 1000
+  leveret perf queues --count 100000 --transient --depth 100 --pid $(pidof leveret)";
+
 const RELAY_HELP: &str = "\
 The same bytes that a publisher sends, through a process that only copies them from one
 socket to another: what no broker on this machine can go below.
@@ -62,6 +96,18 @@ pub(super) enum Command {
     /// How long messages take at a fixed rate, in percentiles
     #[command(after_help = LATENCY_HELP)]
     Latency(Box<latency::Arguments>),
+    /// One exchange to many queues
+    #[command(after_help = FANOUT_HELP)]
+    Fanout(Box<fanout::Arguments>),
+    /// How fast connections are opened, and what each costs
+    #[command(after_help = CONNECTIONS_HELP)]
+    Connections(Box<connections::Arguments>),
+    /// How fast clients come and go
+    #[command(after_help = CHURN_HELP)]
+    Churn(Box<churn::Arguments>),
+    /// How fast queues are declared, bound, used and deleted
+    #[command(after_help = QUEUES_HELP)]
+    Queues(Box<queues::Arguments>),
     /// The floor: the same bytes through a relay that only copies them
     #[command(after_help = RELAY_HELP)]
     Relay(relay::Arguments),
@@ -83,6 +129,10 @@ pub(super) fn run(command: &Command) -> ExitCode {
     let done = match command {
         Command::Throughput(arguments) => arguments.run(),
         Command::Latency(arguments) => arguments.run(),
+        Command::Fanout(arguments) => arguments.run(),
+        Command::Connections(arguments) => arguments.run(),
+        Command::Churn(arguments) => arguments.run(),
+        Command::Queues(arguments) => arguments.run(),
         Command::Relay(arguments) => arguments.run(),
         Command::Sync(arguments) => arguments.run(),
     };
