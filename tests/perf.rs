@@ -264,6 +264,28 @@ fn queues_are_made_and_deleted() {
 }
 
 #[test]
+fn a_backlog_survives_a_kill() {
+    let broker = restartable::Restartable::start();
+    let url = format!("amqp://{}/", broker.address);
+    let (command, pid_file) = (broker.command(), broker.pid_file());
+    let pid_file = pid_file.to_str().expect("UTF-8");
+    let arguments = ["backlog", "--url", &url, "--messages", "2000", "--publishers", "2", "--consumers", "2"];
+    let json = measured(&[&arguments[..], &["--pid-file", pid_file, "--restart", &command]].concat());
+    let found = ["/fill/messages", "/drain/messages", "/missing"].map(|pointer| number(&json, pointer));
+    assert_eq!(found, [2000, 2000, 0]);
+    for memory in ["/fill/broker_process/rss_bytes", "/restart/rss_bytes", "/drain/broker_process/rss_bytes"]
+    {
+        assert!(number(&json, memory) > 0, "{memory}");
+    }
+    let times = ["connected_seconds", "first_message_seconds"].map(|name| json["restart"][name].as_f64());
+    assert!(times[0] > Some(0.0) && times[0] <= times[1], "{times:?}");
+    let fail = ["backlog", "--url", &url, "--messages", "10", "--pid-file", pid_file, "--restart", "exit 3"];
+    let (code, _, stderr) = perf(&fail);
+    assert!(code == 1 && stderr.contains("exit status: 3"), "{code} {stderr}");
+    assert_eq!(perf(&["backlog", "--kill"]).0, 64);
+}
+
+#[test]
 fn two_brokers_are_compared() {
     with_url(|url| {
         let pid = std::process::id().to_string();

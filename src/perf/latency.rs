@@ -74,7 +74,7 @@ impl Measurement for Plan {
                 "latency needs a queue without older messages, of its own".to_owned(),
             ));
         }
-        let Plan { load, timing, rate, pid } = self;
+        let Self { load, timing, rate, pid } = self;
         let broker = pid.map(Process::of);
         let job = Job { load, timing, rate: Some(*rate), is_timed: true, backlog: 0, broker };
         let outcome = carry_out(&job, target, control)?;

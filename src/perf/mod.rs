@@ -8,11 +8,12 @@
 //! - [`frames`], [`window`], [`pace`]: what a publisher sends, how much at once, and when;
 //! - [`publisher`], [`consumer`]: one connection each; [`run`] starts, watches and ends them;
 //! - [`crew`]: threads that do the same side by side, for what is no stream of messages;
-//! - [`throughput`], [`latency`], [`relay`], [`sync`], [`connections`], [`churn`], [`queues`]: the commands, each
-//!   with a plan and a report;
+//! - [`throughput`], [`latency`], [`relay`], [`sync`], [`connections`], [`churn`], [`queues`], [`backlog`], [`soak`]: the
+//!   commands, each with a plan and a report;
 //! - [`compare`], [`floor`]: what was found of one broker beside another, or beside the relay;
 //! - [`clock`], [`percentiles`], [`process`]: what is measured.
 
+pub mod backlog;
 pub mod churn;
 pub mod clock;
 pub mod compare;
@@ -36,6 +37,7 @@ pub mod publisher;
 pub mod queues;
 pub mod relay;
 pub mod run;
+pub mod soak;
 pub mod sync;
 pub mod throughput;
 pub mod tls;

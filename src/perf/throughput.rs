@@ -93,7 +93,7 @@ impl Measurement for Plan {
 
     fn measure(&self, target: &Target, control: &mut Control<'_>) -> Result<Report, PerfError> {
         self.rate.map_or(Ok(()), check_rate)?;
-        let Plan { load, timing, rate, pid } = self;
+        let Self { load, timing, rate, pid } = self;
         let broker = pid.map(Process::of);
         let job = Job { load, timing, rate: *rate, is_timed: false, backlog: 0, broker };
         let outcome = carry_out(&job, target, control)?;
