@@ -13,6 +13,10 @@ use serde_json::Value;
 #[allow(dead_code, reason = "these tests need no names of their own")]
 mod support;
 
+#[allow(dead_code, reason = "these tests do not crash a broker themselves")]
+#[path = "support/restartable.rs"]
+mod restartable;
+
 /// Runs the program: exit code, standard output and standard error.
 fn perf(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
@@ -157,6 +161,170 @@ fn the_cost_of_a_process_is_told() {
         assert!(json["broker_process"]["cpu_seconds"].is_f64());
         let (code, _, stderr) = perf(&["throughput", "--url", url, "--pid", "4194305", "--messages", "1"]);
         assert!(code == 1 && stderr.contains("4194305"), "{code} {stderr}");
+    });
+}
+
+#[test]
+fn a_fanout_counts_each_delivery() {
+    with_url(|url| {
+        let arguments = ["fanout", "--url", url, "--publishers", "2", "--queues", "3", "--messages", "100"];
+        let json = measured(&[&arguments[..], &["--confirm", "10", "--ack", "5"]].concat());
+        let found = ["/published", "/confirmed", "/consumed", "/total/expected", "/total/missing"];
+        assert_eq!(found.map(|pointer| number(&json, pointer)), [200, 200, 600, 600, 0]);
+        assert_eq!((&json["command"], number(&json, "/parameters/consumers")), (&"fanout".into(), 3));
+    });
+}
+
+#[test]
+fn connections_are_opened_held_and_closed() {
+    with_url(|url| {
+        let pid = std::process::id().to_string();
+        let arguments = ["connections", "--url", url, "--count", "30", "--threads", "3", "--hold", "0.1"];
+        let json = measured(&[&arguments[..], &["--pid", &pid, "--settle", "0.1"]].concat());
+        let found = ["/opened", "/base", "/open/count", "/lost"].map(|pointer| number(&json, pointer));
+        assert_eq!(found, [30, 15, 15, 0]);
+        assert!(
+            json["bytes_per_connection"].is_f64() && json["opened_per_second"].as_f64() > Some(0.0),
+            "{json:#}"
+        );
+        let json = measured(&["connections", "--url", url, "--count", "5", "--rate", "1000"]);
+        assert_eq!((number(&json, "/opened"), number(&json, "/base")), (5, 0));
+        let (code, _, stderr) = perf(&["connections", "--url", url, "--count", "4000000000"]);
+        assert!(code == 64 && stderr.contains("file descriptors"), "{code} {stderr}");
+    });
+}
+
+/// A second broker ends connections while they are held.
+#[test]
+fn connections_that_end_are_told() {
+    let mut broker = restartable::Restartable::start();
+    let url = format!("amqp://{}/", broker.address);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(["perf", "connections", "--url", &url, "--count", "8", "--hold", "3600", "--json", "-"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the program runs");
+    let sockets = format!("/proc/{}/fd", child.id());
+    let open = || {
+        let files = std::fs::read_dir(&sockets).expect("files").filter_map(Result::ok);
+        let links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    };
+    while open() < 8 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // All are there; the last may still be shaking hands, and fails the run then.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    broker.crash();
+    while open() >= 8 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    interrupt(child.id());
+    let output = child.wait_with_output().expect("an end");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stderr.contains("8 connections ended"), "{stderr}");
+    let json: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((number(&json, "/opened"), number(&json, "/lost")), (8, 8));
+}
+
+fn interrupt(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("SIGINT is delivered");
+}
+
+#[test]
+fn clients_come_and_go() {
+    with_url(|url| {
+        let arguments = ["churn", "--url", url, "--clients", "3", "--cycles", "20", "--duration", "60"];
+        let json = measured(&[&arguments[..], &["--publish", "2"]].concat());
+        let found = ["/cycles", "/cycle/count", "/connect/count"].map(|pointer| number(&json, pointer));
+        assert_eq!(found, [20, 20, 20]);
+        let (cycle, connect) = (&json["cycle"]["p50_us"], &json["connect"]["p50_us"]);
+        assert!(cycle.as_f64() > connect.as_f64() && json["seconds"].as_f64() < Some(60.0), "{json:#}");
+    });
+}
+
+#[test]
+fn queues_are_made_and_deleted() {
+    with_url(|url| {
+        for more in [
+            &["--depth", "1"][..],
+            &["--depth", "7", "--transient"],
+            &["--queue-args", "x-queue-type=quorum"],
+        ] {
+            let json = measured(&[&["queues", "--url", url, "--count", "20"], more].concat());
+            for stage in ["declare", "bind", "publish", "delete"] {
+                assert_eq!(number(&json, &format!("/{stage}/times/count")), 20, "{stage} {more:?}");
+                assert!(json[stage]["per_second"].as_f64() > Some(0.0), "{json:#}");
+            }
+        }
+        let wrong = ["queues", "--url", url, "--count", "20", "--queue-args", "x-queue-type=odd"];
+        let (code, _, stderr) = perf(&wrong);
+        assert!(code == 1 && stderr.contains("PRECONDITION_FAILED"), "{code} {stderr}");
+    });
+}
+
+#[test]
+fn a_backlog_survives_a_kill() {
+    let broker = restartable::Restartable::start();
+    let url = format!("amqp://{}/", broker.address);
+    let (command, pid_file) = (broker.command(), broker.pid_file());
+    let pid_file = pid_file.to_str().expect("UTF-8");
+    let arguments = ["backlog", "--url", &url, "--messages", "2000", "--publishers", "2", "--consumers", "2"];
+    let json = measured(&[&arguments[..], &["--pid-file", pid_file, "--restart", &command]].concat());
+    let found = ["/fill/messages", "/drain/messages", "/missing"].map(|pointer| number(&json, pointer));
+    assert_eq!(found, [2000, 2000, 0]);
+    for memory in ["/fill/broker_process/rss_bytes", "/restart/rss_bytes", "/drain/broker_process/rss_bytes"]
+    {
+        assert!(number(&json, memory) > 0, "{memory}");
+    }
+    let times = ["connected_seconds", "first_message_seconds"].map(|name| json["restart"][name].as_f64());
+    assert!(times[0] > Some(0.0) && times[0] <= times[1], "{times:?}");
+    let fail = ["backlog", "--url", &url, "--messages", "10", "--pid-file", pid_file, "--restart", "exit 3"];
+    let (code, _, stderr) = perf(&fail);
+    assert!(code == 1 && stderr.contains("exit status: 3"), "{code} {stderr}");
+    assert_eq!(perf(&["backlog", "--kill"]).0, 64);
+}
+
+#[test]
+fn two_brokers_are_compared() {
+    with_url(|url| {
+        let pid = std::process::id().to_string();
+        let both = ["--url", url, "--compare", url, "--rounds", "2", "--pid", &pid, "--compare-pid", &pid];
+        for (command, figure, more) in [
+            ("throughput", "consumed_per_second", ["--messages", "100"]),
+            ("latency", "p50_us", ["--messages", "20"]),
+            ("fanout", "consumed_per_second", ["--messages", "20"]),
+            ("connections", "open_p99_us", ["--count", "4"]),
+            ("churn", "cycles_per_second", ["--cycles", "4"]),
+            ("queues", "bind_per_second", ["--count", "4"]),
+        ] {
+            let settle: &[&str] = if command == "connections" { &["--settle", "0"] } else { &[] };
+            let json = measured(&[&[command], &both[..], &more, settle].concat());
+            let runs = ["first", "second"].map(|side| json[side].as_array().map(Vec::len));
+            assert_eq!((number(&json, "/rounds"), runs), (2, [Some(2), Some(2)]), "{command}");
+            let compared = json["compared"].as_array().expect("figures");
+            let compared = compared.iter().find(|compared| compared["figure"] == figure).expect(figure);
+            let [first, second, ratio] =
+                ["first", "second", "ratio"].map(|name| compared[name].as_f64().expect(name));
+            assert!(first > 0.0 && (first / second - ratio).abs() < 1e-9, "{compared}");
+        }
+        let (code, _, stderr) = perf(&["throughput", "--url", url, "--rounds", "2"]);
+        assert!(code == 64 && stderr.contains("--compare"), "{code} {stderr}");
+    });
+}
+
+#[test]
+fn the_relay_runs_beside_a_broker() {
+    with_url(|url| {
+        let json = measured(&["latency", "--url", url, "--rate", "500", "--duration", "0.3", "--relay"]);
+        assert!(number(&json, "/relay/relayed") > 0);
+        let multiple = json["relay"]["p50_multiple"].as_f64().expect("a multiple");
+        let p50 = |pointer| json.pointer(pointer).and_then(Value::as_f64).expect("a time");
+        assert!((multiple - p50("/latency/p50_us") / p50("/relay/latency/p50_us")).abs() < 1e-9);
+        let json = measured(&["throughput", "--url", url, "--duration", "0.2", "--relay"]);
+        assert!(number(&json, "/relay/relayed") > 0 && json["relay"]["cpu_multiple"].is_null());
+        let (code, _, stderr) = perf(&["throughput", "--url", url, "--size", "1,2", "--relay"]);
+        assert!(code == 64 && stderr.contains("one --size"), "{code} {stderr}");
     });
 }
 

@@ -269,7 +269,7 @@ fn delivery_tag(frame: &Frame<'_>) -> Option<u64> {
 
 /// The size of the body, in a content header behind class and weight.
 #[inline]
-fn body_size(frame: &Frame<'_>) -> Result<u64, PerfError> {
+pub(super) fn body_size(frame: &Frame<'_>) -> Result<u64, PerfError> {
     let size = frame.payload.get(4..).and_then(|rest| rest.first_chunk::<8>());
     let short = || PerfError::Protocol("a content header that is too short".to_owned());
     size.map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(short)

@@ -99,6 +99,15 @@ pub enum PerfError {
     /// The relay did not do its part.
     #[error("the relay failed: {0}")]
     Relay(String),
+    /// Nothing was found yet when the run was to end.
+    #[error("it was interrupted before there was a result")]
+    Interrupted,
+    /// The broker was killed, and does not come back.
+    #[error("the restart failed: {0}")]
+    Restart(String),
+    /// A soak run has found faults.
+    #[error("{0} violations: the broker has not kept its promises")]
+    Violations(u64),
     /// A fault of the load generator.
     #[error("a {0} of the load generator has panicked")]
     Panicked(&'static str),

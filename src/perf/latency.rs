@@ -7,11 +7,12 @@
 
 use serde::Serialize;
 
+use super::compare::{self, Measurement};
 use super::error::PerfError;
 use super::load::{Load, Timing, check_rate};
 use super::percentiles::Percentiles;
 use super::process::{Process, Usage};
-use super::run::{Control, Job, carry_out};
+use super::run::{Control, Job, Progress, carry_out};
 use super::throughput::Total;
 use super::topology::Names;
 use super::wire::{Server, Target};
@@ -54,33 +55,54 @@ pub struct Report {
     pub client_process: Usage,
 }
 
-/// Measures.
-///
-/// # Errors
-///
-/// See [`carry_out`].
-pub fn run(plan: &Plan, target: &Target, control: &mut Control<'_>) -> Result<Report, PerfError> {
-    check_rate(plan.rate)?;
-    plan.load.check_stamps()?;
-    if plan.load.publishers == 0 || plan.load.consumers == 0 {
-        return Err(PerfError::Plan("latency needs a publisher and a consumer".to_owned()));
+impl Measurement for Plan {
+    type Report = Report;
+    type Progress = Progress;
+
+    fn with_pid(&self, pid: Option<u32>) -> Self {
+        Self { pid, ..self.clone() }
     }
-    if plan.load.queue.is_some() {
-        return Err(PerfError::Plan("latency needs a queue without older messages, of its own".to_owned()));
+
+    fn measure(&self, target: &Target, control: &mut Control<'_>) -> Result<Report, PerfError> {
+        check_rate(self.rate)?;
+        self.load.check_stamps()?;
+        if self.load.publishers == 0 || self.load.consumers == 0 {
+            return Err(PerfError::Plan("latency needs a publisher and a consumer".to_owned()));
+        }
+        if self.load.queue.is_some() {
+            return Err(PerfError::Plan(
+                "latency needs a queue without older messages, of its own".to_owned(),
+            ));
+        }
+        let Self { load, timing, rate, pid } = self;
+        let broker = pid.map(Process::of);
+        let job = Job { load, timing, rate: Some(*rate), is_timed: true, backlog: 0, broker };
+        let outcome = carry_out(&job, target, control)?;
+        Ok(Report {
+            seconds: outcome.seconds,
+            latency: outcome.delivery_times.percentiles(),
+            confirm_latency: (load.confirm > 0).then(|| outcome.confirm_times.percentiles()),
+            total: Total::of(&outcome, load.confirm > 0),
+            broker: outcome.server,
+            names: outcome.names,
+            blocked: outcome.blocked,
+            broker_process: outcome.broker,
+            client_process: outcome.client,
+        })
     }
-    let Plan { load, timing, rate, pid } = plan;
-    let broker = pid.map(Process::of);
-    let job = Job { load, timing, rate: Some(*rate), is_timed: true, broker };
-    let outcome = carry_out(&job, target, control)?;
-    Ok(Report {
-        seconds: outcome.seconds,
-        latency: outcome.delivery_times.percentiles(),
-        confirm_latency: (load.confirm > 0).then(|| outcome.confirm_times.percentiles()),
-        total: Total::of(&outcome, load.confirm > 0),
-        broker: outcome.server,
-        names: outcome.names,
-        blocked: outcome.blocked,
-        broker_process: outcome.broker,
-        client_process: outcome.client,
-    })
+}
+
+impl compare::Report for Report {
+    fn figures(&self) -> Vec<(&'static str, Option<f64>)> {
+        let confirm = |of: fn(&Percentiles) -> f64| self.confirm_latency.as_ref().map(of);
+        vec![
+            ("p50_us", Some(self.latency.p50_us)),
+            ("p90_us", Some(self.latency.p90_us)),
+            ("p99_us", Some(self.latency.p99_us)),
+            ("p99_9_us", Some(self.latency.p99_9_us)),
+            ("confirm_p50_us", confirm(|times| times.p50_us)),
+            ("confirm_p99_us", confirm(|times| times.p99_us)),
+            ("cpu_seconds", self.broker_process.map(|usage| usage.cpu_seconds)),
+        ]
+    }
 }

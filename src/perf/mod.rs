@@ -7,16 +7,25 @@
 //! - [`load`], [`fields`], [`topology`]: what is to be sent through which queues;
 //! - [`frames`], [`window`], [`pace`]: what a publisher sends, how much at once, and when;
 //! - [`publisher`], [`consumer`]: one connection each; [`run`] starts, watches and ends them;
-//! - [`throughput`], [`latency`], [`relay`], [`sync`]: the commands, each with a plan and a report;
+//! - [`crew`]: threads that do the same side by side, for what is no stream of messages;
+//! - [`throughput`], [`latency`], [`relay`], [`sync`], [`connections`], [`churn`], [`queues`], [`backlog`], [`soak`]: the
+//!   commands, each with a plan and a report;
+//! - [`compare`], [`floor`]: what was found of one broker beside another, or beside the relay;
 //! - [`clock`], [`percentiles`], [`process`]: what is measured.
 
+pub mod backlog;
+pub mod churn;
 pub mod clock;
+pub mod compare;
+pub mod connections;
 pub mod consumer;
 pub mod counters;
+pub mod crew;
 pub mod error;
 #[cfg(test)]
 mod fake;
 pub mod fields;
+pub mod floor;
 pub mod frames;
 pub mod input;
 pub mod latency;
@@ -25,8 +34,10 @@ pub mod pace;
 pub mod percentiles;
 pub mod process;
 pub mod publisher;
+pub mod queues;
 pub mod relay;
 pub mod run;
+pub mod soak;
 pub mod sync;
 pub mod throughput;
 pub mod tls;

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use super::error::PerfError;
@@ -33,7 +34,7 @@ pub struct Figures {
 pub struct Usage {
     /// CPU seconds, user and system, of all threads.
     pub cpu_seconds: f64,
-    /// Messages for each of them; none if it used no CPU that could be measured.
+    /// Messages for each of them; none if it used no CPU that could be measured, or it is not messages that were counted.
     pub messages_per_cpu_second: Option<f64>,
     /// Resident memory at the end, in bytes.
     pub rss_bytes: u64,
@@ -57,6 +58,12 @@ impl Figures {
             written_bytes: written.map(|(after, before)| after.saturating_sub(before)),
         }
     }
+
+    /// What was used since `before` for something that is not counted in messages.
+    #[must_use]
+    pub fn used_since(&self, before: &Self) -> Usage {
+        Usage { messages_per_cpu_second: None, ..self.since(before, 0) }
+    }
 }
 
 impl Process {
@@ -64,6 +71,38 @@ impl Process {
     #[must_use]
     pub fn of(pid: u32) -> Self {
         Self { pid }
+    }
+
+    /// The process whose pid is in a file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or has no number.
+    pub fn of_file(path: &Path) -> Result<Self, PerfError> {
+        let failed = |error| PerfError::File { path: path.to_owned(), error };
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let pid = text.trim().parse();
+        pid.map(Self::of).map_err(|_| failed(io::Error::new(ErrorKind::InvalidData, "it has no pid")))
+    }
+
+    /// Ends it at once, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or belongs to somebody else. The first process of a system is left alone.
+    pub fn kill(self) -> Result<(), PerfError> {
+        let pid = i32::try_from(self.pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::from(ErrorKind::InvalidInput));
+        let killed = pid.and_then(|pid| Ok(kill_process(pid, Signal::KILL)?));
+        killed.map_err(|error| PerfError::Process { pid: self.pid, error })
+    }
+
+    /// Whether it runs: it is there, and not just waited for by who started it.
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        let Ok(stat) = fs::read_to_string(self.file("stat")) else { return false };
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
     }
 
     /// The process that asks.
@@ -157,6 +196,23 @@ mod tests {
         assert!(usage.cpu_seconds > 0.0);
         assert_eq!(usage.messages_per_cpu_second, Some(100.0 / usage.cpu_seconds));
         assert_eq!(before.since(&before, 5).messages_per_cpu_second, None);
+    }
+
+    #[test]
+    fn a_process_is_killed_and_then_does_not_run() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
+        let process = Process::of(child.id());
+        assert!(process.is_running());
+        process.kill().expect("killed");
+        // Nobody has waited for it yet, and it does not run all the same.
+        while process.is_running() {
+            std::thread::yield_now();
+        }
+        child.wait().expect("an end");
+        assert!(!process.is_running() && process.kill().is_err());
+        for pid in [0, 1, u32::MAX] {
+            assert!(Process::of(pid).kill().is_err(), "{pid}");
+        }
     }
 
     #[test]

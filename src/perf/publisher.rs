@@ -337,7 +337,7 @@ impl<'a> Publisher<'a> {
 
 /// The broker's word for messages: their tag, whether it is for all before too, and whether they were taken.
 #[inline]
-fn settlement(frame: &Frame<'_>) -> Option<(u64, bool, bool)> {
+pub(super) fn settlement(frame: &Frame<'_>) -> Option<(u64, bool, bool)> {
     if frame.kind != FrameKind::Method {
         return None;
     }

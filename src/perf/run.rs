@@ -46,16 +46,18 @@ pub struct Job<'a> {
     pub rate: Option<f64>,
     /// Whether messages are sent to the microsecond and carry when they were due. Needs a rate.
     pub is_timed: bool,
+    /// Messages that lie in the queues already, for consumers to get as well.
+    pub backlog: u64,
     /// The broker's process, if it is on this machine and known.
     pub broker: Option<Process>,
 }
 
 /// How a run is watched and ended from outside.
-pub struct Control<'a> {
+pub struct Control<'a, P = Progress> {
     /// Set to end the run early; what was measured until then is its result.
     pub stop: &'a AtomicBool,
     /// Called about once a second.
-    pub progress: &'a mut dyn FnMut(&Progress),
+    pub progress: &'a mut dyn FnMut(&P),
 }
 
 /// How a run is going.
@@ -145,7 +147,7 @@ enum Ended {
 /// If what is asked for cannot be done, the broker refuses, or the connection of a publisher or consumer ends.
 pub fn carry_out(job: &Job<'_>, target: &Target, control: &mut Control<'_>) -> Result<Outcome, PerfError> {
     job.load.check()?;
-    if job.load.publishers == 0 && job.timing.duration.is_none() {
+    if job.load.publishers == 0 && job.backlog == 0 && job.timing.duration.is_none() {
         return Err(PerfError::Plan("without publishers there has to be a --duration".to_owned()));
     }
     let topology = Topology::new(job.load);
@@ -314,7 +316,8 @@ impl Shared<'_> {
                 (0..self.publishers.len()).filter(move |publisher| topology.reaches(*publisher, queue));
             reaching.map(sent).sum::<u64>()
         };
-        (0..consumed).map(to_queue).sum()
+        let left = if self.consumers.is_empty() { 0 } else { self.job.backlog };
+        left + (0..consumed).map(to_queue).sum::<u64>()
     }
 }
 
@@ -377,9 +380,9 @@ impl<'s, 'c, 'p> Watch<'s, 'c, 'p> {
         Ok((first, last))
     }
 
-    /// Waits until a moment, the end of all publishers if there were any, or an order to stop.
+    /// Waits until a moment, the end of all publishers, or an order to stop. Without publishers the moment alone ends it.
     fn wait(&mut self, phase: Phase, until: Option<Duration>) -> Result<(), PerfError> {
-        let had_publishers = self.publishers_left > 0;
+        let had_publishers = self.publishers_left > 0 || until.is_none();
         while !self.is_stopped() {
             if had_publishers && self.publishers_left == 0 {
                 break;

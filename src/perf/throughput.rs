@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::compare::{self, Measurement};
 use super::counters::Counts;
 use super::error::PerfError;
 use super::load::{Load, Timing, check_rate};
 use super::process::{Process, Usage};
-use super::run::{Control, Job, Outcome, carry_out};
+use super::run::{Control, Job, Outcome, Progress, carry_out};
 use super::topology::Names;
 use super::wire::{Server, Target};
 
@@ -82,30 +83,48 @@ impl Total {
     }
 }
 
-/// Measures.
-///
-/// # Errors
-///
-/// See [`carry_out`].
-pub fn run(plan: &Plan, target: &Target, control: &mut Control<'_>) -> Result<Report, PerfError> {
-    plan.rate.map_or(Ok(()), check_rate)?;
-    let Plan { load, timing, rate, pid } = plan;
-    let broker = pid.map(Process::of);
-    let job = Job { load, timing, rate: *rate, is_timed: false, broker };
-    let outcome = carry_out(&job, target, control)?;
-    let Outcome { seconds, counted, .. } = outcome;
-    let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
-    Ok(Report {
-        seconds,
-        counted,
-        published_per_second: per_second(counted.published),
-        confirmed_per_second: per_second(counted.confirmed),
-        consumed_per_second: per_second(counted.consumed),
-        total: Total::of(&outcome, load.confirm > 0),
-        broker: outcome.server,
-        names: outcome.names,
-        blocked: outcome.blocked,
-        broker_process: outcome.broker,
-        client_process: outcome.client,
-    })
+impl Measurement for Plan {
+    type Report = Report;
+    type Progress = Progress;
+
+    fn with_pid(&self, pid: Option<u32>) -> Self {
+        Self { pid, ..self.clone() }
+    }
+
+    fn measure(&self, target: &Target, control: &mut Control<'_>) -> Result<Report, PerfError> {
+        self.rate.map_or(Ok(()), check_rate)?;
+        let Self { load, timing, rate, pid } = self;
+        let broker = pid.map(Process::of);
+        let job = Job { load, timing, rate: *rate, is_timed: false, backlog: 0, broker };
+        let outcome = carry_out(&job, target, control)?;
+        let Outcome { seconds, counted, .. } = outcome;
+        let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        Ok(Report {
+            seconds,
+            counted,
+            published_per_second: per_second(counted.published),
+            confirmed_per_second: per_second(counted.confirmed),
+            consumed_per_second: per_second(counted.consumed),
+            total: Total::of(&outcome, load.confirm > 0),
+            broker: outcome.server,
+            names: outcome.names,
+            blocked: outcome.blocked,
+            broker_process: outcome.broker,
+            client_process: outcome.client,
+        })
+    }
+}
+
+impl compare::Report for Report {
+    fn figures(&self) -> Vec<(&'static str, Option<f64>)> {
+        let per_cpu = self.broker_process.and_then(|usage| usage.messages_per_cpu_second);
+        let rss = self.broker_process.map(|usage| usage.rss_bytes as f64);
+        vec![
+            ("published_per_second", Some(self.published_per_second)),
+            ("confirmed_per_second", Some(self.confirmed_per_second)),
+            ("consumed_per_second", Some(self.consumed_per_second)),
+            ("messages_per_cpu_second", per_cpu),
+            ("rss_bytes", rss),
+        ]
+    }
 }

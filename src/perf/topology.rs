@@ -13,6 +13,96 @@ pub const CHANNEL: u16 = 1;
 /// The header by which a headers exchange tells the queues apart.
 const QUEUE_HEADER: &str = "leveret-perf-queue";
 
+/// A name that no other run has, for its exchange and as the beginning of the names of its queues.
+#[must_use]
+pub fn run_name() -> String {
+    format!("leveret-perf.{:08x}", rand::random::<u32>())
+}
+
+/// How a queue is declared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueForm<'a> {
+    /// It survives a restart.
+    pub is_durable: bool,
+    /// It belongs to its connection and goes with it.
+    pub is_exclusive: bool,
+    /// It has to be there already.
+    pub is_passive: bool,
+    /// Its arguments.
+    pub arguments: TableRef<'a>,
+}
+
+impl<'a> QueueForm<'a> {
+    /// The request.
+    #[must_use]
+    pub fn method(self, queue: &'a str) -> queue::Declare<'a> {
+        queue::Declare {
+            ticket: 0,
+            queue,
+            passive: self.is_passive,
+            durable: self.is_durable,
+            exclusive: self.is_exclusive,
+            auto_delete: false,
+            no_wait: false,
+            arguments: self.arguments,
+        }
+    }
+
+    /// Declares a queue on the run's channel.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses, or the connection fails.
+    pub fn declare(self, connection: &mut Connection, queue: &'a str) -> Result<(), PerfError> {
+        connection.call(CHANNEL, &self.method(queue), queue::DeclareOk::ID).map(drop)
+    }
+}
+
+/// Deletes a queue on the run's channel, with what is in it.
+///
+/// # Errors
+///
+/// If the broker refuses, or the connection fails.
+pub fn delete_queue(connection: &mut Connection, queue: &str) -> Result<(), PerfError> {
+    let delete = queue::Delete { ticket: 0, queue, if_unused: false, if_empty: false, no_wait: false };
+    connection.call(CHANNEL, &delete, queue::DeleteOk::ID).map(drop)
+}
+
+/// Declares an exchange on the run's channel.
+///
+/// # Errors
+///
+/// If the broker refuses, or the connection fails.
+pub fn declare_exchange(
+    connection: &mut Connection,
+    exchange: &str,
+    kind: &str,
+    durable: bool,
+) -> Result<(), PerfError> {
+    let declare = exchange::Declare {
+        ticket: 0,
+        exchange,
+        kind,
+        passive: false,
+        durable,
+        auto_delete: false,
+        internal: false,
+        no_wait: false,
+        arguments: TableRef::EMPTY,
+    };
+    connection.call(CHANNEL, &declare, exchange::DeclareOk::ID).map(drop)
+}
+
+/// Deletes an exchange on the run's channel.
+///
+/// # Errors
+///
+/// If the broker refuses, or the connection fails.
+pub fn delete_exchange(connection: &mut Connection, exchange: &str) -> Result<(), PerfError> {
+    let delete = exchange::Delete { ticket: 0, exchange, if_unused: false, no_wait: false };
+    connection.call(CHANNEL, &delete, exchange::DeleteOk::ID).map(drop)
+}
+
 /// What a run's exchange and queues are called.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Names {
@@ -37,7 +127,7 @@ impl Topology {
     /// The names for a run; nothing is declared yet.
     #[must_use]
     pub fn new(load: &Load) -> Self {
-        let run = format!("leveret-perf.{:08x}", rand::random::<u32>());
+        let run = run_name();
         let queues = match &load.queue {
             Some(name) => vec![name.clone()],
             None => (0..load.queues).map(|number| format!("{run}.{number}")).collect(),
@@ -105,32 +195,17 @@ impl Topology {
     pub fn declare(&self, connection: &mut Connection, load: &Load) -> Result<(), PerfError> {
         connection.open_channel(CHANNEL)?;
         if let Some(kind) = self.kind.name() {
-            let declare = exchange::Declare {
-                ticket: 0,
-                exchange: &self.exchange,
-                kind,
-                passive: false,
-                durable: load.durable,
-                auto_delete: false,
-                internal: false,
-                no_wait: false,
-                arguments: TableRef::EMPTY,
-            };
-            connection.call(CHANNEL, &declare, exchange::DeclareOk::ID)?;
+            declare_exchange(connection, &self.exchange, kind, load.durable)?;
         }
         let arguments = fields::table(&load.queue_args);
+        let form = QueueForm {
+            is_durable: load.durable,
+            is_exclusive: false,
+            is_passive: !self.is_own,
+            arguments: arguments.as_ref(),
+        };
         for (number, name) in self.queues.iter().enumerate() {
-            let declare = queue::Declare {
-                ticket: 0,
-                queue: name,
-                passive: !self.is_own,
-                durable: load.durable,
-                exclusive: false,
-                auto_delete: false,
-                no_wait: false,
-                arguments: arguments.as_ref(),
-            };
-            connection.call(CHANNEL, &declare, queue::DeclareOk::ID)?;
+            form.declare(connection, name)?;
             if self.kind != ExchangeKind::Default {
                 self.bind(connection, name, number, load.bindings)?;
             }
@@ -194,14 +269,10 @@ impl Topology {
         let mut connection = Connection::open(target)?;
         connection.open_channel(CHANNEL)?;
         for name in self.queues.iter().filter(|_| self.is_own) {
-            let delete =
-                queue::Delete { ticket: 0, queue: name, if_unused: false, if_empty: false, no_wait: false };
-            connection.call(CHANNEL, &delete, queue::DeleteOk::ID)?;
+            delete_queue(&mut connection, name)?;
         }
         if self.kind != ExchangeKind::Default {
-            let delete =
-                exchange::Delete { ticket: 0, exchange: &self.exchange, if_unused: false, no_wait: false };
-            connection.call(CHANNEL, &delete, exchange::DeleteOk::ID)?;
+            delete_exchange(&mut connection, &self.exchange)?;
         }
         connection.close()
     }

@@ -77,9 +77,17 @@ impl Connection {
     ///
     /// If nobody is there, or the broker refuses: then with its words.
     pub fn open(target: &Target) -> Result<Self, PerfError> {
+        Self::open_with(target, Input::default())
+    }
+
+    /// The same with an input buffer of one's own, for those who open thousands of connections.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::open`].
+    pub fn open_with(target: &Target, input: Input) -> Result<Self, PerfError> {
         let stream = Stream::connect(target)?;
-        let mut connection =
-            Self { stream, input: Input::default(), frame_max: 0, server: Server::default() };
+        let mut connection = Self { stream, input, frame_max: 0, server: Server::default() };
         connection.stream.wait(Waiting::AtMost(PATIENCE))?;
         connection.shake_hands(&target.url)?;
         Ok(connection)
@@ -93,6 +101,11 @@ impl Connection {
     /// The agreed size of frames, overhead included; 0 if there is no limit.
     pub fn frame_max(&self) -> u32 {
         self.frame_max
+    }
+
+    /// The socket below.
+    pub fn socket(&self) -> &TcpStream {
+        self.stream.socket()
     }
 
     fn shake_hands(&mut self, url: &Url) -> Result<(), PerfError> {
@@ -160,7 +173,16 @@ impl Connection {
     pub fn send<M: Args>(&mut self, channel: u16, method: &M) -> Result<(), PerfError> {
         let mut bytes = Vec::new();
         write_method(&mut bytes, channel, method);
-        Ok(self.stream.write_all(&bytes).and_then(|()| self.stream.flush())?)
+        self.write(&bytes)
+    }
+
+    /// Sends whole frames.
+    ///
+    /// # Errors
+    ///
+    /// If the connection fails.
+    pub fn write(&mut self, frames: &[u8]) -> Result<(), PerfError> {
+        Ok(self.stream.write_all(frames).and_then(|()| self.stream.flush())?)
     }
 
     /// Sends a method and waits for its answer, the payload of a method frame. What else comes on the channel meanwhile is
@@ -179,6 +201,20 @@ impl Connection {
         self.answer(channel, M::NAME, answer)
     }
 
+    /// Waits for a method that comes without being asked for, and returns its payload; what else comes is skipped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::call`].
+    pub fn wait_for(
+        &mut self,
+        channel: u16,
+        asked: &'static str,
+        method: MethodId,
+    ) -> Result<Vec<u8>, PerfError> {
+        self.answer(channel, asked, method)
+    }
+
     fn answer(&mut self, channel: u16, asked: &'static str, answer: MethodId) -> Result<Vec<u8>, PerfError> {
         loop {
             let mut is_alive_asked = false;
@@ -189,7 +225,7 @@ impl Connection {
                 is_alive_asked |= notice(&frame)? == Notice::Heartbeat;
             }
             if is_alive_asked {
-                self.stream.write_all(&HEARTBEAT)?;
+                self.write(&HEARTBEAT)?;
             }
             match self.input.fill(&mut self.stream)? {
                 Filled::Bytes(..) => {}

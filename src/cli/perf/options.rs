@@ -22,7 +22,7 @@ const LONGEST: f64 = 604_800.0;
 pub(super) struct BrokerOptions {
     /// The broker
     #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/", value_parser = Url::parse)]
-    url: Url,
+    pub(super) url: Url,
     /// For amqps: authorities to believe, in PEM, in place of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
@@ -36,16 +36,21 @@ pub(super) struct BrokerOptions {
 
 impl BrokerOptions {
     pub(super) fn target(&self) -> Result<Target, PerfError> {
+        if !self.url.is_tls && (self.ca.is_some() || self.insecure) {
+            return Err(PerfError::Plan("--ca and --insecure are for amqps:// only".to_owned()));
+        }
+        self.target_of(&self.url)
+    }
+
+    /// The way to another broker, whose certificate is trusted like that of the first.
+    pub(super) fn target_of(&self, url: &Url) -> Result<Target, PerfError> {
         let trust = match (&self.ca, self.insecure) {
             (Some(path), _) => Trust::File(path),
             (None, true) => Trust::Anybody,
             (None, false) => Trust::System,
         };
-        if !self.url.is_tls && !matches!(trust, Trust::System) {
-            return Err(PerfError::Plan("--ca and --insecure are for amqps:// only".to_owned()));
-        }
-        let tls = self.url.is_tls.then(|| tls::client(trust)).transpose()?;
-        Ok(Target { url: self.url.clone(), tls })
+        let tls = url.is_tls.then(|| tls::client(trust)).transpose()?;
+        Ok(Target { url: url.clone(), tls })
     }
 }
 
@@ -83,6 +88,13 @@ pub(super) struct LoadOptions {
     /// Bindings of each queue besides, which match no message
     #[arg(long, value_name = "N", default_value_t = 0)]
     bindings: u32,
+    #[command(flatten)]
+    messages: MessageOptions,
+}
+
+/// What queues and messages are like.
+#[derive(Debug, Args)]
+pub(super) struct MessageOptions {
     /// Durable queues and exchange
     #[arg(long)]
     durable: bool,
@@ -129,6 +141,15 @@ impl LoadOptions {
             },
             routing_key: self.routing_key.clone(),
             bindings: self.bindings as usize,
+            ..self.messages.load()
+        }
+    }
+}
+
+impl MessageOptions {
+    /// A load of such messages, with one publisher, one consumer and one queue.
+    pub(super) fn load(&self) -> Load {
+        Load {
             durable: self.durable,
             queue_args: self.queue_args.clone(),
             sizes: self.size.iter().map(|size| *size as usize).collect(),
@@ -138,6 +159,7 @@ impl LoadOptions {
             ack: self.ack,
             prefetch: self.prefetch,
             keep: self.keep,
+            ..Load::default()
         }
     }
 }
@@ -190,7 +212,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// `key=value` into its two sides.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() && key.len() <= usize::from(u8::MAX) => {
             Ok((key.to_owned(), value.to_owned()))

@@ -1,17 +1,23 @@
 //! How a run is going: a line a second on a terminal, and the wish to end it.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::table::grouped;
+use crate::perf::crew::Tally;
 use crate::perf::run::{Phase, Progress};
 
 /// The exit code after a second interrupt, as shells have it.
 const INTERRUPTED: i32 = 130;
 
-/// Set when somebody wants the run to end: with the first interrupt it ends well, with the second at once.
+/// Set when somebody wants what is being done to end, the same in the whole program: with the first interrupt it ends well, with the second at once.
 pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    STOP.get_or_init(listen).clone()
+}
+
+fn listen() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = stop.clone();
     // Without it an interrupt ends the program as it would any other.
@@ -30,14 +36,40 @@ pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
     stop
 }
 
+/// What can be told in a line.
+pub(super) trait Line {
+    /// The line.
+    fn line(&self) -> String;
+}
+
 /// Tells how a run is going, if there is a terminal to tell it on.
-pub(super) fn tell() -> impl FnMut(&Progress) {
-    let is_terminal = io::stderr().is_terminal();
-    move |progress| {
-        if is_terminal {
-            // Without a console there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", line(progress));
-        }
+pub(super) fn tell<P: Line>() -> impl FnMut(&P) {
+    move |progress| tell_line(|| progress.line())
+}
+
+/// Tells a line, if there is a terminal to tell it on.
+pub(super) fn tell_line(line: impl FnOnce() -> String) {
+    if io::stderr().is_terminal() {
+        // Without a console there is nobody to tell.
+        let _ = writeln!(io::stderr(), "{}", line());
+    }
+}
+
+impl Line for Progress {
+    fn line(&self) -> String {
+        line(self)
+    }
+}
+
+impl Line for Tally {
+    fn line(&self) -> String {
+        format!(
+            "{:>5.0} s  {:<9} {:>11}  {:>11}/s",
+            self.elapsed.as_secs_f64(),
+            self.what,
+            grouped(self.done as f64),
+            grouped(self.per_second),
+        )
     }
 }
 

@@ -11,7 +11,11 @@ use super::{Trouble, progress, report};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::perf::error::PerfError;
+use crate::perf::load::{Load, Timing};
 use crate::perf::relay::{self, Plan, Report};
+
+/// How long the relay is measured beside a run that has a number of messages and no time.
+const DURATION: Duration = Duration::from_secs(5);
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -44,13 +48,47 @@ impl Arguments {
         }
         let plan =
             Plan { size: self.size as usize, duration: self.duration, warmup: self.warmup, rate: self.rate };
-        let stop = progress::stop_on_interrupt();
-        let program = std::env::current_exe().map_err(Failure::Input)?;
-        let mut command = Command::new(program);
-        command.args(["perf", "relay", "--serve"]);
-        let found = relay::run(&plan, &mut command, &stop)?;
+        let found = measure(&plan)?;
         report::show("relay", None, (&plan, &found), &table(&found), self.json.json.as_deref())
     }
+}
+
+/// Whether to measure the relay too.
+#[derive(Debug, Args)]
+pub(super) struct RelayOption {
+    /// Send the same bytes through `leveret perf relay` afterwards, and show what the broker takes as a multiple of it
+    #[arg(long, conflicts_with = "compare")]
+    relay: bool,
+}
+
+impl RelayOption {
+    /// A run of the relay like the broker's, if there is to be one.
+    pub(super) fn plan(
+        &self,
+        load: &Load,
+        timing: &Timing,
+        rate: Option<f64>,
+    ) -> Result<Option<Plan>, PerfError> {
+        match load.sizes.as_slice() {
+            _ if !self.relay => Ok(None),
+            [size] => Ok(Some(Plan {
+                size: *size,
+                duration: timing.duration.unwrap_or(DURATION),
+                warmup: timing.warmup,
+                rate,
+            })),
+            _ => Err(PerfError::Plan("--relay needs one --size".to_owned())),
+        }
+    }
+}
+
+/// Measures with a relay that is this program once more.
+pub(super) fn measure(plan: &Plan) -> Result<Report, Trouble> {
+    let stop = progress::stop_on_interrupt();
+    let program = std::env::current_exe().map_err(Failure::Input)?;
+    let mut command = Command::new(program);
+    command.args(["perf", "relay", "--serve"]);
+    Ok(relay::run(plan, &mut command, &stop)?)
 }
 
 fn table(found: &Report) -> Table {

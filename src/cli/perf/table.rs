@@ -31,12 +31,23 @@ impl Table {
         };
         self.row(&format!("{name} CPU"), format!("{:.2} s", usage.cpu_seconds), per);
         if is_whole {
-            let peak = format!("peak {}", mebibytes(usage.peak_rss_bytes));
-            self.row(&format!("{name} memory"), mebibytes(usage.rss_bytes), peak);
-            let written = usage.written_bytes.map_or_else(|| "not told".to_owned(), mebibytes);
-            self.row(&format!("{name} disk writes"), written, "");
+            self.memory(name, usage);
         }
         self
+    }
+
+    /// Adds rows for what a process used for something that is not counted in messages.
+    pub(super) fn cost(&mut self, name: &str, usage: &Usage) -> &mut Self {
+        self.row(&format!("{name} CPU"), format!("{:.2} s", usage.cpu_seconds), "");
+        self.memory(name, usage)
+    }
+
+    /// Adds rows for the memory and the disk writes of a process.
+    fn memory(&mut self, name: &str, usage: &Usage) -> &mut Self {
+        let peak = format!("peak {}", mebibytes(usage.peak_rss_bytes));
+        self.row(&format!("{name} memory"), mebibytes(usage.rss_bytes), peak);
+        let written = usage.written_bytes.map_or_else(|| "not told".to_owned(), mebibytes);
+        self.row(&format!("{name} disk writes"), written, "")
     }
 
     /// Adds rows for percentiles.
@@ -74,8 +85,8 @@ impl Table {
 
 /// A whole number with commas between thousands.
 pub(super) fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
+    let digits = format!("{:.0}", number.abs());
+    let mut text = if number <= -0.5 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at) % 3 == 0 {
             text.push(',');
@@ -85,11 +96,16 @@ pub(super) fn grouped(number: f64) -> String {
     text
 }
 
-fn micros(value: f64) -> String {
+/// A number of any size, with some digits of small ones.
+pub(super) fn figure(number: f64) -> String {
+    if number.abs() < 100.0 { format!("{number:.2}") } else { grouped(number) }
+}
+
+pub(super) fn micros(value: f64) -> String {
     if value < 1000.0 { format!("{value:.1} us") } else { format!("{} us", grouped(value)) }
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(super) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0))
 }
 
@@ -101,6 +117,7 @@ mod tests {
     fn thousands_are_apart() {
         let of = [0.0, 999.4, 1000.0, 1_234_567.0].map(grouped);
         assert_eq!(of, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([-0.2, -123.0, -1234.0].map(grouped), ["0", "-123", "-1,234"]);
     }
 
     #[test]
