@@ -25,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// How long a killed process may take to be gone.
 const DEATH: Duration = Duration::from_secs(30);
 
+/// How long to wait until the process that started it has taken note of its end.
+const REAPED: Duration = Duration::from_secs(1);
+
 /// How long draining may take; it also ends when nothing comes any more.
 const DRAIN: Duration = Duration::from_secs(24 * 3600);
 
@@ -243,7 +246,8 @@ impl Plan {
         let clock = Clock::start();
         broker.kill()?;
         if self.restart.is_some() {
-            while broker.is_running() {
+            // Who starts it may look whether it is gone, and takes one for alive that nobody has waited for yet.
+            while broker.is_running() || (broker.is_known() && clock.now() < REAPED) {
                 if clock.now() >= DEATH {
                     return Err(PerfError::Restart("the broker does not end when it is killed".to_owned()));
                 }

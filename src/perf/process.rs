@@ -105,6 +105,12 @@ impl Process {
         !matches!(state, None | Some('Z' | 'X'))
     }
 
+    /// Whether the system knows it, be it only to tell who started it how it ended.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self.file("stat").exists()
+    }
+
     /// The process that asks.
     #[must_use]
     pub fn own() -> Self {
@@ -208,7 +214,9 @@ mod tests {
         while process.is_running() {
             std::thread::yield_now();
         }
+        assert!(process.is_known());
         child.wait().expect("an end");
+        assert!(!process.is_known());
         assert!(!process.is_running() && process.kill().is_err());
         for pid in [0, 1, u32::MAX] {
             assert!(Process::of(pid).kill().is_err(), "{pid}");

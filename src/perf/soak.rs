@@ -159,6 +159,8 @@ pub struct Report {
     pub counts: Counts,
     /// All violations.
     pub violations: u64,
+    /// Why the queues could not be removed, if so.
+    pub not_removed: Option<String>,
     /// What the broker used, if its pid is known and it still runs.
     pub broker_process: Option<Usage>,
     /// What the client used.
@@ -231,8 +233,10 @@ pub fn run(plan: &Plan, target: &Target, control: &mut Control<'_, Progress>) ->
     };
     let done = shared.soak(server, control);
     let removed = if plan.keep { Ok(()) } else { remove(target, &shared.queues) };
-    let done = done?;
-    removed.map(|()| done)
+    let mut done = done?;
+    // What hours have shown is worth more than that.
+    done.not_removed = removed.err().map(|error| error.to_string());
+    Ok(done)
 }
 
 fn remove(target: &Target, queues: &[String]) -> Result<(), PerfError> {
@@ -357,6 +361,7 @@ impl Shared<'_> {
                 seconds: end.as_secs_f64(),
                 counts,
                 violations: counts.violations(),
+                not_removed: None,
                 broker_process: used,
                 client_process: after.1.since(&before.1, counts.received),
             })

@@ -96,6 +96,10 @@ impl Arguments {
         let stop = progress::stop_on_interrupt();
         let found = soak::run(&plan, &target, &mut Control { stop: &stop, progress: &mut tell() })?;
         report::show("soak", Some(&target.url), (&plan, &found), &table(&found), self.json.json.as_deref())?;
+        if let Some(why) = &found.not_removed {
+            // Without a console there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "leveret: the queues could not be removed: {why}");
+        }
         match found.violations {
             0 => Ok(()),
             violations => Err(PerfError::Violations(violations).into()),
