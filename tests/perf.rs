@@ -6,14 +6,21 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use leveret::perf::compare::Measurement as _;
+use leveret::perf::connections::Plan;
+use leveret::perf::crew::Tally;
+use leveret::perf::run::Control;
+use leveret::perf::url::Url;
+use leveret::perf::wire::Target;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
 #[allow(dead_code, reason = "these tests need no names of their own")]
 mod support;
 
-#[allow(dead_code, reason = "these tests do not crash a broker themselves")]
 #[path = "support/restartable.rs"]
 mod restartable;
 
@@ -194,41 +201,22 @@ fn connections_are_opened_held_and_closed() {
     });
 }
 
-/// A second broker ends connections while they are held.
 #[test]
 fn connections_that_end_are_told() {
     let mut broker = restartable::Restartable::start();
-    let url = format!("amqp://{}/", broker.address);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    command.args(["perf", "connections", "--url", &url, "--count", "8", "--hold", "3600", "--json", "-"]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.expect("the program runs");
-    let sockets = format!("/proc/{}/fd", child.id());
-    let open = || {
-        let files = std::fs::read_dir(&sockets).expect("files").filter_map(Result::ok);
-        let links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
-        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    let url = Url::parse(&format!("amqp://{}/", broker.address)).expect("a URL");
+    let (hold, settle) = (Duration::from_secs(3600), Duration::ZERO);
+    let plan = Plan { count: 8, rate: None, threads: 3, hold, settle, pid: None };
+    let stop = AtomicBool::new(false);
+    let mut progress = |tally: &Tally| {
+        if tally.what == "held" && !stop.load(Ordering::Relaxed) {
+            broker.crash();
+            stop.store(true, Ordering::Relaxed);
+        }
     };
-    while open() < 8 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    // All are there; the last may still be shaking hands, and fails the run then.
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    broker.crash();
-    while open() >= 8 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    interrupt(child.id());
-    let output = child.wait_with_output().expect("an end");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(stderr.contains("8 connections ended"), "{stderr}");
-    let json: Value = serde_json::from_str(&stdout).expect("JSON");
-    assert_eq!((number(&json, "/opened"), number(&json, "/lost")), (8, 8));
-}
-
-fn interrupt(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("SIGINT is delivered");
+    let mut control = Control { stop: &stop, progress: &mut progress };
+    let found = plan.measure(&Target { url, tls: None }, &mut control).expect("a result");
+    assert_eq!((found.opened, found.lost, found.lost_because.is_some()), (8, 8, true));
 }
 
 #[test]

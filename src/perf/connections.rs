@@ -205,7 +205,8 @@ impl Plan {
             let mut share = shares[thread].lock();
             share.looked = Duration::ZERO;
             floor.add(share.connections.len() as u64);
-            share.keep_until(time, floor)
+            share.keep_until(time, floor)?;
+            share.look()
         };
         crew::work(self.threads, "held", control, keep).map(drop)
     }
