@@ -50,6 +50,8 @@ pub struct Orders<'a> {
     pub clock: Clock,
     /// Confirms of messages that were due before are not timed.
     pub timed_from: Duration,
+    /// How long the broker may take at the end to read what was sent.
+    pub patience: Duration,
     /// Where it tells what it has done.
     pub counters: &'a Counters,
     /// Set to end it.
@@ -325,7 +327,7 @@ impl<'a> Publisher<'a> {
     fn finish(self) -> Result<Times, PerfError> {
         let is_between_messages = self.pending.is_empty() && self.heartbeat.is_empty();
         if is_between_messages && self.blocked_since.is_none() {
-            match self.connection.close() {
+            match self.connection.close_within(self.orders.patience) {
                 // It may have been blocked just now.
                 Ok(()) | Err(PerfError::Silent { .. }) => {}
                 Err(error) => return Err(error),
@@ -399,6 +401,7 @@ mod tests {
             is_timed: false,
             clock: Clock::start(),
             timed_from: Duration::ZERO,
+            patience: Duration::from_secs(5),
             counters: &counters,
             stop: &stop,
         };

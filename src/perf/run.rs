@@ -288,6 +288,7 @@ impl Shared<'_> {
                 is_timed: self.job.is_timed,
                 clock: self.clock,
                 timed_from: Duration::ZERO,
+                patience: self.job.timing.drain,
                 counters,
                 stop: &self.stop_publishers,
             };

@@ -240,11 +240,20 @@ impl Connection {
     /// # Errors
     ///
     /// If the broker closes the connection first, or does not answer within some seconds.
-    pub fn close(mut self) -> Result<(), PerfError> {
-        self.stream.wait(Waiting::AtMost(FAREWELL))?;
+    pub fn close(self) -> Result<(), PerfError> {
+        self.close_within(FAREWELL)
+    }
+
+    /// As [`close`](Self::close), for who may have sent much that the broker has yet to read.
+    ///
+    /// # Errors
+    ///
+    /// If the broker closes the connection first, or does not answer in time.
+    pub fn close_within(mut self, patience: Duration) -> Result<(), PerfError> {
+        self.stream.wait(Waiting::AtMost(patience))?;
         let close = connection::Close { reply_code: 200, reply_text: "done", class_id: 0, method_id: 0 };
         match self.call(0, &close, connection::CloseOk::ID) {
-            Err(PerfError::Silent { method, .. }) => Err(PerfError::Silent { method, patience: FAREWELL }),
+            Err(PerfError::Silent { method, .. }) => Err(PerfError::Silent { method, patience }),
             other => other.map(drop),
         }
     }
