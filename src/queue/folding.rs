@@ -19,9 +19,9 @@ pub struct RestoredMessage {
     /// Where it is.
     pub place: Place,
     /// Bytes of its body.
-    pub body_len: u64,
+    pub body_len: u32,
     /// Bytes it takes where it is.
-    pub stored_len: u64,
+    pub stored_len: u32,
 }
 
 /// A queue before a restart.
@@ -95,7 +95,8 @@ impl<L: Link> Queue<L> {
         let mut ready: Vec<Range<u64>> = Vec::new();
         for message in messages {
             let RestoredMessage { position, place, body_len, stored_len } = message;
-            let mut entry = Entry::absent(place, body_len, stored_len, true);
+            let body_len = u64::from(body_len);
+            let mut entry = Entry::absent(place, body_len, stored_len.into(), true);
             let lane = queue.lanes.lane(position.lane());
             if position < lane.flagged_below {
                 entry.set_redelivered();

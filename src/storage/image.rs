@@ -16,6 +16,9 @@ use crate::routing::{BindingSpec, ExchangeSpec, Router};
 use crate::storage::codec::Reader;
 use crate::storage::record::{Definition, Enqueued, Entry, Parameter, decode};
 
+/// Messages from which on a log grows in large steps.
+const LONG_LOG: usize = 4096;
+
 /// Removals of a queue from which on it is asked whether its messages are worth sorting out.
 const COMPACT_FROM: u64 = 1024;
 
@@ -201,6 +204,7 @@ impl Image {
                 queue.has_lifetimes |= enqueued.has_lifetime;
                 queue.saw(position);
                 if is_here {
+                    queue.grow();
                     queue.log.push(StoredMessage { position, address, stored_len, body_len });
                 }
             }
@@ -390,8 +394,20 @@ impl Replayed {
         self.counts.remove(&position);
     }
 
+    /// Makes room in a long log that is full, in larger steps than usual: each copies all of it, and room that is not
+    /// touched costs nothing.
+    fn grow(&mut self) {
+        let len = self.log.len();
+        if len == self.log.capacity() && len >= LONG_LOG {
+            self.log.reserve(3 * len);
+        }
+    }
+
     /// Drops what was removed.
     fn sort_out(&mut self) {
+        if self.removed.is_empty() {
+            return;
+        }
         let removed = &self.removed;
         self.log.retain(|message| !removed.contains(message.position.0));
     }
@@ -407,8 +423,10 @@ impl Replayed {
             counts: counts.into_iter().collect(),
             has_lifetimes,
         };
-        // Stable, so that of those at one position the last stays the last.
-        messages.sort_by_key(|message| message.position);
+        // Stable, so that of those at one position the last stays the last. Most are in order.
+        if !messages.is_sorted_by_key(|message| message.position) {
+            messages.sort_by_key(|message| message.position);
+        }
         messages.dedup_by(|later, kept| {
             let same = later.position == kept.position;
             if same {
@@ -420,7 +438,6 @@ impl Replayed {
             run.remove(&removed);
         }
         runs.retain(|run| !run.live.is_empty());
-        messages.shrink_to_fit();
         QueueImage { messages, runs, marks }
     }
 }

@@ -151,14 +151,15 @@ impl From<QueueImage> for Restored {
         let message = |message: StoredMessage| RestoredMessage {
             position: message.position,
             place: Place::journal(message.address),
-            body_len: u64::from(message.body_len),
-            stored_len: u64::from(message.stored_len),
+            body_len: message.body_len,
+            stored_len: message.stored_len,
         };
         let run = |run: RunImage| {
             let RunImage { segment, from, until, bytes, live } = run;
             Run { segment, from, until, bytes, live, transient: false }
         };
         Self {
+            // Both are of one size, so this takes no memory of its own: there may be millions.
             messages: messages.into_iter().map(message).collect(),
             runs: runs.into_iter().map(run).collect(),
             marks,

@@ -176,7 +176,7 @@ fn a_restored_queue_reads_before_it_delivers_and_flags_what_was_delivered() {
     for n in [1, 2, 5, 9] {
         let message = numbered(n, 50);
         let place = crate::ids::Place::journal(store.append(Position(n), &message));
-        let (body_len, stored_len) = (message.body_len(), message.stored_len());
+        let (body_len, stored_len) = (message.body_len() as u32, message.stored_len() as u32);
         messages.push(RestoredMessage { position: Position(n), place, body_len, stored_len });
     }
     let in_segment: Vec<_> = [0, 3, 4, 6].map(|n| (Position(n), numbered(n, 50))).to_vec();

@@ -29,7 +29,7 @@ impl Run {
                 continue;
             }
             let place = crate::ids::Place::journal(entry.address().unwrap());
-            let (body_len, stored_len) = (entry.body_len(), entry.stored_len());
+            let (body_len, stored_len) = (entry.body_len() as u32, entry.stored_len() as u32);
             messages.push(RestoredMessage { position, place, body_len, stored_len });
         }
         let mut runs: Vec<_> = queue.runs().filter(|run| !run.transient).cloned().collect();
