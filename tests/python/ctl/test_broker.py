@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -138,13 +139,21 @@ def test_a_wrong_command_line_is_told_from_a_wrong_command(on):
     assert code == 78 and err.count("\n") == 1
 
 
+def is_stopped(task):
+    return (task / "stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
+
 def test_a_broker_that_hangs_is_not_waited_for(on):
     broker = on()
-    subprocess.run(["kill", "-STOP", str(broker.process.pid)], check=True)
+    pid = broker.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    # On another processor a thread goes on for a moment.
+    eventually(lambda: all(is_stopped(task) for task in tasks.iterdir()), "the broker does not stop")
     try:
         assert "does not answer" in fails(broker, 75, "ping", "-t", "1")
     finally:
-        subprocess.run(["kill", "-CONT", str(broker.process.pid)], check=True)
+        os.kill(pid, signal.SIGCONT)
     done(broker, "ping")
 
 
