@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Registry;
 use tracing_subscriber::field::MakeExt as _;
@@ -19,14 +20,17 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::reload;
 
+use super::log_tail::{self, TailLayer};
 use crate::config::{LogFormat, LogOptions};
 use crate::management::log_control::LogControl;
+use crate::management::log_tail::LogTail;
 
 /// The handle to the log of this process.
 #[derive(Clone)]
 pub struct Logging {
     level: reload::Handle<LevelFilter, Registry>,
     sink: Sink,
+    tail: Arc<LogTail>,
 }
 
 impl Logging {
@@ -38,10 +42,12 @@ impl Logging {
         let sink = Sink::open(options.file.as_deref())?;
         let (filter, level) = reload::Layer::new(options.level);
         let lines = lines(options.format, sink.clone(), sink.is_terminal());
-        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+        let tail = log_tail::begin();
+        let subscriber =
+            tracing_subscriber::registry().with(filter).with(lines).with(TailLayer(Arc::clone(&tail)));
         tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
         std::panic::set_hook(Box::new(log_panic));
-        Ok(Self { level, sink })
+        Ok(Self { level, sink, tail })
     }
 }
 
@@ -59,6 +65,10 @@ impl LogControl for Logging {
         // This fails only once the subscriber is gone, which lives as long as the process.
         let _ = self.level.reload(level);
     }
+
+    fn tail(&self) -> &LogTail {
+        &self.tail
+    }
 }
 
 /// The layer that turns events into lines.
@@ -70,12 +80,24 @@ where
     match format {
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
         LogFormat::Text => {
-            let fields = debug_fn(|writer: &mut Writer<'_>, field, value| match field.name() {
-                "message" => write!(Escaping(writer), "{value:?}"),
-                name => write!(Escaping(writer), "{name}={value:?}"),
-            });
+            let fields = debug_fn(|writer: &mut Writer<'_>, field, value| write_field(writer, field, value));
             layer.with_ansi(colours).fmt_fields(fields.delimited(" ")).boxed()
         }
+    }
+}
+
+/// Writes a field of an event as lines have it: the message as it is, others with their names.
+///
+/// # Errors
+/// Those of the writer and of the value.
+pub(super) fn write_field(
+    writer: &mut impl fmt::Write,
+    field: &Field,
+    value: &dyn fmt::Debug,
+) -> fmt::Result {
+    match field.name() {
+        "message" => write!(Escaping(writer), "{value:?}"),
+        name => write!(Escaping(writer), "{name}={value:?}"),
     }
 }
 

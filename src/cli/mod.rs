@@ -5,6 +5,7 @@ mod client;
 mod ctl;
 mod definitions;
 mod failure;
+mod log_tail;
 mod logging;
 mod meter;
 mod perf;

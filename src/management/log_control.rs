@@ -1,8 +1,10 @@
-//! The log of the process, as far as it can be changed while it runs.
+//! The log of the process, as far as it can be changed and looked at while it runs.
 
 use std::io;
 
 use tracing::level_filters::LevelFilter;
+
+use crate::management::log_tail::LogTail;
 
 /// Whoever has the log.
 pub trait LogControl: Send + Sync {
@@ -18,4 +20,7 @@ pub trait LogControl: Send + Sync {
 
     /// Changes it.
     fn set_level(&self, level: LevelFilter);
+
+    /// The last lines of it.
+    fn tail(&self) -> &LogTail;
 }

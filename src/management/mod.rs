@@ -16,6 +16,7 @@ mod error;
 mod gate;
 mod listing;
 pub mod log_control;
+pub mod log_tail;
 pub mod options;
 mod page;
 mod parts;
@@ -102,7 +103,7 @@ pub(crate) struct Api {
     pub(crate) clock: fn() -> Now,
     /// Where the data are, if there is a control socket beside them.
     pub(crate) data_dir: OnceLock<PathBuf>,
-    /// The log, if somebody lets it be changed.
+    /// The log, if somebody lets it be seen and changed.
     pub(crate) log: OnceLock<Arc<dyn LogControl>>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
@@ -189,7 +190,7 @@ impl Management {
         }
     }
 
-    /// Lets administrators change the log.
+    /// Lets administrators see and change the log.
     pub fn control_log(&self, log: Arc<dyn LogControl>) {
         // It is called once.
         let _ = self.api.log.set(log);

@@ -68,6 +68,7 @@ const FILES: &[(&str, &[u8])] = files![
     "views/exchange.js",
     "views/exchanges.js",
     "views/limits.js",
+    "views/log.js",
     "views/login.js",
     "views/node.js",
     "views/overview.js",

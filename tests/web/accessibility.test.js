@@ -30,7 +30,7 @@ async function furnish(t) {
   return [
     ['overview'], ['queues'], ['queues', '/', 'chairs'], ['exchanges'], ['exchanges', '/', 'amq.topic'], ['connections'],
     ['connections', connection], ['channels'], ['channels', `${connection} (1)`], ['users'], ['users', 'guest'], ['vhosts'],
-    ['policies'], ['limits'], ['definitions'], ['node'],
+    ['policies'], ['limits'], ['definitions'], ['node'], ['log'],
   ];
 }
 
@@ -58,7 +58,7 @@ test('axe finds nothing serious in the login, nor on a phone', BOUNDED, async (t
   const phone = await site.open(t, '#/queues', { viewport });
   await phone.getByRole('button', { name: 'Menu' }).click();
   assert.deepEqual(await findings(phone), []);
-  for (const view of ['overview', 'queues', 'node', 'users']) {
+  for (const view of ['overview', 'queues', 'node', 'users', 'log']) {
     await phone.goto(`${site.url}/${place(view)}`);
     await phone.locator('main .card, main table').first().waitFor();
     const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -57,6 +57,7 @@ const ICONS = {
   limits: 'M4 18a9 9 0 1 1 16 0M12 15l4-5',
   definitions: 'M12 3v12M7 10l5 5 5-5M4 20h16',
   node: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01',
+  log: 'M5 4h14v16H5zM8 8h8M8 12h8M8 16h5',
   theme: 'M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16',
   menu: 'M4 7h16M4 12h16M4 17h16',
   out: 'M10 4H5v16h5M14 8l4 4-4 4M18 12H9',

@@ -1,14 +1,17 @@
-//! The log: opened anew after its file was moved away, and its level, which holds until the restart or the next reload.
+//! The log: its last lines; opened anew after its file was moved away; and its level, which holds until the restart or the
+//! next reload.
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
 use crate::management::answer::Answer;
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::log_control::LogControl;
+use crate::management::log_tail::News;
+use crate::management::parts::moment;
 use crate::management::routes::{Resource, get, post, put};
 use crate::management::visitor::Level;
 
@@ -16,13 +19,37 @@ use crate::management::visitor::Level;
 pub(crate) fn routes() -> Vec<Resource> {
     let admin = Level::Administrator;
     vec![
+        Resource::new("/log", [get(admin, tail)]),
         Resource::new("/log/level", [get(Level::Monitoring, level), put(admin, set_level)]),
         Resource::new("/log/rotation", [post(admin, rotate)]),
     ]
 }
 
 fn log(call: &Call) -> Result<&Arc<dyn LogControl>, ApiError> {
-    call.api.log.get().ok_or_else(|| ApiError::bad("the log of this broker cannot be changed"))
+    call.api.log.get().ok_or_else(|| ApiError::bad("the log of this broker cannot be reached"))
+}
+
+/// What is new after the line whose number the client had last.
+fn tail(call: &Call) -> Result<Answer, ApiError> {
+    let number = |text: &str| {
+        text.parse().map_err(|_| ApiError::bad("after is the number of a line, as \"last\" tells it"))
+    };
+    let after = call.query.get("after").map_or(Ok(0), number)?;
+    let log = log(call)?;
+    let News { lines, last, is_gap } = log.tail().after(after);
+    let lines: Vec<Value> = lines
+        .into_iter()
+        .map(|(seq, line)| {
+            json!({
+                "seq": seq,
+                "time": moment(line.unix_ms),
+                "level": line.level.as_str().to_ascii_lowercase(),
+                "target": line.target,
+                "text": line.text,
+            })
+        })
+        .collect();
+    Ok(Answer::Json(json!({ "lines": lines, "last": last, "gap": is_gap, "level": log.level().to_string() })))
 }
 
 fn level(call: &Call) -> Result<Answer, ApiError> {

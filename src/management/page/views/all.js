@@ -8,6 +8,7 @@ import { definitions } from './definitions.js';
 import { exchange } from './exchange.js';
 import { exchanges } from './exchanges.js';
 import { limits } from './limits.js';
+import { log } from './log.js';
 import { node } from './node.js';
 import { overview } from './overview.js';
 import { policies } from './policies.js';
@@ -34,6 +35,7 @@ export const VIEWS = [
   { name: 'limits', names: 0, show: limits },
   { name: 'definitions', names: 0, show: definitions, level: 'administrator' },
   { name: 'node', names: 0, show: node, level: 'monitoring' },
+  { name: 'log', names: 0, show: log, level: 'administrator' },
 ];
 
 export const NAVIGATION = [
@@ -48,6 +50,7 @@ export const NAVIGATION = [
   { view: 'limits', text: 'Limits' },
   { view: 'definitions', text: 'Definitions', level: 'administrator' },
   { view: 'node', text: 'Node', level: 'monitoring' },
+  { view: 'log', text: 'Log', level: 'administrator' },
 ];
 
 // What is shown where there is no view.
