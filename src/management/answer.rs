@@ -27,6 +27,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 const JSON: &str = "application/json";
 
+const EVENTS: &str = "text/event-stream";
+
 /// The answer to a request.
 pub(crate) enum Answer {
     /// 200 with this.
@@ -197,6 +199,16 @@ impl Sink {
             self.sender = None;
         }
     }
+}
+
+/// An answer of server-sent events, and the way into it. What was sent is taken before there is room for more.
+pub(crate) fn events() -> (Sender<Chunk>, Response) {
+    let (sender, chunks) = channel(1);
+    let body = Body::new(Chunks { chunks, is_at_end: false });
+    let mut response = whole(StatusCode::OK, EVENTS, body);
+    // Proxies that know this header pass events on at once.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    (sender, response)
 }
 
 /// A sink, and what comes out of it.

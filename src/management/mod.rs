@@ -30,6 +30,7 @@ mod router;
 mod routes;
 mod sessions;
 mod statistics;
+mod stream;
 mod visitor;
 
 use std::io;
@@ -48,6 +49,7 @@ use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::log_control::LogControl;
 use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
 use crate::management::sessions::Sessions;
+use crate::management::stream::Streams;
 use crate::management::visitor::Level;
 use crate::time::Now;
 
@@ -109,6 +111,8 @@ pub(crate) struct Api {
     pub(crate) ending: CancellationToken,
     /// Who has logged in.
     sessions: Arc<Sessions>,
+    /// Who is told of changes.
+    streams: Streams,
     places: Places,
 }
 
@@ -129,6 +133,7 @@ impl Api {
             log: OnceLock::new(),
             ending: CancellationToken::new(),
             sessions: sessions.clone(),
+            streams: Streams::default(),
             places: Places::default(),
         })
     }
@@ -234,9 +239,11 @@ impl Management {
 /// What the addresses of the API have: the API, metrics for those who may monitor, and what is beside them.
 fn everything(api: &Arc<Api>, prefix: &str, beside: Router) -> Router {
     let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
-    let resources = routes::all().into_iter().map(|resource| (base.clone(), resource));
+    let resources = || routes::all().into_iter().map(|resource| (base.clone(), resource));
+    let stream = stream::router(api, &base, router::router(api, Router::new(), resources()));
     let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
-    router::router(api, beside, resources.chain(of_prometheus.map(|resource| (metrics.clone(), resource))))
+    let of_prometheus = of_prometheus.map(|resource| (metrics.clone(), resource));
+    router::router(api, beside.merge(stream), resources().chain(of_prometheus))
 }
 
 /// What the addresses for metrics have.

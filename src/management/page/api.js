@@ -53,10 +53,20 @@ export async function ask(method, where, { body, form, signal, take, headers = {
 
 async function refused(response, where) {
   const told = await response.json().catch(() => ({}));
-  const reason = told.reason || told.error || response.statusText || `status ${response.status}`;
   // The same status says that somebody is unknown, and that they may not do this.
   if (response.status === 401 && told.error === 'not_authorized' && where !== 'login') listeners.ended();
-  return new Refusal(response.status, typeof reason === 'string' ? reason : JSON.stringify(reason));
+  return refusal(response.status, told, response.statusText);
+}
+
+// What a refusal says, by its status and JSON.
+export function refusal(status, told, text = '') {
+  const reason = told.reason || told.error || text || `status ${status}`;
+  return new Refusal(status, typeof reason === 'string' ? reason : JSON.stringify(reason));
+}
+
+// A stream of what is at paths, told whenever it is something else.
+export function openStream(paths) {
+  return new EventSource(new URL(`stream?${new URLSearchParams(paths.map((path) => ['path', path]))}`, ROOT));
 }
 
 // What a change that takes long writes line by line: how far it is, and how it ended.
