@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startBroker } from '../node/leveret.js';
 import { BOUNDED, eventually, figure, place, siteForThisFile } from './site.js';
 
 const site = siteForThisFile({ 'auth.failed_login_delay': '10ms' });
@@ -29,6 +30,21 @@ test('who has the password gets in, stays over a reload, and gets out', BOUNDED,
   await page.getByRole('button', { name: 'Log in' }).waitFor();
   await page.reload();
   await page.getByRole('button', { name: 'Log in' }).waitFor();
+});
+
+test('another broker on the same host logs nobody out', BOUNDED, async (t) => {
+  const other = await startBroker();
+  t.after(() => other.stop());
+  const page = await site.open(t);
+  await page.goto(`http://${other.addresses.http}/`);
+  await logIn(page, 'guest', 'guest');
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await page.goto(`${site.url}/#/queues`);
+  await page.getByRole('heading', { name: 'Queues' }).waitFor();
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByRole('button', { name: 'Log in' }).waitFor();
+  await page.goto(`http://${other.addresses.http}/#/exchanges`);
+  await page.getByRole('heading', { name: 'Exchanges' }).waitFor();
 });
 
 test('where somebody wanted to go they are after the login', BOUNDED, async (t) => {

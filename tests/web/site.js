@@ -116,7 +116,7 @@ class Site {
     const response = await fetch(`${this.url}/api/login`, { method: 'POST', body: new URLSearchParams({ username, password }) });
     assert.equal(response.status, 200, await response.clone().text());
     const { token } = await response.json();
-    return { name: 'leveret_session', value: token, domain: '127.0.0.1', path: `${this.prefix}/`, httpOnly: true, sameSite: 'Strict' };
+    return { name: `leveret_session_${new URL(this.url).port}`, value: token, domain: '127.0.0.1', path: `${this.prefix}/`, httpOnly: true, sameSite: 'Strict' };
   }
 }
 
