@@ -65,7 +65,7 @@ test('what somebody may not do is not offered', BOUNDED, async (t) => {
   await site.api('PUT', 'permissions/%2F/looker', { configure: '', write: '', read: '.*' });
   const page = await site.open(t, '', { user: 'looker:x' });
   const links = await page.locator('nav a').allInnerTexts();
-  assert.deepEqual(links, ['Overview', 'Queues', 'Exchanges', 'Connections', 'Channels', 'Virtual hosts', 'Policies', 'Limits']);
+  assert.deepEqual(links, ['Overview', 'Queues', 'Exchanges', 'Topology', 'Connections', 'Channels', 'Virtual hosts', 'Policies', 'Limits']);
   assert.equal(await figure(page, 'memory').count(), 0);
   await page.goto(`${site.url}/${place('policies')}`);
   await page.getByRole('heading', { name: 'Policies', exact: true, level: 1 }).waitFor();
