@@ -46,6 +46,9 @@ const FILES: &[(&str, &[u8])] = files![
     "dialog.js",
     "dom.js",
     "format.js",
+    "graph/drawing.js",
+    "graph/layers.js",
+    "graph/model.js",
     "icon.svg",
     "layout.css",
     "live.js",
@@ -75,6 +78,7 @@ const FILES: &[(&str, &[u8])] = files![
     "views/policies.js",
     "views/queue.js",
     "views/queues.js",
+    "views/topology.js",
     "views/users.js",
     "views/vhosts.js",
 ];

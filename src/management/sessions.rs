@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use axum::http::header::COOKIE;
+use axum::http::header::{COOKIE, HOST};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use crate::time::Moment;
 /// What tokens begin with, so that they are taken for no access token.
 const PREFIX: &str = "lvrt.";
 
-/// The name of the cookie.
+/// What the name of the cookie begins with.
 const NAME: &str = "leveret_session";
 
 /// Most sessions of one user; the oldest makes room.
@@ -143,24 +143,39 @@ pub(crate) fn is_token(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
+/// The name of the cookie for whoever asks with this head. Browsers keep cookies by host, whatever the port: it has the port that
+/// the browser sees, which need not be the one that is listened on, so that brokers on one host do not log each other out.
+fn cookie_name(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let port = host.and_then(|host| host.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
+    port.map_or_else(|| NAME.to_owned(), |port| format!("{NAME}_{port}"))
+}
+
 /// The token in the cookie of a head.
 pub(crate) fn in_cookie(headers: &HeaderMap) -> Option<&str> {
+    let wanted = cookie_name(headers);
     let pairs = headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'));
-    let values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == NAME);
+    let values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted);
     values.map(|(_, value)| value).find(|value| is_token(value))
 }
 
-/// The cookie that has a browser show a token, to this site's own pages alone and to no script; without a token the one that
-/// has it forgotten.
-pub(crate) fn cookie(token: Option<&str>, prefix: &str, lasting: Duration, is_tls: bool) -> String {
+/// The cookie that has a browser that asks with this head show a token, to this site's own pages alone and to no script; without
+/// a token the one that has it forgotten.
+pub(crate) fn cookie(
+    headers: &HeaderMap,
+    token: Option<&str>,
+    prefix: &str,
+    lasting: Duration,
+    is_tls: bool,
+) -> String {
     let seconds = if token.is_some() { lasting.as_secs() } else { 0 };
     let secure = if is_tls { "; Secure" } else { "" };
-    let token = token.unwrap_or_default();
-    format!("{NAME}={token}; Path={prefix}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+    let (name, token) = (cookie_name(headers), token.unwrap_or_default());
+    format!("{name}={token}; Path={prefix}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
@@ -254,22 +269,44 @@ mod tests {
         assert_eq!(sessions.open.lock().by_key.len(), 1, "those whose time is over are dropped");
     }
 
+    fn head(host: &'static str, cookies: &[&'static str]) -> HeaderMap {
+        let cookies = cookies.iter().map(|text| (COOKIE, HeaderValue::from_static(text)));
+        [(HOST, HeaderValue::from_static(host))].into_iter().chain(cookies).collect()
+    }
+
     #[test]
     fn the_cookie_is_found_among_others() {
-        let of = |texts: &[&'static str]| {
-            let pairs = texts.iter().map(|text| (COOKIE, HeaderValue::from_static(text)));
-            in_cookie(&pairs.collect()).map(str::to_owned)
-        };
+        let of = |texts: &[&'static str]| in_cookie(&head("mq", texts)).map(str::to_owned);
         assert_eq!(of(&["a=b; leveret_session=lvrt.x; c=d"]).as_deref(), Some("lvrt.x"));
         assert_eq!(of(&["a=b", "leveret_session=lvrt.y"]).as_deref(), Some("lvrt.y"));
         assert_eq!(of(&["leveret_session=; xleveret_session=lvrt.z", "leveret_session"]), None);
+        let mq = head("mq", &[]);
         assert_eq!(
-            cookie(Some("lvrt.x"), "/mq", Duration::from_secs(60), true),
+            cookie(&mq, Some("lvrt.x"), "/mq", Duration::from_secs(60), true),
             "leveret_session=lvrt.x; Path=/mq/; Max-Age=60; HttpOnly; SameSite=Strict; Secure"
         );
         assert!(
-            cookie(None, "", Duration::from_secs(60), false)
+            cookie(&mq, None, "", Duration::from_secs(60), false)
                 .starts_with("leveret_session=; Path=/; Max-Age=0;")
         );
+    }
+
+    #[test]
+    fn brokers_on_one_host_have_cookies_of_their_own() {
+        let both = "leveret_session=lvrt.0; leveret_session_1=lvrt.1; leveret_session_15672=lvrt.2";
+        for (host, token, name) in [
+            ("mq", "lvrt.0", "leveret_session="),
+            ("mq:1", "lvrt.1", "leveret_session_1="),
+            ("127.0.0.1:15672", "lvrt.2", "leveret_session_15672="),
+            ("[::1]:15672", "lvrt.2", "leveret_session_15672="),
+            ("[::1]", "lvrt.0", "leveret_session="),
+            ("mq:99999", "lvrt.0", "leveret_session="),
+            ("mq:x; evil=1", "lvrt.0", "leveret_session="),
+        ] {
+            let head = head(host, &[both]);
+            assert_eq!(in_cookie(&head), Some(token), "{host}");
+            assert!(cookie(&head, None, "", Duration::ZERO, false).starts_with(name), "{host}");
+        }
+        assert_eq!(in_cookie(&head("mq:2", &[both])), None, "that of another broker is none");
     }
 }

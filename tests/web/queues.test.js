@@ -158,7 +158,7 @@ test('a queue is bound and unbound, and its consumers and charts are shown', BOU
   await binding.getByLabel('From exchange').fill('amq.topic');
   await binding.getByLabel('Routing key').fill('a.#');
   await binding.getByRole('button', { name: 'Bind' }).click();
-  await page.getByRole('link', { name: 'amq.topic' }).waitFor();
+  await page.locator('main table').getByRole('link', { name: 'amq.topic' }).waitFor();
   site.feed(channel, () => channel.publish('amq.topic', 'a.b', Buffer.from('x')));
   await eventually('it is delivered', async () => /[1-9]/.test(await figure(page, 'out').innerText()));
   await page.getByRole('button', { name: '1 min' }).click();
@@ -167,5 +167,5 @@ test('a queue is bound and unbound, and its consumers and charts are shown', BOU
   assert.equal(await page.locator('.chart canvas').count(), 2);
   await page.getByRole('button', { name: 'Unbind' }).click();
   await page.locator('dialog').getByRole('button', { name: 'Unbind' }).click();
-  await page.getByRole('link', { name: 'amq.topic' }).waitFor({ state: 'detached' });
+  await page.locator('main table').getByRole('link', { name: 'amq.topic' }).waitFor({ state: 'detached' });
 });

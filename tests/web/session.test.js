@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startBroker } from '../node/leveret.js';
 import { BOUNDED, eventually, figure, place, siteForThisFile } from './site.js';
 
 const site = siteForThisFile({ 'auth.failed_login_delay': '10ms' });
@@ -31,6 +32,21 @@ test('who has the password gets in, stays over a reload, and gets out', BOUNDED,
   await page.getByRole('button', { name: 'Log in' }).waitFor();
 });
 
+test('another broker on the same host logs nobody out', BOUNDED, async (t) => {
+  const other = await startBroker();
+  t.after(() => other.stop());
+  const page = await site.open(t);
+  await page.goto(`http://${other.addresses.http}/`);
+  await logIn(page, 'guest', 'guest');
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await page.goto(`${site.url}/#/queues`);
+  await page.getByRole('heading', { name: 'Queues' }).waitFor();
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByRole('button', { name: 'Log in' }).waitFor();
+  await page.goto(`http://${other.addresses.http}/#/exchanges`);
+  await page.getByRole('heading', { name: 'Exchanges' }).waitFor();
+});
+
 test('where somebody wanted to go they are after the login', BOUNDED, async (t) => {
   const page = await site.open(t, '#/exchanges', { user: null });
   await logIn(page, 'guest', 'guest');
@@ -49,7 +65,7 @@ test('what somebody may not do is not offered', BOUNDED, async (t) => {
   await site.api('PUT', 'permissions/%2F/looker', { configure: '', write: '', read: '.*' });
   const page = await site.open(t, '', { user: 'looker:x' });
   const links = await page.locator('nav a').allInnerTexts();
-  assert.deepEqual(links, ['Overview', 'Queues', 'Exchanges', 'Connections', 'Channels', 'Virtual hosts', 'Policies', 'Limits']);
+  assert.deepEqual(links, ['Overview', 'Queues', 'Exchanges', 'Topology', 'Connections', 'Channels', 'Virtual hosts', 'Policies', 'Limits']);
   assert.equal(await figure(page, 'memory').count(), 0);
   await page.goto(`${site.url}/${place('policies')}`);
   await page.getByRole('heading', { name: 'Policies', exact: true, level: 1 }).waitFor();

@@ -65,9 +65,11 @@ class Site {
     return text && JSON.parse(text);
   }
 
-  // A channel on a connection that ends with the test.
-  async channel(t, name) {
-    const connection = await amqp.connect(this.broker.url, { clientProperties: { connection_name: name } });
+  // A channel on a connection to a vhost, which ends with the test.
+  async channel(t, name, vhost = '/') {
+    const url = new URL(this.broker.url);
+    url.pathname = encodeURIComponent(vhost);
+    const connection = await amqp.connect(url.href, { clientProperties: { connection_name: name } });
     connection.on('error', () => {});
     const channel = await connection.createConfirmChannel();
     channel.on('error', () => {});
@@ -116,7 +118,7 @@ class Site {
     const response = await fetch(`${this.url}/api/login`, { method: 'POST', body: new URLSearchParams({ username, password }) });
     assert.equal(response.status, 200, await response.clone().text());
     const { token } = await response.json();
-    return { name: 'leveret_session', value: token, domain: '127.0.0.1', path: `${this.prefix}/`, httpOnly: true, sameSite: 'Strict' };
+    return { name: `leveret_session_${new URL(this.url).port}`, value: token, domain: '127.0.0.1', path: `${this.prefix}/`, httpOnly: true, sameSite: 'Strict' };
   }
 }
 

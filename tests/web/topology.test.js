@@ -70,7 +70,7 @@ test('an exchange is added, bound, published to and deleted', BOUNDED, async (t)
   await binding.getByLabel('Name').fill('target');
   await binding.getByLabel('Routing key').fill('de.*');
   await binding.getByRole('button', { name: 'Bind' }).click();
-  await page.getByRole('link', { name: 'target' }).waitFor();
+  await page.locator('main table').getByRole('link', { name: 'target' }).waitFor();
   const publishing = await unfold(page, 'Publish a message');
   await publishing.getByLabel('Routing key').fill('fr.paris');
   await publishing.getByRole('button', { name: 'Publish' }).click();

@@ -5,9 +5,18 @@ const SVG = 'http://www.w3.org/2000/svg';
 // An element: `h('a.button', { href: '#/queues', onclick: go }, 'Queues', [more])`. Children are texts, nodes, lists of
 // them, or nothing (null, undefined, false). Attributes that are null, undefined or false are left out.
 export function h(selector, ...rest) {
+  return made((name) => document.createElement(name), selector, rest);
+}
+
+// An element of a picture, made alike.
+export function svg(selector, ...rest) {
+  return made((name) => document.createElementNS(SVG, name), selector, rest);
+}
+
+function made(make, selector, rest) {
   const [name, ...classes] = selector.split('.');
-  const element = document.createElement(name);
-  if (classes.length > 0) element.className = classes.join(' ');
+  const element = make(name);
+  if (classes.length > 0) element.setAttribute('class', classes.join(' '));
   if (isAttributes(rest[0])) set(element, rest.shift());
   element.append(...nodes(rest));
   return element;
@@ -56,6 +65,7 @@ const ICONS = {
   policies: 'M6 3h9l4 4v14H6zM9 12h7M9 16h7',
   limits: 'M4 18a9 9 0 1 1 16 0M12 15l4-5',
   definitions: 'M12 3v12M7 10l5 5 5-5M4 20h16',
+  topology: 'M3 9h6v6H3zM15 3h6v6h-6zM15 15h6v6h-6zM9 12h3M15 6h-3v12h3',
   node: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01',
   log: 'M5 4h14v16H5zM8 8h8M8 12h8M8 16h5',
   theme: 'M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16',
@@ -68,10 +78,5 @@ const ICONS = {
 
 // One of the line drawings; it says nothing to who cannot see it.
 export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg');
-  for (const [key, value] of [['viewBox', '0 0 24 24'], ['class', 'icon'], ['aria-hidden', 'true']]) svg.setAttribute(key, value);
-  const path = document.createElementNS(SVG, 'path');
-  path.setAttribute('d', ICONS[name]);
-  svg.append(path);
-  return svg;
+  return svg('svg.icon', { viewBox: '0 0 24 24', 'aria-hidden': 'true' }, svg('path', { d: ICONS[name] }));
 }

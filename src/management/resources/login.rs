@@ -39,5 +39,6 @@ fn end(call: &Call) -> Result<Answer, ApiError> {
 }
 
 fn cookie(call: &Call, token: Option<&str>) -> String {
-    sessions::cookie(token, &call.api.options.path_prefix, call.api.sessions.lasting(), call.origin.is_tls())
+    let (prefix, lasting) = (&call.api.options.path_prefix, call.api.sessions.lasting());
+    sessions::cookie(&call.headers, token, prefix, lasting, call.origin.is_tls())
 }

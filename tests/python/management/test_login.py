@@ -36,8 +36,8 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-def cookie(token):
-    return {"Cookie": f"theme=dark; leveret_session={token}"}
+def cookie(api, token):
+    return {"Cookie": f"theme=dark; leveret_session_{api.port}={token}"}
 
 
 def test_a_token_takes_the_place_of_the_password(api, user, vhost):
@@ -58,14 +58,14 @@ def test_a_token_takes_the_place_of_the_password(api, user, vhost):
 
 def test_the_cookie_is_for_browsers_alone(api):
     answer = log_in(api, username=api.user, password=api.password)
-    morsel = http.cookies.SimpleCookie(answer.headers["set-cookie"])["leveret_session"]
+    morsel = http.cookies.SimpleCookie(answer.headers["set-cookie"])[f"leveret_session_{api.port}"]
     assert morsel.value == answer.json["token"]
     assert morsel["httponly"] and morsel["samesite"] == "Strict" and not morsel["secure"]
     assert morsel["path"] == "/" and morsel["max-age"] == str(8 * 3600)
 
 
 def test_a_cookie_changes_nothing_for_another_sites_page(api, vhost):
-    nobody, shown = api.by(None), cookie(token_of(api))
+    nobody, shown = api.by(None), cookie(api, token_of(api))
     assert nobody.get("whoami", headers=shown).json["name"] == api.user
 
     def put(headers):
@@ -93,7 +93,9 @@ def test_who_is_let_in(api, user):
     nobody = api.by(None)
     told = nobody.post("login", body={"username": api.user, "password": api.password})
     refusal(told, 400, "bad_request")
-    for headers in (bearer("lvrt.nothing"), cookie("lvrt.nothing"), {"Cookie": "leveret_session=x"}):
+    of_another = {"Cookie": f"leveret_session_1={token_of(api)}"}
+    no_token = {"Cookie": f"leveret_session_{api.port}=x"}
+    for headers in (bearer("lvrt.nothing"), cookie(api, "lvrt.nothing"), no_token, of_another):
         refusal(nobody.get("whoami", headers=headers), 401, "not_authorized")
     assert nobody.get("login").status == 405
 
@@ -116,9 +118,9 @@ def test_it_ends_when_it_is_given_up(api):
     assert answer.status == 204 and "Max-Age=0" in answer.headers["set-cookie"]
     refusal(nobody.get("whoami", headers=bearer(token)), 401, "not_authorized")
     assert nobody.get("whoami", headers=bearer(other)).status == 200
-    refusal(nobody.delete("login", headers=cookie(other)), 401, "not_authorised")
-    assert nobody.delete("login", headers={**cookie(other), "X-Requested-With": "x"}).status == 204
-    refusal(nobody.get("whoami", headers=cookie(other)), 401, "not_authorized")
+    refusal(nobody.delete("login", headers=cookie(api, other)), 401, "not_authorised")
+    assert nobody.delete("login", headers={**cookie(api, other), "X-Requested-With": "x"}).status == 204
+    refusal(nobody.get("whoami", headers=cookie(api, other)), 401, "not_authorized")
 
 
 @pytest.mark.parametrize("how", ["password", "user"])

@@ -14,6 +14,7 @@ import { overview } from './overview.js';
 import { policies } from './policies.js';
 import { queue } from './queue.js';
 import { queues } from './queues.js';
+import { topology } from './topology.js';
 import { user, users } from './users.js';
 import { vhosts } from './vhosts.js';
 
@@ -24,6 +25,7 @@ export const VIEWS = [
   { name: 'queues', names: 2, show: queue },
   { name: 'exchanges', names: 0, show: exchanges },
   { name: 'exchanges', names: 2, show: exchange },
+  { name: 'topology', names: 0, show: topology },
   { name: 'connections', names: 0, show: connections },
   { name: 'connections', names: 1, show: connection },
   { name: 'channels', names: 0, show: channels },
@@ -42,6 +44,7 @@ export const NAVIGATION = [
   { view: 'overview', text: 'Overview' },
   { view: 'queues', text: 'Queues' },
   { view: 'exchanges', text: 'Exchanges' },
+  { view: 'topology', text: 'Topology' },
   { view: 'connections', text: 'Connections' },
   { view: 'channels', text: 'Channels' },
   { view: 'users', text: 'Users', level: 'administrator' },

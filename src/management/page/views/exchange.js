@@ -9,9 +9,13 @@ import { publishForm } from '../message.js';
 import { badge, button, facts, folded, heading, notice, pairs, section } from '../parts.js';
 import { go } from '../place.js';
 import { bindForm, bindingTable } from './bindings.js';
+import { neighbourhood } from './topology.js';
 
 // How paths name the default exchange, whose name is empty.
 const DEFAULT = 'amq.default';
+
+// What seldom changes is asked for less often, in milliseconds.
+const SELDOM = 10_000;
 
 export function exchange({ names: [vhost, named], scope }) {
   const name = named === DEFAULT ? '' : named;
@@ -26,6 +30,7 @@ export function exchange({ names: [vhost, named], scope }) {
   const about = facts(...FACTS);
   const to = bindingTable({ id: 'exchange.to', label: 'Bindings from here', side: 'destination', empty: 'Nothing is bound to it.', changed: again });
   const from = bindingTable({ id: 'exchange.from', label: 'Bindings to here', side: 'source', empty: 'It is bound to no other exchange.', changed: again });
+  const near = neighbourhood('exchange', vhost, name);
   const trouble = h('p.trouble', { role: 'alert' });
   trouble.hidden = true;
   const publishing = folded('Publish a message', publishForm(vhost, named, '', again));
@@ -34,7 +39,12 @@ export function exchange({ names: [vhost, named], scope }) {
     head.mark(badge(told.type));
     flow.update(told.message_stats ?? {});
     about.update(told);
+    near.update({ told });
     publishing.hidden = told.internal;
+  };
+  const showBindings = (table, side) => (told) => {
+    table.update(told);
+    near.update({ [side]: told });
   };
   const failed = (error) => {
     trouble.textContent = error.status === 404 ? 'There is no such exchange any more.' : error.message;
@@ -42,8 +52,9 @@ export function exchange({ names: [vhost, named], scope }) {
   };
   const asked = [
     scope.watch(() => `${base}?${past('msg_rates')}`, show, { failed }),
-    scope.watch(`${base}/bindings/source`, to.update),
-    name !== '' && scope.watch(`${base}/bindings/destination`, from.update),
+    scope.watch(`${base}/bindings/source`, showBindings(to, 'from')),
+    name !== '' && scope.watch(`${base}/bindings/destination`, showBindings(from, 'to')),
+    name !== '' && scope.watch(`policies/${path(vhost)}?columns=name,definition`, (policies) => near.update({ policies }), { every: SELDOM }),
   ].filter(Boolean);
   const target = [
     { name: 'type', label: 'To', type: 'select', options: [['queue', 'queue'], ['exchange', 'exchange']] },
@@ -57,6 +68,7 @@ export function exchange({ names: [vhost, named], scope }) {
     section('About', about.node),
     section('Bindings from here', to.node),
     name !== '' && section('Bindings to here', from.node),
+    name !== '' && section('Topology', near.node),
     name !== '' && folded('Bind', bindForm(vhost, target, ends, again)),
     publishing,
   ];

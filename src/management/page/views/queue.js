@@ -10,6 +10,7 @@ import { badge, button, channelLink, connectionLink, facts, folded, heading, not
 import { go } from '../place.js';
 import { Table } from '../table.js';
 import { bindForm, bindingTable } from './bindings.js';
+import { neighbourhood } from './topology.js';
 
 export function queue({ names: [vhost, name], scope }) {
   const base = `queues/${path(vhost, name)}`;
@@ -29,6 +30,7 @@ export function queue({ names: [vhost, name], scope }) {
   const about = facts(...FACTS);
   const consumers = consumerTable();
   const bindings = bindingTable({ id: 'queue.bindings', label: 'Bindings', side: 'source', empty: 'Nothing is bound to it.', changed: again });
+  const near = neighbourhood('queue', vhost, name);
   const trouble = h('p.trouble', { role: 'alert' });
   trouble.hidden = true;
   const show = (told) => {
@@ -39,6 +41,11 @@ export function queue({ names: [vhost, name], scope }) {
     flow.update(told.message_stats ?? {});
     about.update(told);
     consumers.update(told.consumer_details ?? []);
+    near.update({ told });
+  };
+  const showBindings = (told) => {
+    bindings.update(told);
+    near.update({ to: told });
   };
   const failed = (error) => {
     trouble.textContent = error.status === 404 ? 'There is no such queue any more.' : error.message;
@@ -46,7 +53,7 @@ export function queue({ names: [vhost, name], scope }) {
   };
   const asked = [
     scope.watch(() => `${base}?${past('lengths', 'msg_rates')}`, show, { failed }),
-    scope.watch(`${base}/bindings`, bindings.update),
+    scope.watch(`${base}/bindings`, showBindings),
   ];
   const exchange = [{ name: 'source', label: 'From exchange', required: true }];
   const ends = ({ source }) => ({ source, destination_type: 'queue', destination: name });
@@ -60,6 +67,7 @@ export function queue({ names: [vhost, name], scope }) {
       section('About', about.node),
       section('Consumers', consumers.node),
       section('Bindings', bindings.node),
+      section('Topology', near.node),
       folded('Bind', bindForm(vhost, exchange, ends, again)),
       folded('Publish a message', publishForm(vhost, '', name, again)),
       folded('Get messages', getForm(vhost, name, again)),
