@@ -63,9 +63,9 @@ impl DiskWatch {
         Some(Self { broker, on: false, unreadable: false })
     }
 
-    /// Looks every now and then until `stop`, on threads that may block.
+    /// Looks at once, and then every now and then until `stop`, on threads that may block.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        loop {
             let look = tokio::task::spawn_blocking(move || {
                 self.look();
                 self
@@ -78,6 +78,9 @@ impl DiskWatch {
                     return;
                 }
                 None => return,
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                return;
             }
         }
     }

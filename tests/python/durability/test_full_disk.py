@@ -21,6 +21,11 @@ WINDOW = 10
 """Messages on their way: what of them is not read when publishers are blocked has to fit into socket buffers."""
 
 
+def until_reserved(disk):
+    """Waits for the reserve, which is made after the start."""
+    eventually(lambda: disk.files().get("reserve") == 2 * MIB, "the reserve is made")
+
+
 class Publisher:
     """Publishes numbered messages with confirms."""
 
@@ -183,7 +188,7 @@ def test_full_to_the_last_byte_the_reserve_takes_what_consumers_settle(on, disk)
     settings = SETTINGS | {"storage.journal_file": "8MiB", "storage.journal_budget": "64MiB", "disk.free_limit": "0"}
     broker = on(settings, disk.wrapper)
     publisher, taker = Publisher(broker), Taker(broker)
-    assert disk.files()["reserve"] == 2 * MIB
+    until_reserved(disk)
     disk.fill("other")
     assert publisher.until_blocked() == "low on disk"
     publisher.confirms_left()
@@ -197,7 +202,7 @@ def test_full_to_the_last_byte_the_reserve_takes_what_consumers_settle(on, disk)
     again, taker = Publisher(broker, publisher.sent + 1), Taker(broker)
     assert taker.link.get("q") is None, "it was acknowledged, and that was written"
     disk.remove("other")
-    eventually(lambda: disk.files().get("reserve") == 2 * MIB, "the reserve is made again")
+    until_reserved(disk)
     again.send()
     again.settle()
     assert taker.take(again.sent)
@@ -207,6 +212,7 @@ def test_the_reserve_comes_back_and_publishers_go_on(on, disk):
     settings = SETTINGS | {"storage.journal_file": "8MiB", "storage.journal_budget": "64MiB", "disk.free_limit": "0"}
     broker = on(settings, disk.wrapper)
     publisher, taker = Publisher(broker), Taker(broker)
+    until_reserved(disk)
     for round_number in range(3):
         disk.fill("other")
         publisher.until_blocked()
@@ -228,6 +234,7 @@ def test_dead_letters_wait_for_room_and_what_consumers_settle_does_not(on, disk)
     broker = on(settings, disk.wrapper)
     publisher, taker = Publisher(broker), Taker(broker)
     taker.link.call("queue.declare", queue="dead", durable=True)
+    until_reserved(disk)
     disk.fill("other")
     assert publisher.until_blocked() == "low on disk"
     publisher.confirms_left()

@@ -67,8 +67,12 @@ def test_a_new_certificate_under_load_loses_no_connection(secure, authority, tls
     for thread in threads:
         thread.join(10)
     assert failures == []
-    closed = [r["reason"] for r in broker.records() if r.get("message") == "connection closed"]
-    assert len(closed) == 3 and all("closed by the client" in reason for reason in closed)
+
+    def closed():
+        return [r["reason"] for r in broker.records() if r.get("message") == "connection closed"]
+
+    eventually(lambda: len(closed()) == 3, closed)
+    assert all("closed by the client" in reason for reason in closed())
 
 
 @pytest.mark.parametrize("how", ["change", "hang up"])

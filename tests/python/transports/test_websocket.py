@@ -33,7 +33,9 @@ class Stream:
         for at in range(0, len(data), self.size):
             message = data[at : at + self.size]
             half = max(1, len(message) // 2)
-            self.connection.send([part for part in (message[:half], message[half:]) if part])
+            # The library ends a message with an empty frame. Who has read enough to say goodbye does not wait for that.
+            with suppress(ConnectionClosedOK):
+                self.connection.send([part for part in (message[:half], message[half:]) if part])
 
     def settimeout(self, seconds):
         self.timeout = seconds
