@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
@@ -54,7 +54,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a look takes from the head of the stream's request.
-const TAKEN: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-vhost")];
+const TAKEN: [HeaderName; 4] = [AUTHORIZATION, COOKIE, HOST, HeaderName::from_static("x-vhost")];
 
 /// How many streams each user has.
 #[derive(Default)]

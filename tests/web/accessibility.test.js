@@ -28,15 +28,9 @@ async function furnish(t) {
   await site.api('PUT', 'vhost-limits/%2F/max-queues', { value: 1000 });
   const [{ name: connection }] = await site.api('GET', 'connections?columns=name');
   return [
-<<<<<<< HEAD
-    ['overview'], ['queues'], ['queues', '/', 'chairs'], ['exchanges'], ['exchanges', '/', 'amq.topic'], ['connections'],
-    ['connections', connection], ['channels'], ['channels', `${connection} (1)`], ['users'], ['users', 'guest'], ['vhosts'],
-    ['policies'], ['limits'], ['definitions'], ['node'], ['log'],
-=======
     ['overview'], ['queues'], ['queues', '/', 'chairs'], ['exchanges'], ['exchanges', '/', 'amq.topic'], ['topology'],
     ['connections'], ['connections', connection], ['channels'], ['channels', `${connection} (1)`], ['users'], ['users', 'guest'], ['vhosts'],
-    ['policies'], ['limits'], ['definitions'], ['node'],
->>>>>>> page
+    ['policies'], ['limits'], ['definitions'], ['node'], ['log'],
   ];
 }
 
@@ -64,11 +58,7 @@ test('axe finds nothing serious in the login, nor on a phone', BOUNDED, async (t
   const phone = await site.open(t, '#/queues', { viewport });
   await phone.getByRole('button', { name: 'Menu' }).click();
   assert.deepEqual(await findings(phone), []);
-<<<<<<< HEAD
-  for (const view of ['overview', 'queues', 'node', 'users', 'log']) {
-=======
-  for (const view of ['overview', 'queues', 'topology', 'node', 'users']) {
->>>>>>> page
+  for (const view of ['overview', 'queues', 'topology', 'node', 'users', 'log']) {
     await phone.goto(`${site.url}/${place(view)}`);
     await phone.locator('main .card, main table, main .graph svg').first().waitFor();
     const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
