@@ -120,6 +120,9 @@ impl<'a> Consumer<'a> {
     ///
     /// If the broker closes channel or connection, cancels the consumer, or the connection fails.
     pub fn run(mut self) -> Result<Times, PerfError> {
+        // What came with the answer to basic.consume; perhaps as much as the prefetch allows.
+        self.take()?;
+        self.answer()?;
         while !self.orders.stop.load(Ordering::Relaxed) {
             // The reads do the waiting: one system call for as many messages as are there.
             let filled = self.connection.input.fill(&mut self.connection.stream)?;
@@ -128,14 +131,7 @@ impl<'a> Consumer<'a> {
                 Filled::Nothing => self.acknowledge(1),
                 Filled::End => return Err(PerfError::HungUp("messages were consumed")),
             }
-            if !self.out.is_empty()
-                && let Err(error) = self.write()
-            {
-                // A broker that closes the connection has said why before.
-                self.connection.input.fill(&mut self.connection.stream)?;
-                self.take()?;
-                return Err(error);
-            }
+            self.answer()?;
         }
         self.acknowledge(1);
         self.write()?;
@@ -180,6 +176,19 @@ impl<'a> Consumer<'a> {
         }
         write_method(&mut self.out, CHANNEL, &basic::Ack { delivery_tag: self.last, multiple: true });
         self.acked = self.last;
+    }
+
+    /// Writes the answers, if there are any.
+    fn answer(&mut self) -> Result<(), PerfError> {
+        if !self.out.is_empty()
+            && let Err(error) = self.write()
+        {
+            // A broker that closes the connection has said why before.
+            self.connection.input.fill(&mut self.connection.stream)?;
+            self.take()?;
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Writes the answers. A broker that is slow to read them is waited for.
@@ -277,9 +286,12 @@ pub(super) fn body_size(frame: &Frame<'_>) -> Result<u64, PerfError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::perf::fake;
     use crate::protocol::content::{write_body, write_header};
-    use crate::protocol::method::channel;
+    use crate::protocol::method::{channel, connection};
 
     fn deliver(out: &mut Vec<u8>, tag: u64, body: &[u8], frame_max: u32) {
         let deliver = basic::Deliver {
@@ -319,6 +331,37 @@ mod tests {
         let message = |tag, stamp| Came::Message(Delivery { tag, stamp });
         let expected = [message(1, Some(77)), message(2, None), Came::Heartbeat, message(3, None)];
         assert_eq!(came(&bytes).expect("messages"), expected);
+    }
+
+    #[test]
+    fn a_message_that_comes_with_the_first_answer_is_taken() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (target, broker) = fake::broker(move |peer| {
+            peer.hear_method("basic.consume");
+            let mut bytes = Vec::new();
+            write_method(&mut bytes, 1, &basic::ConsumeOk { consumer_tag: "c" });
+            deliver(&mut bytes, 1, b"alone", 0);
+            peer.send(&bytes);
+            peer.hear_method("basic.ack");
+            stopped.store(true, Ordering::Relaxed);
+            peer.hear_method("connection.close");
+            peer.say(0, &connection::CloseOk {});
+        });
+        let counters = Counters::default();
+        let orders = Orders {
+            queue: "q",
+            ack: 1,
+            prefetch: 0,
+            is_timed: false,
+            clock: Clock::start(),
+            timed_from: Duration::ZERO,
+            counters: &counters,
+            stop: &stop,
+        };
+        let connection = Connection::open(&target).expect("a connection");
+        Consumer::new(connection, orders).expect("a consumer").run().expect("an end");
+        broker.join().expect("the broker is content");
     }
 
     #[test]

@@ -288,9 +288,14 @@ impl Shared<'_> {
         stop: &AtomicBool,
         mut session: impl FnMut(&mut dyn FnMut()) -> Result<(), PerfError>,
     ) -> Result<(), PerfError> {
-        let mut away_since = None;
+        let mut away_since = None::<Duration>;
         loop {
-            let error = match session(&mut || away_since = None) {
+            let mut opened = || {
+                if away_since.take().is_some() {
+                    tell.event(format!("{who} {number} is back"));
+                }
+            };
+            let error = match session(&mut opened) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };

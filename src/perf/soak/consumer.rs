@@ -65,17 +65,20 @@ fn session(
     opened();
     let mut session =
         Session { shared, last, tell, coming: Coming::default(), unacked: 0, tag: 0, out: Vec::new() };
-    while !shared.is_stopped(&shared.stop_consumers) {
+    loop {
+        // At first those that came with the answer to basic.consume; perhaps as many as the prefetch allows.
+        while let Some(frame) = connection.input.frame()? {
+            session.take(&frame)?;
+        }
+        session.flush(&mut connection)?;
+        if shared.is_stopped(&shared.stop_consumers) {
+            break;
+        }
         match connection.input.fill(&mut connection.stream)? {
-            Filled::Bytes(..) => {
-                while let Some(frame) = connection.input.frame()? {
-                    session.take(&frame)?;
-                }
-            }
+            Filled::Bytes(..) => {}
             Filled::Nothing => session.acknowledge(1),
             Filled::End => return Err(PerfError::HungUp("messages were consumed")),
         }
-        session.flush(&mut connection)?;
     }
     session.acknowledge(1);
     session.flush(&mut connection)?;

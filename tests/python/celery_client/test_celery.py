@@ -64,7 +64,11 @@ class Worker:
         try:
             code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            # Celery answers this signal with where each of its threads is.
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
             os.killpg(self.process.pid, signal.SIGKILL)
+            self._reader.join(5)
             raise AssertionError("the worker did not end\n" + "".join(self.lines)) from None
         self._reader.join(5)
         return code
