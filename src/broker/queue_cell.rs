@@ -324,10 +324,33 @@ impl QueueCell {
         }
         let State { queue, changed, .. } = state;
         queue.mark_delivered(MARK_AHEAD, |position| {
-            let record = Record::DeliveredThrough { queue: self.id, position };
-            self.bodies.journal.append(|batch| batch.record(&record));
+            self.append_mark(position);
             *changed = true;
         });
+    }
+
+    fn append_mark(&self, position: Position) -> Lsn {
+        let record = Record::DeliveredThrough { queue: self.id, position };
+        self.bodies.journal.append(|batch| batch.record(&record))
+    }
+
+    /// Marks what waits here as delivered, for a consumer that is to have it from when the journal is written up to what this
+    /// returns: after a crash it is known then that it may have been delivered.
+    pub fn mark_waiting(&self) -> Lsn {
+        let mut marked_at = Lsn::ZERO;
+        if !self.spec.durable {
+            return marked_at;
+        }
+        let mut state = self.state.lock();
+        let State { queue, changed, .. } = &mut *state;
+        // Messages to come are marked with the first of them.
+        if queue.depth().ready > 0 {
+            queue.mark_ahead(MARK_AHEAD, |position| {
+                marked_at = self.append_mark(position);
+                *changed = true;
+            });
+        }
+        marked_at
     }
 
     pub(super) fn lock_also(&self) -> RankedMutexGuard<'_, State> {

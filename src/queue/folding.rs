@@ -157,15 +157,21 @@ impl<L: Link> Queue<L> {
         }
     }
 
-    /// Moves the marks of lanes whose messages have been delivered up to theirs: `ahead` positions further. Calls
-    /// `marked` for each with its new mark.
+    /// Moves the marks of lanes on before their messages have been delivered up to them: `ahead` positions further than what
+    /// was delivered. Calls `marked` for each with its new mark.
     #[inline]
-    pub fn mark_delivered(&mut self, ahead: u64, mut marked: impl FnMut(Position)) {
+    pub fn mark_delivered(&mut self, ahead: u64, marked: impl FnMut(Position)) {
         // With nothing out nothing was delivered just now: the head moves by a purge and a restart too.
-        if self.depth.unacked + self.depth.held == 0 {
-            return;
+        if self.depth.unacked + self.depth.held > 0 {
+            self.mark_ahead(ahead, marked);
         }
-        for lane in self.lanes.iter_mut().filter(|lane| lane.head > lane.mark) {
+    }
+
+    /// As [`mark_delivered`](Self::mark_delivered), of what will be delivered.
+    #[inline]
+    pub fn mark_ahead(&mut self, ahead: u64, mut marked: impl FnMut(Position)) {
+        // The record has the time of half the way to get to the disk.
+        for lane in self.lanes.iter_mut().filter(|lane| lane.head.0 + ahead / 2 > lane.mark.0) {
             lane.mark = Position(lane.head.0 + ahead);
             marked(lane.mark);
         }

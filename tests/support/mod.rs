@@ -104,7 +104,7 @@ fn drain(stderr: ChildStderr, log: &Log, found: &mpsc::SyncSender<String>) {
 }
 
 /// The `address` of the JSON log line whose message is `listening`.
-fn listening_address(line: &str) -> Option<&str> {
+pub fn listening_address(line: &str) -> Option<&str> {
     line.contains(r#""message":"listening""#).then_some(())?;
     let (_, rest) = line.split_once(r#""address":""#)?;
     rest.split('"').next()
