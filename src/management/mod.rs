@@ -11,6 +11,7 @@ mod body;
 mod call;
 mod connection;
 pub mod control_socket;
+mod cookies;
 mod cors;
 mod error;
 mod gate;
