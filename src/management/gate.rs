@@ -151,6 +151,26 @@ impl Api {
         Ok(Some(Login { user, password }))
     }
 
+    /// Finds out who logs in by an access token, and nothing else, that was had for them.
+    ///
+    /// # Errors
+    /// As with a form.
+    pub(crate) async fn login_by_token(
+        self: &Arc<Self>,
+        token: &str,
+        address: IpAddr,
+    ) -> Result<Login, ApiError> {
+        if token.len() > LONGEST {
+            return Err(ApiError::bad("the access token is too long"));
+        }
+        let password = Zeroizing::new(token.as_bytes().to_vec());
+        let user = self.known(Credentials { user: String::new(), password }, address).await?;
+        if user.token().is_none() {
+            return Err(ApiError::Unknown);
+        }
+        Ok(Login { password: user.password_version(), user })
+    }
+
     /// Finds out whose credentials these are, and holds back the answer if they are nobody's.
     async fn known(
         self: &Arc<Self>,
