@@ -12,6 +12,7 @@ from support.broker import Leveret
 from support.deadline import eventually
 from support.login_provider import CLIENT, SECRET, LoginProvider
 from support.management import Api, api_of
+from tls.authority import Authority
 
 pytestmark = pytest.mark.own_broker
 
@@ -320,6 +321,48 @@ def test_a_provider_that_is_away_comes(leveret):
             eventually(lambda: browser.get(BEGIN).headers["location"].startswith(provider.issuer), "it is found")
             eventually(lambda: browser.log_in(provider) == "/", "keys are found as well")
             assert provider.requests.count("/realms/nost/.well-known/openid-configuration") < 10
+
+
+def test_a_provider_that_hangs_is_asked_for_its_addresses_once(leveret):
+    with LoginProvider() as provider:
+        provider.behave("hang")
+        changes = {"auth.oauth2.timeout": "2s", "auth.oauth2.refresh_min": "1h", "auth.oauth2.refresh": "1h"}
+        # Keys come from elsewhere.
+        changes |= {"auth.oauth2.issuer": "", "auth.oauth2.jwks_url": "http://127.0.0.1:1/", "provider_url": provider.issuer}
+        broker = leveret(settings(provider, **changes))
+        words = []
+        apis = [api_of(broker).by(None) for _ in range(6)]
+        begin = time.monotonic()
+        threads = [threading.Thread(target=lambda a=api: words.append(Browser(a).get(BEGIN).headers["location"])) for api in apis]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert words == ["/#/?login=provider"] * 6 and time.monotonic() - begin < 6
+        assert len(provider.requests) == 1
+
+
+def test_within_tls(leveret, tmp_path):
+    authority = Authority(tmp_path)
+    with LoginProvider(certificate=authority.server()) as provider:
+        with api_of(leveret(settings(provider))) as api:
+            browser = Browser(api.by(None))
+            assert browser.get(BEGIN).headers["location"] == "/#/?login=provider", "it has to prove itself"
+        trusting = settings(provider, **{"auth.oauth2.https_ca_file": authority.path})
+        with api_of(leveret(trusting)) as api:
+            assert Browser(api.by(None)).log_in(provider) == "/"
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint"])
+@pytest.mark.parametrize("url", ["http://elsewhere.example/x", "javascript:alert(1)", None, 7])
+def test_within_tls_a_provider_cannot_lead_out_of_it(leveret, tmp_path, name, url):
+    authority = Authority(tmp_path)
+    with LoginProvider(certificate=authority.server()) as provider:
+        provider.changes = {name: url}
+        broker = leveret(settings(provider, **{"auth.oauth2.https_ca_file": authority.path}))
+        with api_of(broker) as api:
+            assert Browser(api.by(None)).get(BEGIN).headers["location"] == "/#/?login=provider"
+        eventually(lambda: broker.has_logged(f"its {name} is not https|it names no {name}"), broker.log_text)
 
 
 def test_addresses_that_are_given_are_not_asked_for(leveret):

@@ -13,11 +13,11 @@ CLIENT, SECRET = "the page", "s&cret: 100%"
 class LoginProvider(KeyServer):
     """As KeyServer. A test takes the part of the people: `approve` and `deny` say where their browser is sent.
 
-    `claims` are what tokens claim, `ways` how clients may prove themselves, and `at_token` is what happens where tokens are
+    `claims` are what tokens claim, `ways` how clients may prove themselves, `changes` what is told otherwise, and `at_token` is what happens where tokens are
     had: "answer", "fail" (500), "garbage", "no token", "another kind" (of token) or "hang".
     """
 
-    def __init__(self, secret=SECRET, ways=None):
+    def __init__(self, secret=SECRET, ways=None, certificate=None):
         self.secret = secret
         self.ways = ways
         self.claims = {"scope": "rabbitmq.tag:administrator"}
@@ -25,7 +25,8 @@ class LoginProvider(KeyServer):
         self.moved_on = threading.Condition()
         self.codes = {}
         self.forms = []
-        super().__init__(key())
+        self.changes = {}
+        super().__init__(key(), certificate=certificate)
 
     def __exit__(self, *arguments):
         self.go_on()
@@ -43,7 +44,8 @@ class LoginProvider(KeyServer):
             "authorization_endpoint": f"{self.issuer}/auth?realm=nost",
             "token_endpoint": f"{self.issuer}/token",
         }
-        return told if self.ways is None else told | {"token_endpoint_auth_methods_supported": self.ways}
+        ways = {} if self.ways is None else {"token_endpoint_auth_methods_supported": self.ways}
+        return told | ways | self.changes
 
     def approve(self, url):
         """Somebody logs in at a URL: where they are sent then."""
