@@ -9,7 +9,7 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 fn rendered(row: &OptionRow) -> String {
     let default = (row.show)(&Options::default());
     // The table masks secrets; the default password is none, and the document has to name it.
-    let default = if row.secret { "\"guest\"".to_owned() } else { default.to_string() };
+    let default = if row.name == "auth.default_pass" { "\"guest\"".to_owned() } else { default.to_string() };
     let effect = match row.effect {
         Effect::Reload => "reload",
         Effect::Restart => "restart",

@@ -7,6 +7,7 @@ mod definitions;
 mod failure;
 mod log_tail;
 mod logging;
+mod login_provider;
 mod meter;
 mod perf;
 mod process;

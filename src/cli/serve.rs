@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::failure::Failure;
 use super::logging::Logging;
+use super::login_provider::LoginProvider;
 use super::reload::Reloader;
 use super::signals::{Signals, Wish};
 use super::{definitions, process, supervisor};
@@ -22,6 +23,7 @@ use crate::broker::node::ProcessFacts;
 use crate::config::{Config, Loaded, Sources};
 use crate::management::Management;
 use crate::management::options::{Handshakes, Stream};
+use crate::server::provider::Provider;
 use crate::server::tls::Tls;
 use crate::server::{Server, clock};
 use crate::storage::disk::RealDisk;
@@ -120,6 +122,9 @@ async fn run(
         management.listen_locally(&config.data_dir);
     }
     management.control_log(Arc::new(logging.clone()));
+    if let Some(provider) = config.login_provider {
+        management.log_in_at(Arc::new(LoginProvider(Provider::new(provider))));
+    }
     for (protocol, address) in server.addresses().into_iter().chain(management.addresses()) {
         info!(protocol, address, "listening");
     }

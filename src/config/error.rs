@@ -78,7 +78,7 @@ pub enum ConfigError {
         /// The line that was not understood.
         origin: Origin,
     },
-    /// Access tokens would be taken, and something they need is missing or wrong.
+    /// Access tokens would be taken, or asked for, and something they need is missing or wrong.
     #[error("{}`{}`: {why}", At(origin.as_ref()), Printable(key))]
     BadTokens {
         /// Where it was written, if it was.

@@ -29,6 +29,7 @@ impl Loaded {
             broker: broker_options(&options, &self.machine),
             server: server_options(&options, &self.machine),
             management: management_options(&options),
+            login_provider: options.login_provider(),
             session: session_limits(&options),
             log: LogOptions {
                 level: options.log.level,
@@ -230,6 +231,7 @@ fn management_options(options: &Options) -> ManagementOptions {
         session_timeout: http.session_timeout.0,
         allow_origins: options.http_cors.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
         cors_max_age: options.http_cors.max_age.0,
+        code_flow: options.code_flow(),
         failed_login_delay: options.auth.failed_login_delay.0,
         product_name: options.product.name.0.clone(),
         product_version: options.product.version.clone(),

@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod file;
 mod foreign;
+mod login_provider;
 mod machine;
 mod meaning;
 mod memory;
@@ -50,6 +51,7 @@ use crate::broker::options::BrokerOptions;
 use crate::identity::tags::Tags;
 use crate::management::options::ManagementOptions;
 use crate::server::options::ServerOptions;
+use crate::server::provider::ProviderOptions;
 use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub server: ServerOptions,
     /// The management API.
     pub management: ManagementOptions,
+    /// Who lets people in to the page, if somebody does.
+    pub login_provider: Option<ProviderOptions>,
     /// Limits and offers of one connection's protocol.
     pub session: SessionLimits,
     /// The log.
@@ -160,6 +164,7 @@ impl Sources {
         loading.check_operators()?;
         certificates::check(&loading.options, &loading.origins)?;
         loading.options.check_oauth(&loading.origins)?;
+        loading.options.check_login_provider(&loading.origins)?;
         let Loading { options, origins, mut notes } = loading;
         notes.extend(meaning::note_on_files(&options, &machine));
         Ok(Loaded { options, origins, file, notes, machine })
@@ -300,7 +305,7 @@ impl Loaded {
     pub fn file_with_secrets(&self) -> Option<&Path> {
         let is_secret = |name: &str| {
             let user = name.strip_prefix("auth.users.").and_then(|user| self.options.users.get(user));
-            name == "auth.default_pass"
+            matches!(name, "auth.default_pass" | "http.oauth.client_secret")
                 || name.starts_with("auth.oauth2.hmac_secrets.")
                 || user.is_some_and(|user| user.password.is_some())
         };

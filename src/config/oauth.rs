@@ -80,7 +80,7 @@ impl OAuthNames {
         keys.chain(secrets).chain(aliases)
     }
 
-    fn file(&self, path: &Path) -> &[u8] {
+    pub(super) fn file(&self, path: &Path) -> &[u8] {
         self.files.get(path).map_or(&[], Vec::as_slice)
     }
 }
@@ -95,7 +95,7 @@ fn words(value: &Value) -> Option<Vec<String>> {
 
 impl Options {
     /// Whether access tokens are taken.
-    fn takes_tokens(&self) -> bool {
+    pub(super) fn takes_tokens(&self) -> bool {
         self.auth.backends.contains(&crate::broker::options::BackendKind::OAuth2)
     }
 
@@ -208,6 +208,12 @@ impl Options {
         })
     }
 
+    /// Certificate authorities in PEM that those who issue tokens are believed by, besides those of the system.
+    pub(super) fn token_authorities(&self) -> Vec<u8> {
+        let path = self.oauth2.https_ca_file.as_ref();
+        path.map_or_else(Vec::new, |path| self.oauth2_names.file(path).to_vec())
+    }
+
     /// Where keys are fetched from, if they are.
     pub(super) fn key_source(&self) -> Option<KeySource> {
         let section = &self.oauth2;
@@ -216,10 +222,9 @@ impl Options {
             ("", issuer) => KeyPlace::Issuer(issuer.to_owned()),
             (url, _) => KeyPlace::Set(url.to_owned()),
         };
-        let ca_file = section.https_ca_file.as_ref();
         self.takes_tokens().then(|| KeySource {
             place,
-            authorities: ca_file.map_or_else(Vec::new, |path| self.oauth2_names.file(path).to_vec()),
+            authorities: self.token_authorities(),
             timeout: section.timeout.0,
             refresh: section.refresh.0,
             rest: section.refresh_min.0,

@@ -142,6 +142,29 @@ options! {
         /// How long a browser may remember that they may.
         max_age: Span<0> [Restart] = Span(Duration::from_secs(1800));
     }
+    /// Logging in to the page at a provider (OpenID Connect, OAuth 2 with an authorization code) whose access tokens are taken,
+    /// see `[auth.oauth2]`.
+    http_oauth: HttpOAuth {
+        /// Whether the page offers it, beside passwords.
+        enabled: bool [Restart] = false;
+        /// The name of the broker as a client of the provider.
+        client_id: String [Restart] = String::new();
+        /// Its secret there. Empty is none: it is a public client.
+        client_secret: Secret [Restart] = Secret(String::new());
+        /// URL of the provider, which tells its addresses (OpenID Connect Discovery). Empty is auth.oauth2.issuer.
+        provider_url: String [Restart] = String::new();
+        /// URL at which people log in. Empty is what the provider tells.
+        authorization_url: String [Restart] = String::new();
+        /// URL at which tokens are had for codes. Empty is what the provider tells.
+        token_url: String [Restart] = String::new();
+        /// Scopes that are asked for.
+        scopes: Vec<Name> [Restart] = vec![Name("openid".to_owned()), Name("profile".to_owned())];
+        /// What the page calls the provider: "Log in with ...".
+        label: Name [Restart] = Name("OAuth 2".to_owned());
+        /// What browsers have in front of the page's path, such as "https://mq.example.org". Empty is the host that they name
+        /// and the scheme that the broker speaks, which are others behind a proxy.
+        origin: String [Restart] = String::new();
+    }
     /// Samples of what is counted, of which the management API makes rates and charts.
     stats: Stats {
         /// From one sample to the next. The shorter it is, the less far back charts go.

@@ -280,7 +280,8 @@ impl Setting for Secret {
     }
 
     fn show(&self) -> toml::Value {
-        toml::Value::String("***".to_owned())
+        // That there is none is no secret.
+        toml::Value::String(if self.0.is_empty() { String::new() } else { "***".to_owned() })
     }
 }
 

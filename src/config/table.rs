@@ -58,6 +58,9 @@ macro_rules! section_path {
     (http_cors) => {
         "http.cors"
     };
+    (http_oauth) => {
+        "http.oauth"
+    };
     (oauth2) => {
         "auth.oauth2"
     };

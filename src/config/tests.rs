@@ -3,6 +3,7 @@
 mod environment;
 mod errors;
 mod example;
+mod login_provider;
 mod oauth;
 
 use std::path::Path;

@@ -146,7 +146,29 @@ impl Api {
         let before = self.broker.users.find(&user).map_or(0, |user| user.password_version());
         let password = Zeroizing::new(password.into_bytes());
         let user = self.known(Credentials { user, password }, ip).await?;
-        Ok(Some(Login { user, password: before }))
+        // Who came with an access token has no password, whatever a kept user of that name has.
+        let password = if user.token().is_some() { user.password_version() } else { before };
+        Ok(Some(Login { user, password }))
+    }
+
+    /// Finds out who logs in by an access token, and nothing else, that was had for them.
+    ///
+    /// # Errors
+    /// As with a form.
+    pub(crate) async fn login_by_token(
+        self: &Arc<Self>,
+        token: &str,
+        address: IpAddr,
+    ) -> Result<Login, ApiError> {
+        if token.len() > LONGEST {
+            return Err(ApiError::bad("the access token is too long"));
+        }
+        let password = Zeroizing::new(token.as_bytes().to_vec());
+        let user = self.known(Credentials { user: String::new(), password }, address).await?;
+        if user.token().is_none() {
+            return Err(ApiError::Unknown);
+        }
+        Ok(Login { password: user.password_version(), user })
     }
 
     /// Finds out whose credentials these are, and holds back the answer if they are nobody's.

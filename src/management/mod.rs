@@ -9,8 +9,10 @@ mod answer;
 mod binding_key;
 mod body;
 mod call;
+pub mod code_flow;
 mod connection;
 pub mod control_socket;
+mod cookies;
 mod cors;
 mod error;
 mod gate;
@@ -45,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::management::code_flow::{Attempts, AuthorizationServer};
 use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::log_control::LogControl;
 use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
@@ -78,6 +81,8 @@ struct Places {
     writing: Arc<Semaphore>,
     /// Passwords that are checked.
     logging_in: Arc<Semaphore>,
+    /// Questions to the provider at which people log in.
+    at_provider: Arc<Semaphore>,
     /// KiB of large bodies.
     bodies: Arc<Semaphore>,
 }
@@ -90,6 +95,7 @@ impl Default for Places {
             probing: of(4),
             writing: of(32),
             logging_in: of(2),
+            at_provider: of(4),
             bodies: of(ALL_BODIES as usize),
         }
     }
@@ -107,10 +113,14 @@ pub(crate) struct Api {
     pub(crate) data_dir: OnceLock<PathBuf>,
     /// The log, if somebody lets it be seen and changed.
     pub(crate) log: OnceLock<Arc<dyn LogControl>>,
+    /// The provider at which people log in, if somebody knows one.
+    pub(crate) provider: OnceLock<Arc<dyn AuthorizationServer>>,
     /// The server stops: what takes long is to end.
     pub(crate) ending: CancellationToken,
     /// Who has logged in.
     sessions: Arc<Sessions>,
+    /// Who is at the provider to log in.
+    attempts: Attempts,
     /// Who is told of changes.
     streams: Streams,
     places: Places,
@@ -131,8 +141,10 @@ impl Api {
             clock,
             data_dir: OnceLock::new(),
             log: OnceLock::new(),
+            provider: OnceLock::new(),
             ending: CancellationToken::new(),
             sessions: sessions.clone(),
+            attempts: Attempts::default(),
             streams: Streams::default(),
             places: Places::default(),
         })
@@ -201,6 +213,12 @@ impl Management {
         let _ = self.api.log.set(log);
     }
 
+    /// Has people log in at a provider, if the settings say so.
+    pub fn log_in_at(&self, provider: Arc<dyn AuthorizationServer>) {
+        // It is called once.
+        let _ = self.api.provider.set(provider);
+    }
+
     /// The settings, some of which can be changed while the API is served.
     #[must_use]
     pub fn options(&self) -> SharedOptions {
@@ -243,7 +261,8 @@ fn everything(api: &Arc<Api>, prefix: &str, beside: Router) -> Router {
     let stream = stream::router(api, &base, router::router(api, Router::new(), resources()));
     let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
     let of_prometheus = of_prometheus.map(|resource| (metrics.clone(), resource));
-    router::router(api, beside.merge(stream), resources().chain(of_prometheus))
+    let beside = beside.merge(stream).merge(code_flow::router(api, &base));
+    router::router(api, beside, resources().chain(of_prometheus))
 }
 
 /// What the addresses for metrics have.

@@ -46,6 +46,8 @@ pub struct ManagementOptions {
     pub allow_origins: Vec<String>,
     /// How long a browser may remember that it may.
     pub cors_max_age: Duration,
+    /// Logging in at a provider, if that is possible.
+    pub code_flow: Option<CodeFlowOptions>,
     /// How long the answer to a failed login is held back the first time.
     pub failed_login_delay: Duration,
     /// The name of the product, as clients are told it too.
@@ -58,6 +60,15 @@ pub struct ManagementOptions {
     pub rabbitmq_version: String,
     /// Metrics.
     pub prometheus: PrometheusOptions,
+}
+
+/// Logging in to the page at a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeFlowOptions {
+    /// What the page calls the provider.
+    pub label: String,
+    /// What browsers have in front of all paths, such as `https://mq.example.org`; what they ask for if `None`.
+    pub origin: Option<String>,
 }
 
 /// Settings of metrics on addresses of their own.
@@ -88,6 +99,7 @@ impl ManagementOptions {
             session_timeout: Duration::from_secs(60),
             allow_origins: Vec::new(),
             cors_max_age: Duration::ZERO,
+            code_flow: None,
             failed_login_delay: Duration::ZERO,
             product_name: "Leveret".to_owned(),
             product_version: "1".to_owned(),

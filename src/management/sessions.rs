@@ -1,20 +1,21 @@
 //! Who has logged in with `/api/login`, and goes on by a token instead of a password.
 //!
-//! A token is 256 random bits. It is kept in memory alone, as its digest, until its time is over, its user is deleted or has
-//! another password, or it is given up. Whoever has it shows it as a bearer's or in a cookie.
+//! A token is 256 random bits. It is kept in memory alone, as its digest, until its time is over or that of the access token it
+//! was had for, its user is deleted or has another password, or it is given up. Whoever has it shows it as a bearer's or in a
+//! cookie.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use axum::http::header::{COOKIE, HOST};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use crate::broker::users::{LoginError, User, allowed_from};
+use crate::management::cookies;
 use crate::time::Moment;
 
 /// What tokens begin with, so that they are taken for no access token.
@@ -29,7 +30,7 @@ const MOST_OF_USER: usize = 100;
 /// Most sessions of all.
 const MOST: usize = 10_000;
 
-/// Somebody whose password was right.
+/// Somebody whose password or access token was right.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     pub(crate) user: Arc<User>,
@@ -85,27 +86,29 @@ impl Open {
 }
 
 impl Sessions {
-    /// None yet. Each lasts so long.
+    /// None yet. Each lasts so long at most.
     pub(crate) fn new(lasting: Duration) -> Self {
         Self { lasting, open: Mutex::default() }
     }
 
-    /// How long each lasts.
+    /// How long each lasts at most.
     pub(crate) fn lasting(&self) -> Duration {
         self.lasting
     }
 
-    /// Begins a session, and returns its token.
-    pub(crate) fn begin(&self, login: Login, now: Moment) -> String {
+    /// Begins a session. Returns its token, and how long it lasts: not longer than an access token that the user came with.
+    pub(crate) fn begin(&self, login: Login, now: Moment) -> (String, Duration) {
         let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
         let mut open = self.open.lock();
         open.prune(now);
         open.make_room(MOST_OF_USER, |session| session.login.user.is_same(&login.user));
         open.make_room(MOST, |_| true);
         open.begun += 1;
-        let session = Session { login, number: open.begun, ends: now.after(self.lasting) };
+        let token_ends = login.user.token().and_then(|vouched| vouched.ends);
+        let lasting = token_ends.map_or(self.lasting, |ends| self.lasting.min(ends.since(now)));
+        let session = Session { login, number: open.begun, ends: now.after(lasting) };
         open.by_key.insert(key(&token), session);
-        token
+        (token, lasting)
     }
 
     /// Whose a token is.
@@ -143,24 +146,9 @@ pub(crate) fn is_token(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// The name of the cookie for whoever asks with this head. Browsers keep cookies by host, whatever the port: it has the port that
-/// the browser sees, which need not be the one that is listened on, so that brokers on one host do not log each other out.
-fn cookie_name(headers: &HeaderMap) -> String {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let port = host.and_then(|host| host.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
-    port.map_or_else(|| NAME.to_owned(), |port| format!("{NAME}_{port}"))
-}
-
 /// The token in the cookie of a head.
 pub(crate) fn in_cookie(headers: &HeaderMap) -> Option<&str> {
-    let wanted = cookie_name(headers);
-    let pairs = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(';'));
-    let values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted);
-    values.map(|(_, value)| value).find(|value| is_token(value))
+    cookies::values(headers, NAME).find(|value| is_token(value))
 }
 
 /// The cookie that has a browser that asks with this head show a token, to this site's own pages alone and to no script; without
@@ -174,13 +162,14 @@ pub(crate) fn cookie(
 ) -> String {
     let seconds = if token.is_some() { lasting.as_secs() } else { 0 };
     let secure = if is_tls { "; Secure" } else { "" };
-    let (name, token) = (cookie_name(headers), token.unwrap_or_default());
+    let (name, token) = (cookies::name(headers, NAME), token.unwrap_or_default());
     format!("{name}={token}; Path={prefix}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use axum::http::header::{COOKIE, HOST};
 
     use super::*;
     use crate::broker::Broker;
@@ -200,7 +189,8 @@ mod tests {
     #[test]
     fn a_token_is_good_until_its_time_is_over_or_it_is_given_up() {
         let sessions = sessions();
-        let (one, other) = (sessions.begin(login("a"), NOW), sessions.begin(login("a"), NOW));
+        let ((one, lasting), (other, _)) = (sessions.begin(login("a"), NOW), sessions.begin(login("a"), NOW));
+        assert_eq!(lasting, Duration::from_secs(1));
         assert!(one != other && is_token(&one) && one.len() == PREFIX.len() + 43, "{one}");
         assert_eq!(sessions.find(&one, true, Moment(1999)).unwrap().name, "a");
         sessions.end(&one);
@@ -221,7 +211,8 @@ mod tests {
             users.find(name).unwrap()
         };
         let (user, sessions) = (add("u"), sessions());
-        let begin = |user: &Arc<User>, password| sessions.begin(Login { user: user.clone(), password }, NOW);
+        let begin =
+            |user: &Arc<User>, password| sessions.begin(Login { user: user.clone(), password }, NOW).0;
         let old = user.password_version();
         let token = begin(&user, old);
         assert!(sessions.find(&token, false, NOW).is_ok());
@@ -245,7 +236,7 @@ mod tests {
             Broker::new(BrokerOptions { loopback_users: vec!["l".to_owned()], ..BrokerOptions::default() });
         let _ = broker.users.add("l", broker.users.hash_new(b"secret").unwrap(), "").unwrap();
         let (user, sessions) = (broker.users.find("l").unwrap(), sessions());
-        let token = sessions.begin(Login { password: user.password_version(), user }, NOW);
+        let (token, _) = sessions.begin(Login { password: user.password_version(), user }, NOW);
         assert_eq!(sessions.find(&token, false, NOW).unwrap_err(), LoginError::NotLoopback);
         assert!(sessions.find(&token, true, NOW).is_ok());
     }
@@ -253,8 +244,8 @@ mod tests {
     #[test]
     fn there_are_not_more_and_more_of_them() {
         let sessions = sessions();
-        let other = sessions.begin(login("b"), NOW);
-        let tokens: Vec<String> = (0..=MOST_OF_USER).map(|_| sessions.begin(login("a"), NOW)).collect();
+        let (other, _) = sessions.begin(login("b"), NOW);
+        let tokens: Vec<String> = (0..=MOST_OF_USER).map(|_| sessions.begin(login("a"), NOW).0).collect();
         let is_open = |token: &str| sessions.find(token, true, NOW).is_ok();
         assert!(
             !is_open(&tokens[0]) && is_open(&tokens[1]) && is_open(&other),

@@ -47,18 +47,31 @@ const LARGEST: usize = 1 << 20;
 /// How often it is looked at most, however short `stats.interval` is.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// After which silence an event of its own kind is sent: proxies and clients see that the stream is alive.
-const SILENCE: Duration = Duration::from_secs(15);
+/// How long it is waited for clients, and they wait.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// After which silence an event of its own kind is sent: proxies and clients see that the stream is alive.
+    silence: Duration,
+    /// How long a client may take for an event.
+    patience: Duration,
+}
 
-/// How long a client may take for an event.
-const PATIENCE: Duration = Duration::from_secs(30);
+impl Default for Pace {
+    fn default() -> Self {
+        Self { silence: Duration::from_secs(15), patience: Duration::from_secs(30) }
+    }
+}
 
 /// What a look takes from the head of the stream's request.
 const TAKEN: [HeaderName; 4] = [AUTHORIZATION, COOKIE, HOST, HeaderName::from_static("x-vhost")];
 
-/// How many streams each user has.
+/// All streams.
 #[derive(Default)]
-pub(super) struct Streams(Mutex<HashMap<String, usize>>);
+pub(super) struct Streams {
+    /// How many each user has.
+    taken: Mutex<HashMap<String, usize>>,
+    pace: Pace,
+}
 
 /// The place of a stream, until it is dropped.
 struct Place {
@@ -69,7 +82,7 @@ struct Place {
 impl Place {
     /// One more for this user.
     fn take(api: &Arc<Api>, user: &str) -> Result<Self, ApiError> {
-        let mut taken = api.streams.0.lock();
+        let mut taken = api.streams.taken.lock();
         let own = taken.get(user).copied().unwrap_or(0);
         if own >= MOST_OF_USER || taken.values().sum::<usize>() >= MOST {
             return Err(ApiError::Unavailable("there are too many streams".to_owned()));
@@ -81,7 +94,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.api.streams.0.lock();
+        let mut taken = self.api.streams.taken.lock();
         if let Some(own) = taken.get_mut(&self.user) {
             *own -= 1;
             if *own == 0 {
@@ -114,7 +127,8 @@ async fn begin(api: &Arc<Api>, base: &str, inner: Router, head: &Parts) -> Resul
         headers.extend(head.headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
     }
     let (sender, response) = events();
-    let looker = Looker { inner, headers, origin, sender, quiet_since: Instant::now() };
+    let pace = api.streams.pace;
+    let looker = Looker { inner, headers, origin, sender, pace, quiet_since: Instant::now() };
     tokio::spawn(run(place, looker, watched));
     Ok(response)
 }
@@ -143,7 +157,8 @@ struct Watched {
 
 /// Looks again and again, until the client goes or may not look any more, or the broker ends.
 async fn run(place: Place, mut looker: Looker, mut watched: Vec<Watched>) {
-    let pause = place.api.broker.statistics.options().interval.clamp(SHORTEST, SILENCE);
+    let interval = place.api.broker.statistics.options().interval;
+    let pause = interval.min(looker.pace.silence).max(SHORTEST);
     let rounds = async {
         while looker.look_at_all(&mut watched).await.is_some() {
             if timeout(pause, looker.sender.closed()).await.is_ok() {
@@ -163,6 +178,7 @@ struct Looker {
     headers: HeaderMap,
     origin: Origin,
     sender: Sender<Chunk>,
+    pace: Pace,
     quiet_since: Instant,
 }
 
@@ -202,14 +218,14 @@ impl Looker {
 
     /// Says so, if nothing was sent for long.
     async fn keep_alive(&mut self) -> Option<()> {
-        if self.quiet_since.elapsed() < SILENCE {
+        if self.quiet_since.elapsed() < self.pace.silence {
             return Some(());
         }
         self.send(Bytes::from_static(b"event: alive\ndata: {}\n\n")).await
     }
 
     async fn send(&mut self, event: Bytes) -> Option<()> {
-        timeout(PATIENCE, self.sender.send(Chunk::Bytes(event))).await.ok()?.ok()?;
+        timeout(self.pace.patience, self.sender.send(Chunk::Bytes(event))).await.ok()?.ok()?;
         self.quiet_since = Instant::now();
         Some(())
     }
@@ -238,3 +254,6 @@ async fn told(response: Response) -> (StatusCode, Bytes) {
     }
     (status, body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,9 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-
 use crate::broker::key_ring::KeyRing;
 use crate::identity::oauth::KeySet;
-use crate::identity::oauth::token::same_issuer;
-use crate::server::clock;
-use crate::time::Moment;
+use crate::server::asking::Asking;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +38,6 @@ pub enum KeyPlace {
     /// The URL of an issuer, who tells the URL of the key set.
     Issuer(String),
 }
-
-/// The largest answer that is read, in bytes. Key sets have a few thousand.
-const LARGEST_ANSWER: u64 = 256 << 10;
 
 /// How soon it is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(30);
@@ -83,77 +74,11 @@ fn run(ring: &KeyRing, source: &KeySource) {
 
 /// Fetches the keys once, and blocks meanwhile.
 fn fetch(source: &KeySource) -> Result<KeySet, String> {
-    let asking =
-        Asking { agent: agent(&source.authorities)?, until: clock::now().moment.after(source.timeout) };
+    let asking = Asking::new(&source.authorities, source.timeout)?;
     let url = match &source.place {
         KeyPlace::Set(url) => url.clone(),
-        KeyPlace::Issuer(issuer) => asking.discover(issuer)?,
+        KeyPlace::Issuer(issuer) => asking.discover(issuer)?.address("jwks_uri")?,
     };
     let set = asking.get(&url)?;
     KeySet::from_jwks(&set).map_err(|error| format!("{url}: {error}"))
-}
-
-struct Asking {
-    agent: Agent,
-    until: Moment,
-}
-
-impl Asking {
-    fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        let left = self.until.since(clock::now().moment).max(Duration::from_millis(1));
-        let request = self.agent.get(url).config().timeout_global(Some(left)).build();
-        let answer = request.call().map_err(|error| format!("{url}: {error}"))?;
-        // The agent is told to follow nobody, and then a redirection is an answer.
-        if answer.status().is_redirection() {
-            return Err(format!("{url}: it says to ask elsewhere"));
-        }
-        let body = answer.into_body().into_with_config().limit(LARGEST_ANSWER);
-        body.read_to_vec().map_err(|error| format!("{url}: {error}"))
-    }
-
-    /// The URL of an issuer's key set.
-    fn discover(&self, issuer: &str) -> Result<String, String> {
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let answer: Value =
-            serde_json::from_slice(&self.get(&url)?).map_err(|_| format!("{url}: it is not JSON"))?;
-        let text = |name: &str| answer.get(name).and_then(Value::as_str);
-        match text("issuer") {
-            Some(name) if same_issuer(name, issuer) => {}
-            // OpenID Connect Discovery, 4.3: it must be the same. Its tokens would name another one, too.
-            Some(name) => return Err(format!("{url}: the issuer calls itself {}", name.escape_debug())),
-            None => return Err(format!("{url}: it names no issuer")),
-        }
-        let keys = text("jwks_uri").ok_or_else(|| format!("{url}: it names no jwks_uri"))?;
-        let is_safe = keys.starts_with("https://") || !issuer.starts_with("https://");
-        if is_safe { Ok(keys.to_owned()) } else { Err(format!("{url}: its jwks_uri is not https")) }
-    }
-}
-
-/// A client of HTTP that believes the system's certificate authorities and `authorities`.
-fn agent(authorities: &[u8]) -> Result<Agent, String> {
-    // The system's are read each time, so that changed ones count. What cannot be read of them may not be needed.
-    let system = rustls_native_certs::load_native_certs().certs;
-    let mut roots: Vec<Certificate<'static>> =
-        system.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-    for item in parse_pem(authorities) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(format!("the certificate authorities: {error}")),
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::from(roots))
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .proxy(None)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .max_idle_connections(0)
-        .user_agent(concat!("leveret/", env!("CARGO_PKG_VERSION")))
-        .accept("application/json");
-    Ok(config.build().new_agent())
 }

@@ -1,6 +1,7 @@
 //! The network side: listeners, connections, shutdown. Tokio lives here and above.
 
 mod agenda;
+mod asking;
 pub mod clock;
 mod connection;
 mod disk;
@@ -10,6 +11,7 @@ mod limits;
 mod listener;
 mod memory;
 pub mod options;
+pub mod provider;
 mod proxy;
 mod statistics;
 mod stream;

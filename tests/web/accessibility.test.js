@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
+import { settingsFor } from './provider.js';
 import { BOUNDED, place, siteForThisFile } from './site.js';
 
-const site = siteForThisFile();
+// Nobody goes to the provider here; it is on the page.
+const site = siteForThisFile(settingsFor({ issuer: 'http://localhost:1' }));
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 async function findings(page) {
@@ -52,7 +54,9 @@ for (const colorScheme of ['light', 'dark']) {
 }
 
 test('axe finds nothing serious in the login, nor on a phone', BOUNDED, async (t) => {
-  const login = await site.open(t, '', { user: null });
+  const login = await site.open(t, '#/?login=denied', { user: null });
+  await login.getByRole('button', { name: 'Log in with' }).waitFor();
+  await login.getByText('The provider did not let you in.').waitFor();
   assert.deepEqual(await findings(login), []);
   const viewport = { width: 390, height: 844 };
   const phone = await site.open(t, '#/queues', { viewport });

@@ -17,6 +17,7 @@ test('who has the password gets in, stays over a reload, and gets out', BOUNDED,
   const page = await site.open(t, '', { user: null });
   await logIn(page, 'guest', 'wrong');
   await page.getByText('User and password do not fit.').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Log in with' }).count(), 0, 'there is no provider');
   await logIn(page, 'guest', 'guest');
   await page.getByRole('heading', { name: 'Overview' }).waitFor();
   assert.equal(await page.locator('.who').innerText(), 'guest\nadministrator');

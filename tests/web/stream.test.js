@@ -79,3 +79,42 @@ test('without streams it is asked again', BOUNDED, async (t) => {
   await add('asked for');
   await row(page, 'asked for').waitFor();
 });
+
+test('a stream that says nothing is given up, and it is asked again', BOUNDED, async (t) => {
+  const page = await site.open(t);
+  // Streams that tell what the test has them tell.
+  await page.addInitScript(() => {
+    window.streams = [];
+    window.EventSource = class extends EventTarget {
+      isOpen = true;
+      constructor(url) {
+        super();
+        this.isOfQueues = String(url).includes('queues');
+        window.streams.push(this);
+      }
+      close() {
+        this.isOpen = false;
+      }
+    };
+  });
+  await page.clock.install();
+  await page.goto('about:blank');
+  await page.goto(`${site.url}/#/queues`);
+  const open = () => page.evaluate(() => window.streams.filter(({ isOpen, isOfQueues }) => isOpen && isOfQueues).length);
+  const saysItIsAlive = () => page.evaluate(() => window.streams.at(-1).dispatchEvent(new Event('alive')));
+  await eventually('there is a stream', async () => (await open()) === 1);
+  await saysItIsAlive();
+  let asked = 0;
+  page.on('request', (request) => (asked += isOfQueues(request) ? 1 : 0));
+  for (let times = 0; times < 3; times += 1) {
+    await page.clock.fastForward(30_000);
+    await saysItIsAlive();
+  }
+  assert.deepEqual([await open(), asked], [1, 0]);
+  await page.clock.fastForward(41_000);
+  assert.equal(await open(), 0);
+  await eventually('it is asked', () => asked > 0);
+  // And after a while there is another one.
+  await page.clock.fastForward(11_000);
+  await eventually('there is another stream', async () => (await open()) === 1);
+});

@@ -64,6 +64,11 @@ export function refusal(status, told, text = '') {
   return new Refusal(status, typeof reason === 'string' ? reason : JSON.stringify(reason));
 }
 
+// Leaves the page for a path of the API, which leads back.
+export function leaveFor(where) {
+  location.assign(new URL(where, ROOT));
+}
+
 // A stream of what is at paths, told whenever it is something else.
 export function openStream(paths) {
   return new EventSource(new URL(`stream?${new URLSearchParams(paths.map((path) => ['path', path]))}`, ROOT));

@@ -5,8 +5,8 @@ import { repaint, tidy } from './chart.js';
 import { h, icon, put } from './dom.js';
 import { Scope, refreshAll } from './live.js';
 import { notice, noticeArea } from './parts.js';
-import { current, go } from './place.js';
-import { choose, forget, load, logOut, may, session } from './session.js';
+import { current, go, note } from './place.js';
+import { choose, forget, load, logOut, may, placeBefore, session } from './session.js';
 import { login } from './views/login.js';
 import { NAVIGATION, VIEWS, missing } from './views/all.js';
 
@@ -118,7 +118,13 @@ function ended() {
 
 function showLogin() {
   document.title = 'Log in · Leveret';
-  document.body.replaceChildren(banner, noticeArea(), login(begin));
+  const word = current().query.get('login');
+  if (word !== null) {
+    // It is told once. Where somebody wanted to go they go still.
+    note({ login: null });
+    history.replaceState(null, '', placeBefore() || location.hash);
+  }
+  document.body.replaceChildren(banner, noticeArea(), login(begin, word));
   tidy();
   document.querySelector('input[name=username]')?.focus();
 }
@@ -167,7 +173,9 @@ addEventListener('keydown', (event) => {
 async function start() {
   try {
     await load();
-    if (current().names.length === 0) go('overview');
+    const before = placeBefore();
+    if (current().names.length === 0 && before !== '') location.hash = before;
+    else if (current().names.length === 0) go('overview');
     begin();
   } catch (error) {
     if (error.status === 401) showLogin();

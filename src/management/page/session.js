@@ -1,8 +1,11 @@
 // Who is logged in, and what they may do. The session itself is a cookie that no script sees.
 
-import { ask } from './api.js';
+import { ask, leaveFor } from './api.js';
 
 const VHOST = 'leveret.vhost';
+
+// Where somebody was before they went to the provider.
+const PLACE = 'leveret.place';
 
 export const session = { user: null, tags: [], vhosts: [], vhost: sessionStorage.getItem(VHOST) ?? '' };
 
@@ -43,6 +46,25 @@ export function choose(vhost) {
 export async function logIn(username, password) {
   await ask('POST', 'login', { form: { username, password } });
   await load();
+}
+
+// What the provider is called at which one can log in; null if there is none.
+export async function provider() {
+  const { oauth_enabled: is, oauth_label: label } = await ask('GET', 'auth');
+  return is ? label : null;
+}
+
+// Goes to the provider, which sends whoever logs in back to the page.
+export function logInAtProvider() {
+  sessionStorage.setItem(PLACE, location.hash);
+  leaveFor('login/oauth');
+}
+
+// The place in the address from which somebody went to the provider, told once; empty if there was none.
+export function placeBefore() {
+  const place = sessionStorage.getItem(PLACE) ?? '';
+  sessionStorage.removeItem(PLACE);
+  return place;
 }
 
 export async function logOut() {

@@ -26,9 +26,12 @@ pub(crate) fn routes() -> Vec<Resource> {
     ]
 }
 
-/// How a page logs its visitors in: with a password. Access tokens are taken, but nothing here fetches one.
-fn auth(_call: &Call) -> Result<Answer, ApiError> {
-    Ok(Answer::Json(json!({ "oauth_enabled": false })))
+/// How a page logs its visitors in: with a password, and perhaps at a provider, by what that is called.
+fn auth(call: &Call) -> Result<Answer, ApiError> {
+    Ok(Answer::Json(match &call.api.options.code_flow {
+        None => json!({ "oauth_enabled": false }),
+        Some(provider) => json!({ "oauth_enabled": true, "oauth_label": provider.label }),
+    }))
 }
 
 fn attempts(call: &Call) -> Result<Answer, ApiError> {

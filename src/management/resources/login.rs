@@ -1,5 +1,7 @@
 //! Sessions: begun with a password in a form, and ended.
 
+use std::time::Duration;
+
 use axum::http::header::SET_COOKIE;
 use serde_json::json;
 
@@ -21,12 +23,12 @@ fn begin(call: &Call) -> Result<Answer, ApiError> {
     let sessions = &call.api.sessions;
     let login =
         call.login.clone().ok_or_else(|| ApiError::bad("who comes by the control socket needs no login"))?;
-    let token = sessions.begin(login, (call.api.clock)().moment);
-    let cookie = cookie(call, Some(&token));
+    let (token, lasting) = sessions.begin(login, (call.api.clock)().moment);
+    let cookie = cookie(call, Some(&token), lasting);
     let told = json!({
         "token": token,
         "token_type": "Bearer",
-        "expires_in": sessions.lasting().as_secs(),
+        "expires_in": lasting.as_secs(),
     });
     Ok(Answer::Noted(Box::new(Answer::Json(told)), SET_COOKIE.as_str(), cookie))
 }
@@ -35,10 +37,9 @@ fn end(call: &Call) -> Result<Answer, ApiError> {
     if let Some(token) = shown_token(&call.headers) {
         call.api.sessions.end(token);
     }
-    Ok(Answer::Noted(Box::new(Answer::NoContent), SET_COOKIE.as_str(), cookie(call, None)))
+    Ok(Answer::Noted(Box::new(Answer::NoContent), SET_COOKIE.as_str(), cookie(call, None, Duration::ZERO)))
 }
 
-fn cookie(call: &Call, token: Option<&str>) -> String {
-    let (prefix, lasting) = (&call.api.options.path_prefix, call.api.sessions.lasting());
-    sessions::cookie(&call.headers, token, prefix, lasting, call.origin.is_tls())
+fn cookie(call: &Call, token: Option<&str>, lasting: Duration) -> String {
+    sessions::cookie(&call.headers, token, &call.api.options.path_prefix, lasting, call.origin.is_tls())
 }

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::server::clock;
 
 /// A server on loopback that has `answer` for each request, which it is given.
 fn serve(answer: impl Fn(&str, &str) -> String + Send + 'static) -> String {

@@ -145,6 +145,11 @@ CASES = [
     Case("DELETE", "vhosts/{v}/tracing", administrator(204), since_4=True),
     Case("POST", "queues/{v}/queue/move", all_of(404), {"to": "nothing"}, since_4=True),
     Case("DELETE", "login", all_of(204), since_4=True),
+    # Without a path to look at; with one it has no end.
+    Case("GET", "stream", all_of(400), since_4=True),
+    # Nobody is known yet who asks for it, and here nobody can: no provider is set.
+    Case("GET", "login/oauth", all_of(404), since_4=True, strangers=404),
+    Case("GET", "login/oauth/callback", all_of(404), since_4=True, strangers=404),
     *reads("log", who=administrator, since_4=True),
     *reads("log/level", who=monitoring, since_4=True),
     Case("PUT", "log/level", administrator(400), {"level": "loud"}, since_4=True),

@@ -107,6 +107,9 @@ class KeyServer:
             def do_GET(self):  # noqa: N802, the name is the library's
                 outer._answer(self)
 
+            def do_POST(self):  # noqa: N802, the name is the library's
+                outer._answer(self)
+
             def log_message(self, *_):
                 """Nothing is printed."""
 
@@ -140,15 +143,23 @@ class KeyServer:
             self.behaviour = behaviour
             self._moved_on.notify_all()
 
+    def metadata(self):
+        """What the issuer tells of itself."""
+        return {"issuer": self.issuer_name or self.issuer, "jwks_uri": self.url}
+
+    def reply(self, handler):
+        """Status and JSON for a request."""
+        if handler.path.endswith("/.well-known/openid-configuration"):
+            return 200, self.metadata()
+        if handler.path == "/realms/nost/certs":
+            return 200, {"keys": [known.jwk() for known in self.keys]}
+        return 404, {}
+
     def _answer(self, handler):
         self.requests.append(handler.path)
         with self._moved_on:
             self._moved_on.wait_for(lambda: self.behaviour != "hang", timeout=30)
-        status, body = 200, {"keys": [known.jwk() for known in self.keys]}
-        if handler.path.endswith("/.well-known/openid-configuration"):
-            body = {"issuer": self.issuer_name or self.issuer, "jwks_uri": self.url}
-        elif handler.path != "/realms/nost/certs":
-            status, body = 404, {}
+        status, body = self.reply(handler)
         text = json.dumps(body).encode()
         if self.behaviour == "fail":
             status, text = 500, b"{}"
