@@ -76,6 +76,7 @@ use crate::storage::image::{GLOBAL, Image, VHOST};
 use crate::storage::journal::Journal;
 use crate::storage::options::JournalOptions;
 use crate::storage::room::Room;
+use crate::storage::segments::SegmentsUsage;
 use crate::time::Clock;
 use crate::workers::{OnPanic, Workers};
 
@@ -262,6 +263,12 @@ impl Broker {
 
     fn last_queue(&self) -> u64 {
         self.last_queue.load(Ordering::Relaxed)
+    }
+
+    /// What segment files take; nothing without a disk.
+    #[must_use]
+    pub fn segments_usage(&self) -> SegmentsUsage {
+        self.bodies.segments().map(|segments| segments.usage()).unwrap_or_default()
     }
 
     /// Whether there is no room on the disk: the journal waits, or the last checkpoint was given up.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -84,6 +85,17 @@ pub struct Certificate {
     pub ends_at: u64,
 }
 
+/// A checkpoint that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCheckpoint {
+    /// When it was done, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Bytes of segments that it wrote.
+    pub written: u64,
+}
+
 /// Tells the certificates that listeners show now.
 type Certificates = Box<dyn Fn() -> Vec<Certificate> + Send + Sync>;
 
@@ -100,7 +112,7 @@ pub struct Node {
     open_files: AtomicU64,
     certificates: OnceLock<Certificates>,
     configuration: Mutex<Map<String, Value>>,
-    checkpoint_at: AtomicU64,
+    checkpoint: Mutex<Option<LastCheckpoint>>,
 }
 
 impl fmt::Debug for Node {
@@ -121,7 +133,7 @@ impl Node {
             open_files: AtomicU64::new(0),
             certificates: OnceLock::new(),
             configuration: Mutex::default(),
-            checkpoint_at: AtomicU64::new(0),
+            checkpoint: Mutex::default(),
         }
     }
 
@@ -206,14 +218,14 @@ impl Node {
     }
 
     /// Notes a checkpoint that was done.
-    pub(super) fn note_checkpoint(&self, unix_ms: u64) {
-        self.checkpoint_at.store(unix_ms, Ordering::Relaxed);
+    pub(super) fn note_checkpoint(&self, done: LastCheckpoint) {
+        *self.checkpoint.lock() = Some(done);
     }
 
-    /// When the last checkpoint was done, in milliseconds since 1970; `None` if there was none since the start.
+    /// The last checkpoint; `None` if there was none since the start.
     #[must_use]
-    pub fn last_checkpoint(&self) -> Option<u64> {
-        Some(self.checkpoint_at.load(Ordering::Relaxed)).filter(|&at| at > 0)
+    pub fn last_checkpoint(&self) -> Option<LastCheckpoint> {
+        *self.checkpoint.lock()
     }
 
     /// Notes how many files are open, sockets among them.

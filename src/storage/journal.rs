@@ -33,7 +33,7 @@ use crate::storage::meters::Meters;
 use crate::storage::options::{JournalOptions, Sync};
 use crate::storage::room::Room;
 use crate::storage::{recovery, writer};
-pub use retiring::{DAMAGED_PREFIX, Retiring};
+pub use retiring::{DAMAGED_PREFIX, JournalUsage, Retiring};
 
 /// How many times the files that a checkpoint leaves there may be before publishers wait for one.
 const TOO_MANY: u64 = 2;

@@ -68,9 +68,11 @@ pub struct Timing<'a> {
 }
 
 impl Timing<'_> {
-    /// It is done, and was about so many bytes. One that failed is not told.
-    pub fn end(self, bytes: u64) {
-        self.meter.note(bytes, self.began.elapsed());
+    /// It is done, and was about so many bytes. One that failed is not told. Returns how long it took.
+    pub fn end(self, bytes: u64) -> Duration {
+        let took = self.began.elapsed();
+        self.meter.note(bytes, took);
+        took
     }
 }
 
@@ -83,7 +85,7 @@ pub struct Meters {
     pub syncs: Meter,
     /// Reads of stored messages. Bytes are those of messages that were read.
     pub reads: Meter,
-    /// Checkpoints that did something, without bytes.
+    /// Checkpoints that did something, in bytes of segments that they wrote.
     pub checkpoints: Meter,
     /// Messages that were moved out of memory since all together took too much, in bytes that were freed.
     pub relief: Meter,

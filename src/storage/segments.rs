@@ -19,11 +19,27 @@ pub struct Segments {
     inner: Mutex<Inner>,
 }
 
+/// What all segments take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentsUsage {
+    /// Finished files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many of these were needed when a checkpoint [looked last](Segments::note_needed): all before the first one
+    /// does, and all of files that are newer.
+    pub needed: u64,
+    /// Bytes of all that were finished since the start.
+    pub written: u64,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     last: u64,
     /// Lengths of the files that are finished, by number.
     lengths: BTreeMap<u64, u64>,
+    needed: u64,
+    written: u64,
     transient: BTreeSet<u64>,
     /// Files that stay as long as somebody [pins](Segments::pin) them, and those of them to be removed then.
     pinned: BTreeSet<u64>,
@@ -59,7 +75,8 @@ impl Segments {
             let file = segment::name_of(number);
             tracing::error!(file, "a segment file is missing; the messages in it are left out");
         }
-        let inner = Mutex::new(Inner { last, lengths, ..Inner::default() });
+        let needed = lengths.values().sum();
+        let inner = Mutex::new(Inner { last, lengths, needed, ..Inner::default() });
         Ok(Self { disk, inner })
     }
 
@@ -84,8 +101,28 @@ impl Segments {
     pub fn added(&self, number: u64, len: u64, kind: Kind) {
         let mut inner = self.inner.lock();
         inner.lengths.insert(number, len);
+        inner.needed += len;
+        inner.written += len;
         if kind == Kind::Transient {
             inner.transient.insert(number);
+        }
+    }
+
+    /// Notes how many bytes of all segments something refers to.
+    pub fn note_needed(&self, bytes: u64) {
+        self.inner.lock().needed = bytes;
+    }
+
+    /// What all segments take.
+    #[must_use]
+    pub fn usage(&self) -> SegmentsUsage {
+        let inner = self.inner.lock();
+        let bytes = inner.lengths.values().sum();
+        SegmentsUsage {
+            files: inner.lengths.len() as u64,
+            bytes,
+            needed: inner.needed.min(bytes),
+            written: inner.written,
         }
     }
 
@@ -196,6 +233,30 @@ mod tests {
         assert_eq!(disk.list().unwrap(), ["segment-00000002"]);
         assert_eq!((segments.all(), segments.last()), (vec![(2, 4096, false)], 3));
         assert!(segments.file(2).is_ok());
+    }
+
+    #[test]
+    fn what_segments_take_is_told() {
+        let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new(1));
+        let segments = Segments::open(disk.clone(), 0, []).unwrap();
+        assert_eq!(segments.usage(), SegmentsUsage::default());
+        segments.added(1, 1000, Kind::Durable);
+        segments.added(2, 500, Kind::Transient);
+        let usage = SegmentsUsage { files: 2, bytes: 1500, needed: 1500, written: 1500 };
+        assert_eq!(segments.usage(), usage);
+        segments.note_needed(700);
+        segments.added(3, 10, Kind::Durable);
+        let usage = segments.usage();
+        assert_eq!((usage.bytes, usage.needed), (1510, 710));
+        segments.discard(1);
+        let usage = segments.usage();
+        assert_eq!((usage.files, usage.bytes, usage.needed, usage.written), (2, 510, 510, 1510));
+        let usage = Segments::open(disk, 4, [(4, 4096)]).unwrap().usage();
+        assert_eq!(
+            (usage.files, usage.needed, usage.written),
+            (1, 4096, 0),
+            "all that was there may be needed"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// A private `leveret --ephemeral` on free ports, or the broker that LEVERET_TEST_URL names. Needs no package.
+// A private `leveret` on free ports, or the broker that LEVERET_TEST_URL names. Needs no package.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -51,7 +51,7 @@ function fieldsOf(line) {
   }
 }
 
-// Starts it with settings by their names.
+// Starts it with settings by their names. Without a directory for its data it keeps them in memory.
 export async function startBroker(settings = {}) {
   if (process.env.LEVERET_TEST_URL) return new Broker(process.env.LEVERET_TEST_URL, null, []);
   const binary = process.env.LEVERET_BIN ?? path.join(REPOSITORY, 'target/release/leveret');
@@ -60,7 +60,8 @@ export async function startBroker(settings = {}) {
   env.LEVERET_HTTP_LISTEN = '127.0.0.1:0';
   env.LEVERET_PROMETHEUS_LISTEN = '127.0.0.1:0';
   const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
-  const child = spawn(binary, ['--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json', ...set], {
+  const kept = 'storage.data_dir' in settings ? [] : ['--ephemeral'];
+  const child = spawn(binary, [...kept, '--listen', '127.0.0.1:0', '--log-format', 'json', ...set], {
     env,
     stdio: ['ignore', 'ignore', 'pipe'],
   });

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 
 use crate::broker::Broker;
+use crate::broker::node::LastCheckpoint;
 use crate::broker::queue_cell::QueueCell;
 use crate::broker::storage::Storage;
 use crate::ids::QueueId;
@@ -103,10 +104,13 @@ impl Broker {
             return Checkpoint::default();
         }
         let timing = journal.meters().checkpoints.begin();
+        // Who is not in here writes none.
+        let before = storage.segments.usage().written;
         match self.retire(storage, committed, wish) {
             Ok(done) => {
-                timing.end(0);
-                self.node.note_checkpoint(self.clock.unix_ms());
+                let written = storage.segments.usage().written - before;
+                let took = timing.end(written);
+                self.node.note_checkpoint(LastCheckpoint { unix_ms: self.clock.unix_ms(), took, written });
                 if storage.set_full(false) {
                     tracing::info!("there is room for checkpoints again");
                 }
@@ -231,14 +235,15 @@ impl Broker {
 
     /// Removes the segments that no queue refers to, and that the catalogue does not either. Returns how many.
     fn remove_segments(&self, storage: &Storage, committed: &Committed) -> usize {
-        let mut needed: BTreeSet<u64> = committed.segments.keys().copied().collect();
+        let mut needed: BTreeMap<u64, u64> = committed.segments.keys().map(|number| (*number, 0)).collect();
         for cell in self.vhosts.all().values().flat_map(|vhost| vhost.queues()) {
-            cell.count_segments(|number, _| {
-                needed.insert(number);
-            });
+            cell.count_segments(|number, bytes| *needed.entry(number).or_default() += bytes);
         }
         let all = storage.segments.all();
-        let surplus = all.iter().filter(|(number, ..)| !needed.contains(number));
+        // A body that several queues have counts for each of them, and is there once.
+        let bytes = all.iter().filter_map(|(number, len, _)| Some((*needed.get(number)?).min(*len)));
+        storage.segments.note_needed(bytes.sum());
+        let surplus = all.iter().filter(|(number, ..)| !needed.contains_key(number));
         surplus.map(|(number, ..)| storage.segments.discard(*number)).count()
     }
 

@@ -220,6 +220,36 @@ fn a_body_that_several_queues_have_is_carried_once() {
 }
 
 #[test]
+fn what_segments_take_and_the_last_checkpoint_are_told() {
+    let bench = Bench::new();
+    let queue = bench.queue("q");
+    assert_eq!((bench.broker.segments_usage(), bench.broker.node.last_checkpoint()), Default::default());
+    bench.publish(&[&queue], 0..400, 1000);
+    bench.checkpoint();
+    let on_disk = |bench: &Bench| -> (u64, u64) {
+        let segments = bench.segments();
+        (segments.len() as u64, segments.iter().map(|(_, len)| len).sum())
+    };
+    let usage = bench.broker.segments_usage();
+    assert_eq!((usage.files, usage.bytes), on_disk(&bench));
+    assert!((300_000..=usage.bytes).contains(&usage.needed), "{usage:?}");
+    let done = bench.broker.node.last_checkpoint().unwrap();
+    assert!(done.unix_ms > 0 && (1..=usage.written).contains(&done.written), "{done:?}");
+    assert_eq!(bench.broker.journal.meters().checkpoints.metered().bytes, usage.written);
+    // Most of it goes, and the next checkpoint finds that.
+    take(&queue, 250);
+    bench.turn_over();
+    let after = bench.broker.segments_usage();
+    assert_eq!((after.files, after.bytes), on_disk(&bench));
+    assert!(after.needed < usage.needed / 2, "{after:?} after {usage:?}");
+    let journal = bench.broker.journal.usage();
+    let files = bench.disk.snapshot().into_iter().filter(|(name, _)| name.starts_with("journal-"));
+    assert!((1..=files.count() as u64).contains(&journal.files) && journal.bytes > 0, "{journal:?}");
+    let again = bench.restart();
+    assert_eq!(again.broker.segments_usage().bytes, after.bytes);
+}
+
+#[test]
 fn sparse_segments_are_written_anew() {
     let bench = Bench::new();
     let queue = bench.queue("q");

@@ -46,6 +46,7 @@ export function duration(value) {
 }
 
 export function milliseconds(value) {
+  if (value >= 1000) return `${one.format(value / 1000)} s`;
   return isNumber(value) ? `${value < 10 ? value.toFixed(2) : one.format(value)} ms` : '–';
 }
 

@@ -25,7 +25,24 @@ pub struct Retiring {
     pub oldest: u64,
 }
 
+/// What the files take that are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalUsage {
+    /// How many there are.
+    pub files: u64,
+    /// Their bytes on disk, zeros ahead included.
+    pub bytes: u64,
+}
+
 impl Journal {
+    /// What the files take that are needed.
+    #[must_use]
+    pub fn usage(&self) -> JournalUsage {
+        let inner = self.shared.inner.lock();
+        let bytes = inner.files.iter().map(|file| file.bytes).sum();
+        JournalUsage { files: inner.files.len() as u64, bytes }
+    }
+
     /// How many of the oldest files are to go for the journal to have at most so many bytes and files. The newest
     /// one never is.
     #[must_use]

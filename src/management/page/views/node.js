@@ -2,7 +2,7 @@
 
 import { Chart, past, ranges } from '../chart.js';
 import { h, put } from '../dom.js';
-import { byteRate, bytes, compact, count, duration, milliseconds, rate } from '../format.js';
+import { byteRate, bytes, compact, count, duration, milliseconds, moment, rate } from '../format.js';
 import { badge, facts, heading, section, tiles } from '../parts.js';
 
 // Metrics are asked for less often than they are counted anew.
@@ -25,7 +25,7 @@ export function node({ scope }) {
     { label: 'Queues', of: (told) => told.queue_created_details, rate: true },
   ], rate);
   const about = facts(...FACTS);
-  const storage = facts(...STORAGE);
+  const storage = PARTS_OF_STORAGE.map(([, ...rows]) => facts(...rows));
   const sync = h('div');
   const anew = scope.watch(() => `nodes?${past('node_stats')}`, ([told]) => {
     head.mark(badge(told.name));
@@ -35,7 +35,7 @@ export function node({ scope }) {
   });
   scope.watch('../metrics', (text) => {
     const metrics = read(text);
-    storage.update(metrics);
+    storage.forEach((part) => part.update(metrics));
     put(sync, histogram(metrics, 'leveret_journal_sync_seconds'));
   }, { every: METRICS_EVERY, take: (response) => response.text() });
   return {
@@ -44,7 +44,7 @@ export function node({ scope }) {
       head.node,
       figures.node,
       h('div.charts', memory.node, journal.node, syncs.node, churn.node),
-      section('Storage', storage.node),
+      h('div.parts', PARTS_OF_STORAGE.map(([title], index) => section(title, storage[index].node))),
       section('How long syncs of the journal took', sync),
       section('About', about.node),
     ],
@@ -70,22 +70,49 @@ const FACTS = [
   ['Logins', (told) => told.auth_mechanisms.map(({ name }) => name).join(', ')],
 ];
 
+// A number of Prometheus's by its name, in words; left out where it is not told.
 const value = (name, format) => (metrics) => (metrics.has(name) ? format(metrics.get(name)) : null);
 
-const STORAGE = [
-  ['State', (metrics) => (metrics.get('leveret_journal_failed') > 0 ? badge('failed: nothing is durable any more', 'bad') : badge('well', 'good'))],
-  ['Journal records', value('leveret_journal_records_total', count)],
-  ['Journal written', value('leveret_journal_written_bytes_total', bytes)],
-  ['Groups written', value('leveret_journal_write_seconds_count', count)],
-  ['Syncs', value('leveret_journal_sync_seconds_count', count)],
-  ['Checkpoints', value('leveret_checkpoint_seconds_count', count)],
-  ['Messages paged out', value('leveret_messages_paged_out_total', count)],
-  ['Memory freed by that', value('leveret_memory_relief_bytes_total', bytes)],
-  ['Disk', value('leveret_disk_size_bytes', plainBytes)],
+const seconds = (number) => milliseconds(number * 1000);
+
+const LAST = 'leveret_checkpoint_last_timestamp_seconds';
+
+const PARTS_OF_STORAGE = [
+  [
+    'Journal',
+    ['State', (metrics) => (metrics.get('leveret_journal_failed') > 0 ? badge('failed: nothing is durable any more', 'bad') : badge('well', 'good'))],
+    ['Files', value('leveret_journal_files', count)],
+    ['On disk', value('leveret_journal_file_bytes', bytes)],
+    ['Records', value('leveret_journal_records_total', count)],
+    ['Written', value('leveret_journal_written_bytes_total', bytes)],
+    ['Groups written', value('leveret_journal_write_seconds_count', count)],
+    ['Syncs', value('leveret_journal_sync_seconds_count', count)],
+    ['Size of the disk', value('leveret_disk_size_bytes', (size) => (size > 0 ? bytes(size) : 'none'))],
+  ],
+  [
+    'Segments',
+    ['Files', value('leveret_segment_files', count)],
+    ['On disk', value('leveret_segment_bytes', bytes)],
+    ['Still needed', needed],
+    ['Written', value('leveret_segment_written_bytes_total', bytes)],
+    ['Messages paged out', value('leveret_messages_paged_out_total', count)],
+    ['Messages read back', value('rabbitmq_queue_disk_reads_total', count)],
+    ['Memory freed', value('leveret_memory_relief_bytes_total', bytes)],
+  ],
+  [
+    'Checkpoints',
+    ['Done', value('leveret_checkpoint_seconds_count', count)],
+    ['Last', (metrics) => (metrics.has(LAST) ? moment(metrics.get(LAST) * 1000) : 'none yet')],
+    ['It took', value('leveret_checkpoint_last_seconds', seconds)],
+    ['It wrote to segments', value('leveret_checkpoint_last_written_bytes', bytes)],
+    ['All together', value('leveret_checkpoint_seconds_sum', seconds)],
+  ],
 ];
 
-function plainBytes(size) {
-  return size > 0 ? bytes(size) : 'none';
+// How much of the segments is of messages that are there.
+function needed(metrics) {
+  const [all, part] = ['leveret_segment_bytes', 'leveret_segment_needed_bytes'].map((name) => metrics.get(name));
+  return all > 0 ? `${bytes(part)}, ${Math.round((100 * part) / all)} %` : bytes(part);
 }
 
 // The samples of Prometheus's text, by their names and labels as they stand there.
@@ -105,7 +132,18 @@ function histogram(metrics, name) {
   const all = metrics.get(`${name}_count`) ?? 0;
   if (all === 0) return h('p.faint', 'There was none yet.');
   const most = Math.max(...spans.map(([, number]) => number));
-  const words = (le) => (le === '+Inf' ? 'longer' : `up to ${milliseconds(Number(le) * 1000)}`);
-  const rows = spans.map(([le, number]) => h('li', h('span.label', words(le)), h('meter', { min: '0', max: String(most), value: number, 'aria-label': words(le) }), h('span.number', count(number))));
-  return h('ul.bars', rows);
+  const words = (le) => (le === '+Inf' ? 'longer' : `up to ${span(le)}`);
+  // The bound that so large a part of all does not go beyond.
+  const within = (part) => words(found.find(([, number]) => number >= part * all)[0]);
+  const told = h('p.faint', `Half of them took ${within(0.5)}, 99 of 100 ${within(0.99)}.`);
+  const rows = spans.map(([le, number]) => h('li', h('span.label', words(le)), bar(words(le), number, most), h('span.number', count(number))));
+  return [told, h('ul.bars', rows)];
 }
+
+function bar(label, number, most) {
+  const length = h('span');
+  length.style.width = `${(100 * number) / most}%`;
+  return h('div.length', { role: 'meter', 'aria-label': label, 'aria-valuemin': '0', 'aria-valuemax': String(most), 'aria-valuenow': String(number) }, length);
+}
+
+const span = (le) => (Number(le) < 1 ? `${Number(le) * 1000} ms` : `${le} s`);

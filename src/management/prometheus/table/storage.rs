@@ -1,9 +1,20 @@
 //! Storage: how often it reads, writes and syncs, how long that takes, and what it does to keep memory and disk free.
 
+use crate::broker::node::LastCheckpoint;
 use crate::management::prometheus::exposition::Samples;
 use crate::management::prometheus::metric::NodeMetric;
 use crate::management::prometheus::scrape::Scrape;
 use crate::storage::meters::{DURATION_BOUNDS, Metered, Meters};
+use crate::storage::segments::SegmentsUsage;
+
+fn segments(scrape: &Scrape) -> SegmentsUsage {
+    scrape.broker().segments_usage()
+}
+
+/// A number of the last checkpoint; NaN before the first.
+fn of_last_checkpoint(scrape: &Scrape, out: &mut Samples<'_, '_>, number: fn(LastCheckpoint) -> f64) {
+    out.one(scrape.broker().node.last_checkpoint().map_or(f64::NAN, number));
+}
 
 fn meters(scrape: &Scrape) -> &Meters {
     scrape.broker().journal.meters()
@@ -40,6 +51,14 @@ pub(super) const OWN: &[NodeMetric] = &[
             out.count(meters(scrape).writes.metered().bytes);
         },
     ),
+    NodeMetric::gauge("leveret_journal_files", "Files of the journal that are needed", |scrape, out| {
+        out.count(scrape.broker().journal.usage().files);
+    }),
+    NodeMetric::gauge(
+        "leveret_journal_file_bytes",
+        "Bytes of the journal's files, with the zeros that are ahead of what is written",
+        |scrape, out| out.count(scrape.broker().journal.usage().bytes),
+    ),
     NodeMetric::gauge(
         "leveret_journal_failed",
         "1 once writing or syncing failed: nothing is durable any more",
@@ -51,10 +70,35 @@ pub(super) const OWN: &[NodeMetric] = &[
     NodeMetric::gauge(
         "leveret_checkpoint_last_timestamp_seconds",
         "When the last checkpoint was done, in seconds since 1970; none before the first",
-        |scrape, out| {
-            let at = scrape.broker().node.last_checkpoint();
-            out.one(at.map_or(f64::NAN, |milliseconds| milliseconds as f64 / 1000.0));
-        },
+        |scrape, out| of_last_checkpoint(scrape, out, |done| done.unix_ms as f64 / 1000.0),
+    ),
+    NodeMetric::gauge(
+        "leveret_checkpoint_last_seconds",
+        "How long the last checkpoint took; none before the first",
+        |scrape, out| of_last_checkpoint(scrape, out, |done| done.took.as_secs_f64()),
+    ),
+    NodeMetric::gauge(
+        "leveret_checkpoint_last_written_bytes",
+        "Bytes of segments that the last checkpoint wrote; none before the first",
+        |scrape, out| of_last_checkpoint(scrape, out, |done| done.written as f64),
+    ),
+    NodeMetric::gauge(
+        "leveret_segment_files",
+        "Segment files: messages that checkpoints moved out of the journal, or that left memory",
+        |scrape, out| out.count(segments(scrape).files),
+    ),
+    NodeMetric::gauge("leveret_segment_bytes", "Bytes of segment files", |scrape, out| {
+        out.count(segments(scrape).bytes);
+    }),
+    NodeMetric::gauge(
+        "leveret_segment_needed_bytes",
+        "Bytes of segment files that messages still need, as the last checkpoint found it",
+        |scrape, out| out.count(segments(scrape).needed),
+    ),
+    NodeMetric::counter(
+        "leveret_segment_written_bytes_total",
+        "Bytes of segment files that were written",
+        |scrape, out| out.count(segments(scrape).written),
     ),
     NodeMetric::counter(
         "leveret_messages_paged_out_total",
