@@ -5,6 +5,9 @@
 
 use std::collections::VecDeque;
 
+/// Rows that room is made for at once: most objects are gone, or idle again, before there are many.
+const ROWS_AT_ONCE: usize = 16;
+
 /// How a number is kept in a row. A step has at most as much as fits; what is more is cut off.
 pub trait Cell: Copy + std::fmt::Debug {
     /// Packs a number.
@@ -64,6 +67,10 @@ impl<T: Cell, const N: usize> Tier<T, N> {
         if self.rows.len() >= self.step.rows as usize {
             self.rows.pop_front();
         }
+        if self.rows.len() == self.rows.capacity() {
+            let left = self.step.rows as usize - self.rows.len();
+            self.rows.reserve_exact(left.min(ROWS_AT_ONCE));
+        }
         self.rows.push_back(row);
     }
 
@@ -111,11 +118,7 @@ impl<T: Cell, const N: usize> History<T, N> {
     /// A history that begins at `tick`, with counters that are zero then.
     #[must_use]
     pub fn new(counters: usize, tick: u64, steps: &[Step]) -> Self {
-        let tier = |step: &Step| Tier {
-            step: *step,
-            rows: VecDeque::with_capacity(step.rows as usize),
-            gathered: [T::pack(0); N],
-        };
+        let tier = |step: &Step| Tier { step: *step, rows: VecDeque::new(), gathered: [T::pack(0); N] };
         let tiers = steps.iter().map(tier).collect();
         Self { counters, begin: tick, tick, last: [0; N], grown: [T::pack(0); N], tiers }
     }

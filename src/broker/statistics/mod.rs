@@ -45,8 +45,9 @@ impl Default for StatisticsOptions {
             interval: Duration::from_secs(5),
             // As in RabbitMQ: for charts of ten minutes, an hour, eight hours and a day.
             global: vec![(605, 5), (3660, 60), (29_400, 600), (86_400, 1800)],
-            // Fewer steps than there: an object has under two kilobytes.
-            objects: vec![(60, 5), (600, 60), (3600, 300)],
+            // For the page's charts, which ask for just these. There may be many thousands of objects: one to which
+            // something happens has under five kilobytes.
+            objects: vec![(60, 5), (600, 10), (3600, 120)],
         }
     }
 }

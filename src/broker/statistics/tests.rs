@@ -184,14 +184,39 @@ fn what_is_idle_has_no_history() {
 }
 
 #[test]
-fn a_busy_queue_takes_less_than_two_kilobytes() {
+fn a_busy_queue_takes_less_than_five_kilobytes_and_a_new_one_much_less() {
     let steps = {
         let options = StatisticsOptions::default();
         options.steps(&options.objects)
     };
     let mut history = QUEUE.history::<u32>(0, &steps);
-    (1..2000).for_each(|tick| history.tell(tick, [tick; 10]));
+    (1..12).for_each(|tick| history.tell(tick, [tick; 10]));
     assert!(history.memory() < 2000, "{} bytes", history.memory());
+    (12..2000).for_each(|tick| history.tell(tick, [tick; 10]));
+    assert!(history.memory() < 5000, "{} bytes", history.memory());
+}
+
+/// Five seconds apart are ticks. The page asks for a sample every 10 seconds of ten minutes, and every two minutes of an hour.
+#[test]
+fn a_queue_s_charts_have_a_point_of_its_own_for_each_sample() {
+    let steps = {
+        let options = StatisticsOptions::default();
+        options.steps(&options.objects)
+    };
+    let mut history = QUEUE.history::<u32>(0, &steps);
+    // A burst of every fourth tick, and depths that are told apart.
+    (1..=1440).for_each(|tick| history.tell(tick, [if tick % 4 == 0 { tick } else { tick - tick % 4 }; 10]));
+    let at = Moments { tick: 1440, unix_ms: 1440 * 5000, elapsed_ms: 5000, interval_ms: 5000 };
+    for (age, step) in [(60, 5), (600, 10), (3600, 120)] {
+        for measure in [Measure::Publish, Measure::Ready] {
+            let trend = QUEUE.trend(Some(&history), at, measure, Range { age, step }).unwrap();
+            assert_eq!(trend.samples.len() as u64, age / step + 1);
+            for Sample { unix_ms, value } in trend.samples {
+                let tick = unix_ms / 5000;
+                assert_eq!(value, tick - tick % 4, "{measure:?} every {step} s at {tick}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,19 +9,23 @@ const KEPT = 'leveret.range';
 // Steps of an axis of bytes.
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
-// How far back, and how far apart, in seconds.
+// How far back, and how far apart, in seconds: of everything together, and of one queue and the like, of which the broker keeps
+// fewer samples. More than it keeps would be drawn as stairs.
 const RANGES = [
-  { id: '1m', text: '1 min', title: 'the last minute', age: 60, step: 5 },
-  { id: '10m', text: '10 min', title: 'the last 10 minutes', age: 600, step: 10 },
-  { id: '1h', text: '1 h', title: 'the last hour', age: 3600, step: 60 },
+  { id: '1m', text: '1 min', title: 'the last minute', age: 60, step: 5, stepOfOne: 5 },
+  { id: '10m', text: '10 min', title: 'the last 10 minutes', age: 600, step: 10, stepOfOne: 10 },
+  { id: '1h', text: '1 h', title: 'the last hour', age: 3600, step: 60, stepOfOne: 120 },
 ];
 
 let chosen = RANGES.find(({ id }) => id === localStorage.getItem(KEPT)) ?? RANGES[1];
 
 // What of the past the broker is asked for: `lengths`, `msg_rates`, `data_rates` or `node_stats`.
-export function past(...families) {
-  return families.map((family) => `${family}_age=${chosen.age}&${family}_incr=${chosen.step}`).join('&');
-}
+export const past = (...families) => asked(families, chosen.step);
+
+// The same of one thing.
+export const pastOfOne = (...families) => asked(families, chosen.stepOfOne);
+
+const asked = (families, step) => families.map((family) => `${family}_age=${chosen.age}&${family}_incr=${step}`).join('&');
 
 // Chooses how far back charts go. All of them do.
 export function ranges(changed) {

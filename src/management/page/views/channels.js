@@ -1,7 +1,7 @@
 // Channels, and one of them.
 
 import { path } from '../api.js';
-import { Chart, past, ranges } from '../chart.js';
+import { Chart, pastOfOne, ranges } from '../chart.js';
 import { h } from '../dom.js';
 import { compact, count, moment, rate, yes } from '../format.js';
 import { badge, channelLink, connectionLink, exchangeLink, facts, heading, queueLink, section, state, tiles } from '../parts.js';
@@ -76,7 +76,7 @@ export function channel({ names: [name], scope }) {
     trouble.textContent = error.status === 404 ? 'It is closed.' : error.message;
     trouble.hidden = false;
   };
-  const anew = scope.watch(() => `${base}?${past('msg_rates')}`, show, { failed });
+  const anew = scope.watch(() => `${base}?${pastOfOne('msg_rates')}`, show, { failed });
   const content = [head.node, trouble, figures.node, flow.node, section('About', about.node), section('Published to', to), section('Delivered from', from)];
   return { title: name, content };
 }

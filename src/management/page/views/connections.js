@@ -1,7 +1,7 @@
 // Connections of clients, and one of them.
 
 import { ask, path } from '../api.js';
-import { Chart, past, ranges } from '../chart.js';
+import { Chart, pastOfOne, ranges } from '../chart.js';
 import { formDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { byteRate, bytes, count, moment, plain } from '../format.js';
@@ -77,7 +77,7 @@ export function connection({ names: [name], scope }) {
     trouble.hidden = false;
   };
   const anew = scope.watch(() => `${base}/channels?${channels.query}`, (page) => channels.showPage(page), { failed: (error) => channels.fail(error) });
-  const asked = [anew, scope.watch(() => `${base}?${past('data_rates')}`, show, { failed })];
+  const asked = [anew, scope.watch(() => `${base}?${pastOfOne('data_rates')}`, show, { failed })];
   return {
     title: name,
     content: [head.node, trouble, figures.node, flow.node, section('About', about.node), section('Channels', channels.node)],

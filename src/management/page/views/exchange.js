@@ -1,7 +1,7 @@
 // One exchange.
 
 import { ask, path } from '../api.js';
-import { Chart, past, ranges } from '../chart.js';
+import { Chart, pastOfOne, ranges } from '../chart.js';
 import { formDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { exchangeName, rate, yes } from '../format.js';
@@ -51,7 +51,7 @@ export function exchange({ names: [vhost, named], scope }) {
     trouble.hidden = false;
   };
   const asked = [
-    scope.watch(() => `${base}?${past('msg_rates')}`, show, { failed }),
+    scope.watch(() => `${base}?${pastOfOne('msg_rates')}`, show, { failed }),
     scope.watch(`${base}/bindings/source`, showBindings(to, 'from')),
     name !== '' && scope.watch(`${base}/bindings/destination`, showBindings(from, 'to')),
     name !== '' && scope.watch(`policies/${path(vhost)}?columns=name,definition`, (policies) => near.update({ policies }), { every: SELDOM }),

@@ -1,7 +1,7 @@
 // One queue.
 
 import { ask, askLong, path } from '../api.js';
-import { Chart, past, ranges } from '../chart.js';
+import { Chart, pastOfOne, ranges } from '../chart.js';
 import { confirm, formDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { bytes, compact, count, moment, rate, yes } from '../format.js';
@@ -52,7 +52,7 @@ export function queue({ names: [vhost, name], scope }) {
     trouble.hidden = false;
   };
   const asked = [
-    scope.watch(() => `${base}?${past('lengths', 'msg_rates')}`, show, { failed }),
+    scope.watch(() => `${base}?${pastOfOne('lengths', 'msg_rates')}`, show, { failed }),
     scope.watch(`${base}/bindings`, showBindings),
   ];
   const exchange = [{ name: 'source', label: 'From exchange', required: true }];
