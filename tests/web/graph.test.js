@@ -158,3 +158,33 @@ test('who sees one vhost only sees its graph', BOUNDED, async (t) => {
   await page.locator('.graph [data-node="exchange:orders"]').waitFor();
   assert.equal(await page.getByLabel('Virtual host of the graph').count(), 0);
 });
+
+test('ten thousand queues are drawn soon, and not anew while nothing changes', BOUNDED, async (t) => {
+  await vhost(t, 'crowd');
+  const all = Array.from({ length: 10_000 }, (_, number) => number);
+  const own = { durable: true, auto_delete: false, arguments: {} };
+  await site.api('POST', 'definitions/crowd', {
+    exchanges: all.slice(0, 100).map((number) => ({ name: `x${number}`, type: 'topic', internal: false, ...own })),
+    queues: all.map((number) => ({ name: `q${number}`, ...own, arguments: { 'x-dead-letter-exchange': 'x0' } })),
+    bindings: all.map((number) => ({ source: `x${number % 100}`, destination: `q${number}`, destination_type: 'queue', routing_key: `key.${number}`, arguments: {} })),
+  });
+  const page = await site.open(t, '#/overview');
+  // Tasks that let nothing else happen for as long, in milliseconds.
+  await page.evaluate(() => {
+    window.tasks = [];
+    new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
+    window.drawn = 0;
+    new MutationObserver((changes) => (window.drawn += changes.filter(({ target }) => target.matches?.('.graph')).length)).observe(document, { childList: true, subtree: true });
+  });
+  await page.goto(`${site.url}/#/topology?vhost=crowd`);
+  await page.getByText('200 of 10,100 exchanges and queues, those around x0; 9,900 are left out').waitFor();
+  const drawn = await page.evaluate(() => window.drawn);
+  const asked = page.waitForResponse((response) => /bindings/.test(response.url()));
+  await (await asked).finished();
+  await page.getByLabel('Look around').fill('q77');
+  await page.getByRole('button', { name: 'queue q77', exact: true }).click();
+  await page.locator('.graph [aria-current]').filter({ hasText: 'q77' }).waitFor();
+  const after = await page.evaluate(() => ({ drawn: window.drawn, longest: Math.max(0, ...window.tasks) }));
+  assert.equal(after.drawn, drawn + 1, 'it was drawn again for the search alone');
+  assert.ok(after.longest < 1000, `the page stood still for ${after.longest} ms`);
+});

@@ -103,6 +103,7 @@ const EXCHANGES: List = List {
         Column::same("internal"),
         Column::same("arguments"),
         Column::same("policy"),
+        Column::same("effective_policy_definition"),
     ],
     usual: &["name", "type"],
 };

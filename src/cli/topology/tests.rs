@@ -8,7 +8,7 @@ fn sample() -> Graph {
         {"name": "amq.topic", "type": "topic", "arguments": {}},
         {"name": "amq.fanout", "type": "fanout", "arguments": {}},
         {"name": "orders", "type": "topic", "arguments": {"alternate-exchange": "lost"}},
-        {"name": "lost", "type": "fanout", "arguments": {}},
+        {"name": "lost", "type": "fanout", "arguments": {}, "effective_policy_definition": {"alternate-exchange": "amq.fanout"}},
     ]);
     let queues = json!([
         {"name": "bills", "type": "classic", "arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}},
@@ -41,10 +41,11 @@ fn what_leads_where_is_in_the_graph_and_the_default_exchange_is_not() {
             (Queue, "dead"),
             (Queue, "later"),
             (Exchange, "amq.topic"),
+            (Exchange, "amq.fanout"),
             (Exchange, "gone"),
         ]
     );
-    assert_eq!(graph.nodes[6].detail, "missing");
+    assert_eq!(graph.nodes[7].detail, "missing");
     let edges: Vec<_> =
         graph.edges.iter().map(|edge| (edge.from, edge.to, edge.why, edge.label.join("|"))).collect();
     assert_eq!(
@@ -54,8 +55,9 @@ fn what_leads_where_is_in_the_graph_and_the_default_exchange_is_not() {
             (0, 5, Why::Bound, "#".to_owned()),
             (5, 0, Why::Bound, "back".to_owned()),
             (0, 1, Why::Alternate, "unroutable".to_owned()),
+            (1, 6, Why::Alternate, "unroutable".to_owned()),
             (2, 3, Why::DeadLetter, "dead".to_owned()),
-            (4, 6, Why::DeadLetter, "dead".to_owned()),
+            (4, 7, Why::DeadLetter, "dead".to_owned()),
         ]
     );
 }
@@ -77,8 +79,8 @@ fn pictures_are_as_they_were() {
     let dot = graph.write(Format::Dot, "/");
     assert!(dot.contains("  n0 -> n2 [style=solid, label=\"a.*\\nb.#\"];\n"), "{dot}");
     let svg = graph.write(Format::Svg, "/");
-    assert_eq!(svg.matches("<rect x=").count(), 7);
-    assert_eq!(svg.matches("marker-end").count(), 6);
+    assert_eq!(svg.matches("<rect x=").count(), 8);
+    assert_eq!(svg.matches("marker-end").count(), 7);
     assert_eq!(svg.matches("class=\"x\"").count(), 2);
 }
 

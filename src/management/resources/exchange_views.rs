@@ -99,6 +99,7 @@ impl Told {
         put("internal", view.internal.into());
         put("arguments", value_of(view.arguments.as_ref()).into());
         put("policy", view.policy.clone().into());
+        put("effective_policy_definition", view.effective_policy.clone().into());
         // Who made the others is not kept.
         let is_own = !view.name.is_empty() && !view.name.starts_with(RESERVED);
         put("user_who_performed_action", if is_own { "" } else { ITSELF }.into());

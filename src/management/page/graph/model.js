@@ -36,10 +36,9 @@ export class Graph {
     this.join(from, to, 'bound', [key, ...pairs].filter(Boolean).join(' '));
   }
 
-  // Where messages of an exchange go that no binding took. Unlike queues exchanges do not tell what their policy sets.
-  addAlternate({ policy, ...exchange }, policies) {
-    const definition = policies.find(({ name }) => name === policy)?.definition;
-    const to = rule({ ...exchange, effective_policy_definition: definition }, 'alternate-exchange', 'alternate-exchange');
+  // Where messages of an exchange go that no binding took.
+  addAlternate(exchange) {
+    const to = rule(exchange, 'alternate-exchange', 'alternate-exchange');
     if (to) this.join(this.add('exchange', exchange.name), this.add('exchange', to), 'alternate', 'unroutable');
   }
 
@@ -82,12 +81,12 @@ export class Graph {
 }
 
 // All of a vhost. Exchanges that are always there are left out unless something leads to or from them.
-export function ofVhost({ exchanges, queues, bindings, policies }) {
+export function ofVhost({ exchanges, queues, bindings }) {
   const graph = new Graph();
   for (const { name, type } of exchanges) if (name !== '' && !name.startsWith('amq.')) graph.add('exchange', name, type);
   for (const { name, type } of queues) graph.add('queue', name, type);
   bindings.forEach((binding) => graph.bind(binding));
-  exchanges.forEach((exchange) => graph.addAlternate(exchange, policies));
+  exchanges.forEach((exchange) => graph.addAlternate(exchange));
   queues.forEach((queue) => graph.addDeadLetters(queue));
   const types = new Map(exchanges.map(({ name, type }) => [name, type]));
   for (const node of graph.nodes.values()) {

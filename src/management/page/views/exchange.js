@@ -14,9 +14,6 @@ import { neighbourhood } from './topology.js';
 // How paths name the default exchange, whose name is empty.
 const DEFAULT = 'amq.default';
 
-// What seldom changes is asked for less often, in milliseconds.
-const SELDOM = 10_000;
-
 export function exchange({ names: [vhost, named], scope }) {
   const name = named === DEFAULT ? '' : named;
   const base = `exchanges/${path(vhost, named)}`;
@@ -54,7 +51,6 @@ export function exchange({ names: [vhost, named], scope }) {
     scope.watch(() => `${base}?${pastOfOne('msg_rates')}`, show, { failed }),
     scope.watch(`${base}/bindings/source`, showBindings(to, 'from')),
     name !== '' && scope.watch(`${base}/bindings/destination`, showBindings(from, 'to')),
-    name !== '' && scope.watch(`policies/${path(vhost)}?columns=name,definition`, (policies) => near.update({ policies }), { every: SELDOM }),
   ].filter(Boolean);
   const target = [
     { name: 'type', label: 'To', type: 'select', options: [['queue', 'queue'], ['exchange', 'exchange']] },
@@ -85,6 +81,7 @@ const FACTS = [
   ['Deleted with its last binding', (told) => yes(told.auto_delete)],
   ['Internal', (told) => yes(told.internal)],
   ['Policy', (told) => told.policy ?? 'none'],
+  ['What policies set', (told) => pairs(told.effective_policy_definition)],
   ['Arguments', (told) => pairs(told.arguments)],
 ];
 

@@ -21,15 +21,15 @@ const EVERY = 10_000;
 
 // What is asked for to draw a vhost: the fields that matter of each list.
 const LISTS = {
-  exchanges: 'columns=name,type,arguments,policy&disable_stats=true',
+  exchanges: 'columns=name,type,arguments,effective_policy_definition&disable_stats=true',
   queues: 'columns=name,type,arguments,effective_policy_definition&disable_stats=true',
-  bindings: '',
-  policies: 'columns=name,definition',
+  bindings: 'columns=source,destination,destination_type,routing_key,arguments',
 };
 
 export function topology({ scope }) {
   const { query } = current();
   const state = { vhost: firstVhost(query.get('vhost')), around: query.get('around'), graph: null, isNew: true };
+  // What each list was, as it came: of thousands of things nothing is drawn anew as long as it is the same.
   const lists = {};
   const place = graphPlace('Graph of bindings');
   const said = h('p.said', { role: 'status' });
@@ -38,7 +38,7 @@ export function topology({ scope }) {
   const offers = h('ul.offers');
   const show = () => {
     if (!Object.keys(LISTS).every((name) => name in lists)) return;
-    state.graph = ofVhost(lists);
+    state.graph = ofVhost(Object.fromEntries(Object.entries(lists).map(([name, { told }]) => [name, told])));
     draw(state, place, said);
   };
   const choose = (id) => {
@@ -53,12 +53,13 @@ export function topology({ scope }) {
     trouble.hidden = false;
   };
   const asked = Object.entries(LISTS).map(([name, query]) => {
-    const then = (told) => {
+    const then = (text) => {
       trouble.hidden = true;
-      lists[name] = told;
+      if (lists[name]?.text === text) return;
+      lists[name] = { text, told: JSON.parse(text) };
       show();
     };
-    return scope.watch(() => `${name}/${path(state.vhost)}?${query}`, then, { every: EVERY, failed });
+    return scope.watch(() => `${name}/${path(state.vhost)}?${query}`, then, { every: EVERY, failed, take: (response) => response.text() });
   });
   const chooseVhost = (event) => {
     Object.assign(state, { vhost: event.target.value, around: null, graph: null, isNew: true });
@@ -135,21 +136,21 @@ function legend() {
 }
 
 // What leads to one thing and from it, at once, for the view of it. `update` takes what is new: what is told of the thing, the
-// bindings that lead to it and, of an exchange, those from it and the policies of its vhost.
+// bindings that lead to it and, of an exchange, those from it.
 export function neighbourhood(kind, vhost, name) {
   const id = idOf(kind, name);
   const place = graphPlace('What leads to it and from it');
   const said = h('p.said');
   const isQueue = kind === 'queue';
-  const known = { told: null, to: null, ...(isQueue ? {} : { from: null, policies: null }) };
+  const known = { told: null, to: null, ...(isQueue ? {} : { from: null }) };
   const update = (news) => {
     Object.assign(known, news);
     if (Object.values(known).includes(null)) return;
-    const { told, to, from = [], policies } = known;
+    const { told, to, from = [] } = known;
     const graph = new Graph();
     graph.add(kind, name, told.type);
     if (isQueue) graph.addDeadLetters(told);
-    else graph.addAlternate(told, policies);
+    else graph.addAlternate(told);
     [...to, ...from].forEach((binding) => graph.bind(binding));
     const part = graph.around(id, MOST_NEAR);
     const left = graph.nodes.size - part.nodes.size;
