@@ -165,7 +165,7 @@ impl Flow {
         let mut response = match self.log_in(peer, &query, attempt).await {
             Ok((token, lasting)) => {
                 let prefix = &self.api.options.path_prefix;
-                let is_secure = self.is_secure(peer);
+                let is_secure = self.is_secure(&head.headers, peer);
                 let cookie = sessions::cookie(&head.headers, Some(&token), prefix, lasting, is_secure);
                 let mut response = self.to_page(None);
                 add_cookie(&mut response, cookie);
@@ -247,16 +247,15 @@ impl Flow {
         Ok(format!("{scheme}://{host}{}", self.back))
     }
 
-    /// Whether the browser speaks TLS, with the broker or with a proxy in front of it.
-    fn is_secure(&self, peer: Peer) -> bool {
-        peer.is_tls || self.options.origin.as_ref().is_some_and(|origin| origin.starts_with("https://"))
+    fn is_secure(&self, headers: &HeaderMap, peer: Peer) -> bool {
+        cookies::is_secure(headers, peer.is_tls, self.options.origin.as_deref())
     }
 
     /// The cookie that tells which browser has begun, which is sent along when the provider sends it back; without a value the
     /// one that has it forgotten.
     fn cookie(&self, headers: &HeaderMap, peer: Peer, browser: Option<&str>) -> String {
         let seconds = if browser.is_some() { attempts::LASTING.as_secs() } else { 0 };
-        let secure = if self.is_secure(peer) { "; Secure" } else { "" };
+        let secure = if self.is_secure(headers, peer) { "; Secure" } else { "" };
         let (name, browser, path) = (cookies::name(headers, COOKIE), browser.unwrap_or_default(), &self.back);
         format!("{name}={browser}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
     }

@@ -158,10 +158,10 @@ pub(crate) fn cookie(
     token: Option<&str>,
     prefix: &str,
     lasting: Duration,
-    is_tls: bool,
+    is_secure: bool,
 ) -> String {
     let seconds = if token.is_some() { lasting.as_secs() } else { 0 };
-    let secure = if is_tls { "; Secure" } else { "" };
+    let secure = if is_secure { "; Secure" } else { "" };
     let (name, token) = (cookies::name(headers, NAME), token.unwrap_or_default());
     format!("{name}={token}; Path={prefix}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::management::answer::Answer;
 use crate::management::call::Call;
+use crate::management::cookies;
 use crate::management::error::ApiError;
 use crate::management::gate::shown_token;
 use crate::management::routes::{Resource, delete, post};
@@ -41,5 +42,8 @@ fn end(call: &Call) -> Result<Answer, ApiError> {
 }
 
 fn cookie(call: &Call, token: Option<&str>, lasting: Duration) -> String {
-    sessions::cookie(&call.headers, token, &call.api.options.path_prefix, lasting, call.origin.is_tls())
+    let options = &call.api.options;
+    let known = options.code_flow.as_ref().and_then(|flow| flow.origin.as_deref());
+    let is_secure = cookies::is_secure(&call.headers, call.origin.is_tls(), known);
+    sessions::cookie(&call.headers, token, &options.path_prefix, lasting, is_secure)
 }

@@ -64,6 +64,16 @@ def test_the_cookie_is_for_browsers_alone(api):
     assert morsel["path"] == "/" and morsel["max-age"] == str(8 * 3600)
 
 
+def test_the_cookie_is_secure_where_the_browser_speaks_tls_with_a_proxy(api):
+    for scheme in ("https", "http"):
+        headers = {"Host": "mq.example", "Origin": f"{scheme}://mq.example", "Sec-Fetch-Site": "same-origin"}
+        answer = log_in(api, headers, username=api.user, password=api.password)
+        begun = http.cookies.SimpleCookie(answer.headers["set-cookie"])["leveret_session"]
+        answer = api.by(None).send("DELETE", "/api/login", headers={**headers, **bearer(begun.value)})
+        ended = http.cookies.SimpleCookie(answer.headers["set-cookie"])["leveret_session"]
+        assert [bool(cookie["secure"]) for cookie in (begun, ended)] == [scheme == "https"] * 2
+
+
 def test_a_cookie_changes_nothing_for_another_sites_page(api, vhost):
     nobody, shown = api.by(None), cookie(api, token_of(api))
     assert nobody.get("whoami", headers=shown).json["name"] == api.user

@@ -305,6 +305,11 @@ def test_behind_a_proxy_that_speaks_tls(leveret):
         assert gone.startswith("leveret_login=;") and "Max-Age=0" in gone
         refused = api.send("GET", f"{parts.path}?{parts.query}", headers=headers)
         assert refused.headers["location"] == "/mq/one/#/?login=stale"
+        # The session of a password too. Its tool tells no origin.
+        form = urllib.parse.urlencode({"username": "guest", "password": "guest"}).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = api.send("POST", "/mq/one/api/login", form, {**kind, "Host": "mq.example"})
+        assert answer.status == 200 and answer.headers["set-cookie"].endswith("; Secure")
 
 
 def test_a_provider_that_is_away_comes(leveret):
