@@ -76,11 +76,11 @@ test('a policy is added, changed and deleted', BOUNDED, async (t) => {
   await page.locator('dialog .trouble').getByText('is not a valid maximum length').waitFor();
   await page.getByLabel('Sets: type of the value').selectOption('number');
   await send(page);
-  await own.getByText('max-length: 5').waitFor();
+  await own.getByText('max-length: 5').filter({ visible: true }).waitFor();
   await own.getByRole('button', { name: 'Edit' }).click();
   await page.getByLabel('Sets: value').fill('6');
   await send(page);
-  await own.getByText('max-length: 6').waitFor();
+  await own.getByText('max-length: 6').filter({ visible: true }).waitFor();
   assert.deepEqual((await site.api('GET', 'policies/%2F/short')).definition, { 'max-length': 6 });
   await own.getByRole('button', { name: 'Delete' }).click();
   await send(page);

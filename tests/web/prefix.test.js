@@ -18,6 +18,6 @@ test('all of it stays behind the prefix', BOUNDED, async (t) => {
   assert.equal(cookie.path, '/mq/one/');
   // Without the slash at the end too.
   await page.goto(`${site.url}#/node`);
-  await page.getByText('Journal records').waitFor();
+  await page.getByText('Groups written').waitFor();
   assert.deepEqual(paths.filter((path) => !path.startsWith('/mq/one')), []);
 });

@@ -115,7 +115,7 @@ test('channels are listed', BOUNDED, async (t) => {
 test('the node tells of its storage', BOUNDED, async (t) => {
   const page = await site.open(t, place('node'));
   await eventually('it is up', async () => /\d/.test(await figure(page, 'uptime').innerText()));
-  await page.getByText('Journal records').waitFor();
+  await page.getByText('Groups written').waitFor();
   await page.getByText('well', { exact: true }).waitFor();
   assert.equal(await page.locator('.chart').count(), 4);
 });

@@ -24,7 +24,7 @@ function frame() {
   const vhosts = h('select', { 'aria-label': 'Virtual host', onchange: (event) => chooseVhost(event.target.value) });
   page.vhosts = vhosts;
   page.who = h('span.who');
-  const menu = h('button.plain.menu', { type: 'button', 'aria-label': 'Menu', 'aria-expanded': 'false', onclick: toggleMenu }, icon('menu'));
+  const menu = h('button.plain.menu', { type: 'button', 'aria-label': 'Menu', 'aria-expanded': 'false', onclick: () => openMenu(!isMenuOpen()) }, icon('menu'));
   page.menu = menu;
   const skip = h('button.skip', { type: 'button', onclick: () => page.main.querySelector('h1')?.focus() }, 'Skip to the content');
   const brand = h('a.brand', { href: '#/overview', 'aria-label': 'Leveret, overview' }, h('span.logo'), h('span', 'Leveret'));
@@ -41,8 +41,13 @@ function frame() {
   return [skip, bar, h('div.body', page.nav, page.main)];
 }
 
-function toggleMenu() {
-  const is = page.nav.classList.toggle('open');
+// On a phone the views are behind a menu. One that is chosen closes it, also the one that is shown.
+page.nav.addEventListener('click', (event) => event.target.closest('a') && openMenu(false));
+
+const isMenuOpen = () => page.nav.classList.contains('open');
+
+function openMenu(is) {
+  page.nav.classList.toggle('open', is);
   page.menu.setAttribute('aria-expanded', String(is));
 }
 
@@ -81,8 +86,7 @@ function show() {
   page.scope.end();
   page.scope = new Scope();
   document.querySelectorAll('dialog').forEach((dialog) => dialog.close());
-  page.nav.classList.remove('open');
-  page.menu.setAttribute('aria-expanded', 'false');
+  openMenu(false);
   const place = current();
   const [name = 'overview', ...names] = place.names;
   const known = VIEWS.find((view) => view.name === name && view.names === names.length && may(view.level ?? 'management'));
@@ -161,7 +165,13 @@ function closeChoices(within) {
 
 addEventListener('click', (event) => closeChoices(event.target));
 addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') closeChoices(null);
+  if (event.key === 'Escape') {
+    closeChoices(null);
+    if (page.isOpen && isMenuOpen()) {
+      openMenu(false);
+      page.menu.focus();
+    }
+  }
   const isTyping = event.target.closest('input, textarea, select, dialog');
   if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
   const search = page.main.querySelector('[data-search]');

@@ -106,12 +106,12 @@ export class Chart {
     const options = {
       width,
       height: HEIGHT,
-      padding: [8, 12, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { y: false, sync: { key: 'leveret' }, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { x: { time: true, auto: false }, y: { range: (_, low, high) => [0, Math.max(isBytes ? 4096 : 4, (high ?? 0) * 1.1)] } },
       axes: [
-        { ...axis, grid: { show: false }, size: 26, space: 80, values: (_, ticks) => ticks.map(clock) },
+        { ...axis, grid: { show: false }, size: 30, gap: 9, space: 80, values: (_, ticks) => ticks.map(clock) },
         { ...axis, size: 68, space: 28, incrs: isBytes ? BINARY : undefined, values: (_, ticks) => ticks.map((tick) => this.#format(tick)) },
       ],
       series: [{}, ...marks.map((stroke, index) => line(this.#series[index], stroke, index === 0 && marks.length <= 2))],

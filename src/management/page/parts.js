@@ -3,6 +3,7 @@
 import { h, put, icon } from './dom.js';
 import { at } from './place.js';
 import { exchangeName, plain } from './format.js';
+import { session } from './session.js';
 
 // The head of a view: its title, what it is of, and what can be done.
 export function heading(title, { of = null, actions = [], tags = [] } = {}) {
@@ -82,9 +83,15 @@ export const queueLink = (vhost, name) => h('a.name', { href: at('queues', vhost
 // The default exchange, whose name is empty, has this one in paths.
 export const exchangeLink = (vhost, name) => h('a.name', { href: at('exchanges', vhost, name || 'amq.default') }, exchangeName(name));
 
-export const connectionLink = (name) => h('a.name', { href: at('connections', name) }, name);
+export const connectionLink = (name) => h('a.name', { href: at('connections', name) }, named(name));
 
-export const channelLink = (name, text = name) => h('a.name', { href: at('channels', name) }, text);
+export const channelLink = (name, text = name) => h('a.name', { href: at('channels', name) }, named(text));
+
+// A name of a connection or channel, whose arrow no line breaks.
+const named = (name) => name.split(/(->)/).map((part) => (part === '->' ? h('span.whole', part) : part));
+
+// The vhost of something below its name, on a phone, which has no room for a column of vhosts.
+export const vhostBelow = (vhost) => session.vhost === '' && h('span.under.phone', vhost);
 
 // The state of something, with a colour of its own if all is not well.
 export function state(text) {

@@ -3,7 +3,7 @@
 import { ask, path } from '../api.js';
 import { formDialog } from '../dialog.js';
 import { rate } from '../format.js';
-import { badge, button, exchangeLink, heading, notice } from '../parts.js';
+import { badge, button, exchangeLink, heading, notice, vhostBelow } from '../parts.js';
 import { session } from '../session.js';
 import { Table } from '../table.js';
 
@@ -11,7 +11,7 @@ const rateOf = (key) => (exchange) => rate(exchange.message_stats?.[`${key}_deta
 
 function columns() {
   return [
-    { id: 'name', title: 'Name', sort: 'name', kind: 'long', fields: ['name', 'vhost'], show: (exchange) => exchangeLink(exchange.vhost, exchange.name) },
+    { id: 'name', title: 'Name', sort: 'name', kind: 'long', fields: ['name', 'vhost'], show: (exchange) => [exchangeLink(exchange.vhost, exchange.name), vhostBelow(exchange.vhost)] },
     session.vhost === '' && { id: 'vhost', title: 'Vhost', sort: 'vhost', minor: true, fields: ['vhost'], show: (exchange) => exchange.vhost },
     { id: 'type', title: 'Type', sort: 'type', fields: ['type'], show: (exchange) => badge(exchange.type) },
     { id: 'features', title: 'Features', minor: true, fields: ['durable', 'auto_delete', 'internal', 'arguments', 'policy'], show: features },

@@ -4,7 +4,7 @@ import { ask, path } from '../api.js';
 import { confirm, formDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { count } from '../format.js';
-import { button, heading, notice, pairs, section } from '../parts.js';
+import { button, heading, notice, pairs, section, vhostBelow } from '../parts.js';
 import { may, session } from '../session.js';
 import { Table } from '../table.js';
 
@@ -25,9 +25,9 @@ function policyTable(kind, label, governs, scope) {
     id: kind,
     label,
     columns: [
-      { id: 'name', title: 'Name', kind: 'long', sort: (policy) => policy.name, show: (policy) => h('strong', policy.name) },
+      { id: 'name', title: 'Name', kind: 'long', sort: (policy) => policy.name, show: (policy) => [h('strong', policy.name), vhostBelow(policy.vhost)] },
       session.vhost === '' && { id: 'vhost', title: 'Vhost', minor: true, sort: (policy) => policy.vhost, show: (policy) => policy.vhost },
-      { id: 'pattern', title: 'Pattern', kind: 'long', sort: (policy) => policy.pattern, show: (policy) => h('code', policy.pattern) },
+      { id: 'pattern', title: 'Pattern', kind: 'long', sort: (policy) => policy.pattern, show: (policy) => [h('code', policy.pattern), h('div.phone', pairs(policy.definition))] },
       { id: 'apply', title: 'For', minor: true, sort: (policy) => policy['apply-to'], show: (policy) => new Map(APPLY).get(policy['apply-to']) ?? policy['apply-to'] },
       { id: 'definition', title: 'Sets', minor: true, kind: 'long', show: (policy) => pairs(policy.definition) },
       { id: 'priority', title: 'Priority', number: true, minor: true, sort: (policy) => policy.priority, show: (policy) => count(policy.priority) },

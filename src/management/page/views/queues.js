@@ -3,7 +3,7 @@
 import { ask, path } from '../api.js';
 import { formDialog } from '../dialog.js';
 import { bytes, count, rate } from '../format.js';
-import { badge, button, heading, notice, queueLink, state } from '../parts.js';
+import { badge, button, heading, notice, queueLink, state, vhostBelow } from '../parts.js';
 import { session } from '../session.js';
 import { Table } from '../table.js';
 
@@ -11,7 +11,7 @@ const rateOf = (key) => (queue) => rate(queue.message_stats?.[`${key}_details`]?
 
 function columns() {
   return [
-    { id: 'name', title: 'Name', sort: 'name', kind: 'long', fields: ['name', 'vhost'], show: (queue) => queueLink(queue.vhost, queue.name) },
+    { id: 'name', title: 'Name', sort: 'name', kind: 'long', fields: ['name', 'vhost'], show: (queue) => [queueLink(queue.vhost, queue.name), vhostBelow(queue.vhost)] },
     session.vhost === '' && { id: 'vhost', title: 'Vhost', sort: 'vhost', minor: true, fields: ['vhost'], show: (queue) => queue.vhost },
     { id: 'type', title: 'Type', sort: 'type', minor: true, fields: ['type'], show: (queue) => badge(queue.type) },
     { id: 'features', title: 'Features', minor: true, fields: ['durable', 'auto_delete', 'exclusive', 'arguments', 'policy'], show: features },

@@ -4,7 +4,7 @@ import { ask, path } from '../api.js';
 import { confirm, formDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { at, go } from '../place.js';
-import { badge, button, facts, heading, notice, section } from '../parts.js';
+import { badge, button, facts, heading, notice, pairs, section } from '../parts.js';
 import { session } from '../session.js';
 import { Table } from '../table.js';
 
@@ -85,12 +85,17 @@ export function user({ names: [name], scope }) {
 
 // What a user may do in vhosts, or publish and bind by which routing keys of their topic exchanges.
 function permissionTable(user, isTopics, done) {
-  const pattern = (id, title) => ({ id, title, sort: (row) => row[id], show: (row) => (row[id] === '' ? h('span.faint', 'nothing') : h('code', row[id])) });
+  const pattern = (id, title) => ({ id, title, minor: true, sort: (row) => row[id], show: (row) => (row[id] === '' ? h('span.faint', 'nothing') : h('code', row[id])) });
+  // On a phone they are below the vhost.
+  const inShort = ({ configure, write, read }) => {
+    const all = { ...(isTopics ? {} : { configure }), write, read };
+    return h('div.phone', pairs(Object.fromEntries(Object.entries(all).map(([right, of]) => [right, of || 'nothing']))));
+  };
   const table = new Table({
     id: isTopics ? 'user.topics' : 'user.permissions',
     label: isTopics ? 'Topic permissions' : 'Permissions',
     columns: [
-      { id: 'vhost', title: 'Vhost', kind: 'long', sort: (row) => row.vhost, show: (row) => row.vhost },
+      { id: 'vhost', title: 'Vhost', kind: 'long', sort: (row) => row.vhost, show: (row) => [row.vhost, inShort(row)] },
       isTopics && { id: 'exchange', title: 'Exchange', sort: (row) => row.exchange, show: (row) => row.exchange || '(default)' },
       !isTopics && pattern('configure', 'Configure'),
       pattern('write', 'Write'),
