@@ -334,7 +334,7 @@ impl QueueCell {
     }
 
     /// Marks what waits here as delivered, for a consumer that is to have it from when the journal is written up to what this
-    /// returns: after a crash it is known then that it may have been delivered.
+    /// returns: after a crash it is known then that it may have been delivered. What is not in memory is read meanwhile.
     pub fn mark_waiting(&self) -> Lsn {
         let mut marked_at = Lsn::ZERO;
         if !self.spec.durable {
@@ -348,6 +348,7 @@ impl QueueCell {
                 marked_at = self.append_mark(position);
                 *changed = true;
             });
+            self.load(&mut state);
         }
         marked_at
     }
