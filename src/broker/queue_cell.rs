@@ -21,10 +21,9 @@ use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
 use crate::queue::rules::{Rules, Traits};
-use crate::queue::{
-    Closed, ConsumerSpec, Depth, Event, ExclusiveUse, Get, Got, Load, Purged, Queue, Restored, Settle,
-};
+use crate::queue::{Closed, ConsumerSpec, Depth, Event, ExclusiveUse, Get, Got, Load, Purged, Queue, Settle};
 use crate::storage::bodies::{Bodies, Outcome, Problem, Read};
+use crate::storage::image::QueueImage;
 use crate::storage::journal::Append;
 use crate::storage::record::Record;
 
@@ -136,10 +135,10 @@ impl QueueCell {
         spec: QueueSpec,
         bodies: Arc<Bodies>,
         agenda: Arc<Agenda<Self>>,
-        content: Restored,
+        content: QueueImage,
     ) -> Arc<Self> {
         let traits = Traits::of_arguments(spec.arguments.as_ref());
-        Self::with_queue(id, spec, bodies, agenda, Queue::restored(traits, content))
+        Self::with_queue(id, spec, bodies, agenda, Queue::restored(traits, folding::restored(content)))
     }
 
     fn with_queue(
@@ -335,7 +334,7 @@ impl QueueCell {
     }
 
     /// Marks what waits here as delivered, for a consumer that is to have it from when the journal is written up to what this
-    /// returns: after a crash it is known then that it may have been delivered.
+    /// returns: after a crash it is known then that it may have been delivered. What is not in memory is read meanwhile.
     pub fn mark_waiting(&self) -> Lsn {
         let mut marked_at = Lsn::ZERO;
         if !self.spec.durable {
@@ -349,6 +348,7 @@ impl QueueCell {
                 marked_at = self.append_mark(position);
                 *changed = true;
             });
+            self.load(&mut state);
         }
         marked_at
     }

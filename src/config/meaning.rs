@@ -17,7 +17,7 @@ use crate::session::limits::SessionLimits;
 use crate::storage::options::JournalOptions;
 use crate::time::Clock;
 
-/// Threads that check credentials. Each of them may use a core, and 19 MiB.
+/// Threads that check credentials. Each of them may use a core, and 9 MiB.
 const LOGIN_THREADS: usize = 2;
 
 impl Loaded {

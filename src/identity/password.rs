@@ -20,8 +20,9 @@ const RABBIT_SALT: usize = 4;
 /// Bytes of a hash by Argon2id that is made here.
 const ARGON2_OUTPUT: usize = 32;
 
-/// KiB of memory, passes and lanes of a hash by Argon2id that is made here: 19 MiB, as OWASP has it.
-const ARGON2_COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+/// KiB of memory, passes and lanes of a hash by Argon2id that is made here. OWASP has several such pairs that it takes for equally
+/// strong; this one takes half the time of 19 MiB with two passes, since it stays in a processor's caches.
+const ARGON2_COST: (u32, u32, u32) = (9 * 1024, 4, 1);
 
 /// The most of each that a foreign hash may ask for. Whoever imports one must not stop all logins with it.
 const ARGON2_MOST: (u32, u32, u32) = (256 * 1024, 16, 16);
@@ -35,7 +36,7 @@ const LONGEST: usize = 512;
 /// How new passwords are hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
-    /// Argon2id with 19 MiB, two passes and one lane.
+    /// Argon2id with 9 MiB, four passes and one lane.
     #[default]
     Argon2id,
     /// A salted SHA-256, as RabbitMQ does by default. Definitions with it can be imported there.
@@ -372,7 +373,7 @@ mod tests {
             assert_eq!(dummy.algorithm(), hash.algorithm(), "of the same cost");
         }
         let text = PasswordHash::new(Scheme::Argon2id, b"secret", &SALT_BYTES).unwrap().text().to_owned();
-        assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$kI3GCgUGBwgJCgsMDQ4PEA$"), "{text}");
+        assert!(text.starts_with("$argon2id$v=19$m=9216,t=4,p=1$kI3GCgUGBwgJCgsMDQ4PEA$"), "{text}");
     }
 
     #[test]

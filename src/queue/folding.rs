@@ -26,9 +26,9 @@ pub struct RestoredMessage {
 
 /// A queue before a restart.
 #[derive(Debug, Default)]
-pub struct Restored {
+pub struct Restored<M> {
     /// Messages that no run has, in rising order of their positions.
-    pub messages: Vec<RestoredMessage>,
+    pub messages: M,
     /// What lies in segments.
     pub runs: Vec<Run>,
     /// What else is known.
@@ -84,7 +84,7 @@ pub struct Unstored {
 impl<L: Link> Queue<L> {
     /// A queue as it was before a restart. Everything is ready, or dead, and nothing in memory.
     #[must_use]
-    pub fn restored(traits: Traits, content: Restored) -> Self {
+    pub fn restored(traits: Traits, content: Restored<impl IntoIterator<Item = RestoredMessage>>) -> Self {
         let Restored { messages, runs, marks } = content;
         let mut queue = Self { has_lifetimes: marks.has_lifetimes, ..Self::new(traits) };
         for &LaneState { number, delivered, .. } in &marks.lanes {

@@ -26,7 +26,28 @@ impl<'a> Reader<'a> {
         Some(first)
     }
 
+    #[inline]
     pub(super) fn int(&mut self) -> Option<u64> {
+        // Nearly all have four octets at most: these are put together without a loop.
+        if let Some(&octets) = self.0.first_chunk::<4>() {
+            let octets = u32::from_le_bytes(octets);
+            let ends = !octets & 0x8080_8080;
+            if ends != 0 {
+                let len = ends.trailing_zeros() / 8 + 1;
+                let kept = octets & (u32::MAX >> (32 - 8 * len));
+                let value = (kept & 0x7F)
+                    | ((kept >> 1) & 0x3F80)
+                    | ((kept >> 2) & 0x1F_C000)
+                    | ((kept >> 3) & 0xFE0_0000);
+                self.0 = self.0.get(len as usize..)?;
+                return Some(u64::from(value));
+            }
+        }
+        self.long_int()
+    }
+
+    /// An integer of any length.
+    fn long_int(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let octet = self.octet()?;

@@ -3,21 +3,23 @@
 //! It is put together before anything is served, from what the catalogue has and then the journal's records in order.
 //! Records may come twice, or after what they speak of is gone. No message is read for it.
 
+mod log;
+
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 use roaring::RoaringTreemap;
 
+use self::log::ADDRESSES;
+pub use self::log::{MessageLog, StoredMessage};
 use crate::deaths::Reason;
 use crate::ids::{Position, QueueId};
 use crate::protocol::field::Table;
 use crate::queue::{LaneState, Marks};
 use crate::routing::{BindingSpec, ExchangeSpec, Router};
 use crate::storage::codec::Reader;
+use crate::storage::enqueues::Enqueues;
 use crate::storage::record::{Definition, Enqueued, Entry, Parameter, decode};
-
-/// Messages from which on a log grows in large steps.
-const LONG_LOG: usize = 4096;
 
 /// Removals of a queue from which on it is asked whether its messages are worth sorting out.
 const COMPACT_FROM: u64 = 1024;
@@ -53,7 +55,7 @@ struct Replayed {
     declared: Option<Declared>,
     /// Messages in the journal, in the order of their records. Those in `removed` do not count, and of several at a
     /// position only the last.
-    log: Vec<StoredMessage>,
+    log: MessageLog,
     /// Positions whose messages were removed, here or in a segment. None of them is given again.
     removed: RoaringTreemap,
     /// How many of them since the log was sorted out.
@@ -76,19 +78,6 @@ struct Declared {
     arguments: Table,
 }
 
-/// A message in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its place in the queue.
-    pub position: Position,
-    /// Its body address.
-    pub address: u64,
-    /// Bytes of its item there.
-    pub stored_len: u32,
-    /// Bytes of its body.
-    pub body_len: u32,
-}
-
 /// Messages of one queue that lie one after the other in a segment file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunImage {
@@ -108,7 +97,7 @@ pub struct RunImage {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueImage {
     /// Messages in the journal, by rising position.
-    pub messages: Vec<StoredMessage>,
+    pub messages: MessageLog,
     /// Messages in segments; none of the runs is empty.
     pub runs: Vec<RunImage>,
     /// What else is known. There is a lane for every message; its next position is one at or above which none was ever
@@ -199,12 +188,11 @@ impl Image {
             Entry::Enqueued(enqueued) => {
                 let Enqueued { queue, position, address: reference, stored_len, body_len, .. } = enqueued;
                 let address = reference.unwrap_or(address);
-                let is_here = address >= self.first_address;
+                let is_here = self.is_here(address);
                 let queue = self.queue(queue);
                 queue.has_lifetimes |= enqueued.has_lifetime;
                 queue.saw(position);
                 if is_here {
-                    queue.grow();
                     queue.log.push(StoredMessage { position, address, stored_len, body_len });
                 }
             }
@@ -218,6 +206,34 @@ impl Image {
                 self.queue(queue).counts.insert(position, count);
             }
         }
+    }
+
+    /// Applies enqueues, and returns the address behind the messages that are stored with them, of which the first is at
+    /// `address`.
+    pub(super) fn apply_enqueues(&mut self, enqueues: Enqueues<'_, '_>, mut address: u64) -> u64 {
+        let is_here = self.is_here(address);
+        let queue = self.queue(enqueues.queue());
+        let mut last = None::<Position>;
+        for Enqueued { position, stored_len, body_len, .. } in enqueues {
+            // Most rise: then the lane need only know of the last.
+            if let Some(last) = last.filter(|last| last.next() != position) {
+                queue.saw(last);
+            }
+            last = Some(position);
+            if is_here {
+                queue.log.push(StoredMessage { position, address, stored_len, body_len });
+            }
+            address = address.saturating_add(u64::from(stored_len));
+        }
+        if let Some(last) = last {
+            queue.saw(last);
+        }
+        address
+    }
+
+    /// Whether what lies at a body address is needed still.
+    fn is_here(&self, address: u64) -> bool {
+        (self.first_address..ADDRESSES).contains(&address)
     }
 
     fn apply_definition(&mut self, definition: Definition) {
@@ -394,15 +410,6 @@ impl Replayed {
         self.counts.remove(&position);
     }
 
-    /// Makes room in a long log that is full, in larger steps than usual: each copies all of it, and room that is not
-    /// touched costs nothing.
-    fn grow(&mut self) {
-        let len = self.log.len();
-        if len == self.log.capacity() && len >= LONG_LOG {
-            self.log.reserve(3 * len);
-        }
-    }
-
     /// Drops what was removed.
     fn sort_out(&mut self) {
         if self.removed.is_empty() {
@@ -423,17 +430,7 @@ impl Replayed {
             counts: counts.into_iter().collect(),
             has_lifetimes,
         };
-        // Stable, so that of those at one position the last stays the last. Most are in order.
-        if !messages.is_sorted_by_key(|message| message.position) {
-            messages.sort_by_key(|message| message.position);
-        }
-        messages.dedup_by(|later, kept| {
-            let same = later.position == kept.position;
-            if same {
-                *kept = *later;
-            }
-            same
-        });
+        messages.order();
         for run in &mut runs {
             run.remove(&removed);
         }

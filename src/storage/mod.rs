@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod catalogue;
 mod codec;
 pub mod disk;
+mod enqueues;
 mod file;
 mod files;
 mod group;

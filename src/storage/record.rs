@@ -191,7 +191,7 @@ const QUEUE_DECLARED: u8 = 3;
 const QUEUE_DELETED: u8 = 4;
 const BOUND: u8 = 5;
 const UNBOUND: u8 = 6;
-const ENQUEUED: u8 = 7;
+pub(super) const ENQUEUED: u8 = 7;
 const ENQUEUED_REFERENCE: u8 = 8;
 const REMOVED: u8 = 9;
 const DELIVERED_THROUGH: u8 = 10;
@@ -320,7 +320,8 @@ fn put_binding(out: &mut Vec<u8>, tag: u8, vhost: &str, binding: &BindingSpec<Qu
 pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
     Some(match reader.octet()? {
         tag @ (ENQUEUED | ENQUEUED_REFERENCE | ENQUEUED_LIFETIME | ENQUEUED_LIFETIME_REFERENCE) => {
-            Entry::Enqueued(enqueued(reader, tag)?)
+            let queue = QueueId(reader.int()?);
+            Entry::Enqueued(enqueued(reader, tag, queue)?)
         }
         REMOVED => {
             let (queue, position) = place(reader)?;
@@ -344,8 +345,10 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
     })
 }
 
-fn enqueued(reader: &mut Reader<'_>, tag: u8) -> Option<Enqueued> {
-    let (queue, position) = place(reader)?;
+/// Reads on in an enqueue behind its tag and queue.
+#[inline]
+pub(super) fn enqueued(reader: &mut Reader<'_>, tag: u8, queue: QueueId) -> Option<Enqueued> {
+    let position = Position(reader.int()?);
     let is_reference = matches!(tag, ENQUEUED_REFERENCE | ENQUEUED_LIFETIME_REFERENCE);
     let address = if is_reference { Some(reader.int()?) } else { None };
     let has_lifetime = matches!(tag, ENQUEUED_LIFETIME | ENQUEUED_LIFETIME_REFERENCE);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::storage::codec::Reader;
 use crate::storage::disk::{Disk, DiskFile, Open, read_exact_at};
+use crate::storage::enqueues::Enqueues;
 use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::files::{Begun, Bodies, FileState};
 use crate::storage::image::Image;
@@ -253,11 +254,7 @@ fn replay(
     while chain.at < until
         && let Some(group) = chain.next()?
     {
-        let understood = each_record(&group, |entry, address| {
-            image.apply(entry, address);
-            Ok(())
-        })?;
-        if !understood {
+        if !apply(&group, image) {
             return Err(not_understood(source, group.at));
         }
         source.bodies.push(group.address, group.bodies_at(), group.header.bodies_len);
@@ -265,6 +262,32 @@ fn replay(
     }
     source.end = chain.at;
     Ok(chain.tail)
+}
+
+/// Applies the records of a group. Returns whether all was understood.
+fn apply(group: &Group<'_>, image: &mut Image) -> bool {
+    let mut reader = Reader(group.records);
+    let (mut left, mut address) = (group.header.records, group.address);
+    while left > 0 {
+        let before = left;
+        if let Some(run) = Enqueues::new(&mut reader, &mut left) {
+            address = image.apply_enqueues(run, address);
+        }
+        if left < before {
+            continue;
+        }
+        let Some(entry) = decode(&mut reader) else { return false };
+        let len = stored_here(&entry).unwrap_or(0);
+        image.apply(entry, address);
+        address = address.saturating_add(len);
+        left -= 1;
+    }
+    is_all(group, reader, address)
+}
+
+/// Whether the records of a group have come to their end, and their messages to that of its bodies.
+fn is_all(group: &Group<'_>, reader: Reader<'_>, address: u64) -> bool {
+    reader.0.is_empty() && address == group.address.saturating_add(group.header.bodies_len)
 }
 
 /// Calls `each` with the records of a group, and the address of the next item of its body block. Returns whether all
@@ -281,7 +304,7 @@ pub(super) fn each_record(
         each(entry, address)?;
         address = address.saturating_add(len);
     }
-    Ok(reader.0.is_empty() && address == group.address.saturating_add(group.header.bodies_len))
+    Ok(is_all(group, reader, address))
 }
 
 /// Bytes of the item that a record has in the body block of its group.

@@ -87,7 +87,7 @@ fn found(disk: &SimulatedDisk) -> io::Result<Found> {
 fn load(journal: &Journal, definitions: &Definitions) -> io::Result<BTreeMap<(QueueId, u64), Message>> {
     let mut messages = BTreeMap::new();
     for queue in &definitions.queues {
-        for stored in &queue.content.messages {
+        for stored in queue.content.messages.iter() {
             if let Some(message) = journal.read(stored.address, u64::from(stored.stored_len))? {
                 assert_eq!(message.body_len(), u64::from(stored.body_len));
                 assert_eq!(message.stored_at(), stored.address);

@@ -7,8 +7,11 @@ use crate::storage::file::FILE_HEADER;
 use crate::storage::group::{ALIGNMENT, FIXED, GroupHeader, MAGIC, align};
 use crate::storage::writer::Tail;
 
-/// How much is read at once: many small groups cost one read, and large bodies are passed over.
-const WINDOW: usize = 64 * 1024;
+/// How much is read at once: many small groups cost one read, and of large ones little more than the header blocks.
+const WINDOW: usize = 16 * 1024;
+
+/// How much is read at once where all is looked at.
+const CHUNK: usize = 64 * 1024;
 
 /// A part of a file in memory.
 struct Window<'a> {
@@ -131,11 +134,11 @@ pub(super) fn find_groups(
     from: u64,
     mut each: impl FnMut(u64, &GroupHeader),
 ) -> io::Result<()> {
-    let mut chunk = vec![0; WINDOW];
+    let mut chunk = vec![0; CHUNK];
     let mut window = Window::new(file, len);
     let mut at = from;
     while at < len {
-        let filled = usize::try_from(len - at).unwrap_or(WINDOW).min(WINDOW);
+        let filled = usize::try_from(len - at).unwrap_or(CHUNK).min(CHUNK);
         read_exact_at(file, &mut chunk[..filled], at)?;
         for (start, piece) in
             (at..).step_by(ALIGNMENT as usize).zip(chunk[..filled].chunks(ALIGNMENT as usize))

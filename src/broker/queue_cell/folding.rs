@@ -145,24 +145,18 @@ impl QueueCell {
     }
 }
 
-impl From<QueueImage> for Restored {
-    fn from(image: QueueImage) -> Self {
-        let QueueImage { messages, runs, marks } = image;
-        let message = |message: StoredMessage| RestoredMessage {
-            position: message.position,
-            place: Place::journal(message.address),
-            body_len: message.body_len,
-            stored_len: message.stored_len,
-        };
-        let run = |run: RunImage| {
-            let RunImage { segment, from, until, bytes, live } = run;
-            Run { segment, from, until, bytes, live, transient: false }
-        };
-        Self {
-            // Both are of one size, so this takes no memory of its own: there may be millions.
-            messages: messages.into_iter().map(message).collect(),
-            runs: runs.into_iter().map(run).collect(),
-            marks,
-        }
-    }
+/// What storage has of a queue, as the queue takes it.
+pub(super) fn restored(image: QueueImage) -> Restored<impl Iterator<Item = RestoredMessage>> {
+    let QueueImage { messages, runs, marks } = image;
+    let message = |message: StoredMessage| RestoredMessage {
+        position: message.position,
+        place: Place::journal(message.address),
+        body_len: message.body_len,
+        stored_len: message.stored_len,
+    };
+    let run = |run: RunImage| {
+        let RunImage { segment, from, until, bytes, live } = run;
+        Run { segment, from, until, bytes, live, transient: false }
+    };
+    Restored { messages: messages.into_iter().map(message), runs: runs.into_iter().map(run).collect(), marks }
 }

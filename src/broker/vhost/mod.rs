@@ -183,7 +183,7 @@ impl VHost {
         topology.follow_alternates();
         for NamedQueue { id, name, auto_delete, arguments, content } in definitions.queues {
             let spec = QueueSpec { name, durable: true, auto_delete, owner: None, arguments };
-            let cell = QueueCell::restored(id, spec, shared.bodies.clone(), agenda.clone(), content.into());
+            let cell = QueueCell::restored(id, spec, shared.bodies.clone(), agenda.clone(), content);
             cell.set_rules(topology.parameters.rules_of(&cell));
             topology.add(cell);
         }

@@ -245,7 +245,8 @@ fn an_estimate_of_bytes_ends_with_the_last_message() {
     run.live.extend(items.iter().map(|(position, _)| position.0));
     run.bytes = 170;
     let mut bench = Bench::with(0);
-    bench.queue = Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::default() });
+    bench.queue =
+        Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::<Vec<_>>::default() });
     assert_eq!(bench.queue.depth().ready_bytes, 170);
     bench.consumer(acking(), 9);
     let mut paged = Paged { bench, store };

@@ -9,7 +9,7 @@ use crate::ids::{Position, QueueId};
 use crate::message::Message;
 use crate::storage::disk::{Disk, Open};
 use crate::storage::files::{FileState, Finder};
-use crate::storage::image::{RunImage, StoredMessage};
+use crate::storage::image::{MessageLog, RunImage, StoredMessage};
 use crate::storage::segment::{self, Content, Found, Kind, RunReader, SegmentWriter, read_item};
 use crate::storage::verify::Window;
 
@@ -100,13 +100,13 @@ impl<'a> Rewritten<'a> {
     pub(super) fn copy_messages(
         &mut self,
         queue: QueueId,
-        messages: &[StoredMessage],
+        messages: &MessageLog,
         files: &VecDeque<FileState>,
     ) -> io::Result<Vec<RunImage>> {
         let mut growing = Growing { queue, done: Vec::new(), current: None };
         let mut finder = Finder::new(files);
         let mut window = Window::default();
-        for &StoredMessage { position, address, stored_len, .. } in messages {
+        for StoredMessage { position, address, stored_len, .. } in messages.iter() {
             let Some(located) = finder.find(address) else { continue };
             if let Some(message) = window.read(&located, stored_len)? {
                 self.append(&mut growing, position, (None, address), &message)?;

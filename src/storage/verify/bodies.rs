@@ -37,7 +37,7 @@ pub(super) fn check_journal(
 ) -> io::Result<u64> {
     let mut wanted: Vec<InJournal> = Vec::new();
     for queue in queues {
-        wanted.extend(queue.content.messages.iter().map(|&message| InJournal { queue: queue.id, message }));
+        wanted.extend(queue.content.messages.iter().map(|message| InJournal { queue: queue.id, message }));
     }
     wanted.sort_unstable_by_key(|wanted| wanted.message.address);
     let mut finder = Finder::new(files);

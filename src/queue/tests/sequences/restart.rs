@@ -21,7 +21,7 @@ impl Run {
         self.quiet = false;
     }
 
-    fn stored_content(&self) -> Restored {
+    fn stored_content(&self) -> Restored<Vec<RestoredMessage>> {
         let queue = &self.bench.queue;
         let mut messages = Vec::new();
         for (position, entry) in queue.lanes.entries().filter(|(_, entry)| entry.is_stored()) {
