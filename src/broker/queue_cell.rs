@@ -5,6 +5,8 @@
 
 mod folding;
 mod letters;
+mod marking;
+mod reading;
 mod showing;
 
 pub(super) use letters::Letters;
@@ -21,8 +23,8 @@ use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::field::Table;
 use crate::queue::rules::{Rules, Traits};
-use crate::queue::{Closed, ConsumerSpec, Depth, Event, ExclusiveUse, Get, Got, Load, Purged, Queue, Settle};
-use crate::storage::bodies::{Bodies, Outcome, Problem, Read};
+use crate::queue::{Closed, ConsumerSpec, Depth, Event, ExclusiveUse, Get, Got, Purged, Queue, Settle};
+use crate::storage::bodies::Bodies;
 use crate::storage::image::QueueImage;
 use crate::storage::journal::Append;
 use crate::storage::record::Record;
@@ -71,9 +73,6 @@ pub(super) struct State {
     getters: Vec<Arc<Outlet>>,
     seen: Seen,
 }
-
-/// How far ahead of the deliveries a queue marks them in the journal: one record for so many messages.
-const MARK_AHEAD: u64 = 4096;
 
 impl Taken {
     /// This and what became of others.
@@ -271,86 +270,6 @@ impl QueueCell {
     #[must_use]
     pub fn may_refuse(&self) -> bool {
         self.may_refuse.load(Ordering::Relaxed)
-    }
-
-    /// Has read what a queue that is locked needs next. Returns whether something is being read.
-    fn load(&self, state: &mut State) -> bool {
-        let load = state.queue.plan_load();
-        let lost = state.queue.take_lost();
-        if lost > 0 {
-            tracing::error!(queue = ?self.spec.name, messages = lost, "messages are nowhere, and left out of the queue");
-        }
-        if let Some(load) = load
-            && let Some(cell) = self.me.upgrade()
-        {
-            self.bodies.submit(Box::new(move || cell.carry_out(load)));
-        }
-        state.queue.is_loading()
-    }
-
-    /// Reads, and delivers what was read.
-    fn carry_out(&self, load: Load) {
-        let Outcome { read, problems } = self.bodies.read(self.id, load);
-        let mut wakes = Vec::new();
-        let (damaged, getters) = {
-            // Of a queue that was deleted meanwhile nothing is wanted, but who waits for it is to be told.
-            let mut state = self.state.lock();
-            let damaged = match read {
-                Read::Places(found) => state.queue.loaded(found),
-                Read::Run { unread, next, found, gaps } => state.queue.loaded_run(&unread, next, found, gaps),
-            };
-            self.deliver(&mut state, &mut wakes);
-            (damaged, std::mem::take(&mut state.getters))
-        };
-        wake(wakes);
-        // This thread is to read, not to route.
-        if self.agenda.has_letters() {
-            self.agenda.wake();
-        }
-        getters.iter().for_each(|outlet| outlet.wake());
-        // Otherwise they were moved or removed while they were read.
-        if damaged > 0 {
-            tracing::error!(queue = ?self.spec.name, messages = damaged, "stored messages are left out of the queue");
-            for Problem { file, offset, why } in problems {
-                tracing::error!(queue = ?self.spec.name, file, offset, "{why}");
-            }
-        }
-    }
-
-    fn mark_delivered(&self, state: &mut State) {
-        if !self.spec.durable {
-            return;
-        }
-        let State { queue, changed, .. } = state;
-        queue.mark_delivered(MARK_AHEAD, |position| {
-            self.append_mark(position);
-            *changed = true;
-        });
-    }
-
-    fn append_mark(&self, position: Position) -> Lsn {
-        let record = Record::DeliveredThrough { queue: self.id, position };
-        self.bodies.journal.append(|batch| batch.record(&record))
-    }
-
-    /// Marks what waits here as delivered, for a consumer that is to have it from when the journal is written up to what this
-    /// returns: after a crash it is known then that it may have been delivered. What is not in memory is read meanwhile.
-    pub fn mark_waiting(&self) -> Lsn {
-        let mut marked_at = Lsn::ZERO;
-        if !self.spec.durable {
-            return marked_at;
-        }
-        let mut state = self.state.lock();
-        let State { queue, changed, .. } = &mut *state;
-        // Messages to come are marked with the first of them.
-        if queue.depth().ready > 0 {
-            queue.mark_ahead(MARK_AHEAD, |position| {
-                marked_at = self.append_mark(position);
-                *changed = true;
-            });
-            self.load(&mut state);
-        }
-        marked_at
     }
 
     pub(super) fn lock_also(&self) -> RankedMutexGuard<'_, State> {
