@@ -94,6 +94,12 @@ impl Meddler {
         Self(connection)
     }
 
+    /// Declares a durable queue.
+    fn declare(&mut self, queue: &str) {
+        let declare = queue::Declare { queue, durable: true, ..queue::Declare::default() };
+        self.0.call(CHANNEL, &declare, queue::DeclareOk::ID).expect("an answer");
+    }
+
     /// Waits until there is a consumer, and more messages than so many are not with it.
     fn wait_for_flow(url: &str, messages: u32) {
         for _ in 0..POLLS {
@@ -245,6 +251,8 @@ fn a_broker_may_crash_and_come_back() {
     let mut soak = Soak::start(&url, &[&MUCH[..], &["--confirm", "100", "--patience", "4"]].concat());
     // With as many some were confirmed.
     Meddler::wait_for_flow(&url, 100);
+    // What is answered when it is durable is so after the mark of what was delivered.
+    Meddler::new(&url).declare("other");
     for _ in 0..2 {
         broker.crash();
         let told = ["has to come back", "is back"]

@@ -476,7 +476,11 @@ impl QueueCell {
         if state.gone {
             return Err(ConsumeError::Gone);
         }
-        state.queue.consume(spec, link).map_err(|ExclusiveUse| ConsumeError::Exclusive)
+        let id = state.queue.consume(spec, link).map_err(|ExclusiveUse| ConsumeError::Exclusive)?;
+        self.mark_waiting(&mut state);
+        // What comes first may have to be read.
+        self.load(&mut state);
+        Ok(id)
     }
 
     /// What holds for the queue from now on: its arguments together with the policies that match it.

@@ -186,6 +186,30 @@ fn a_consumer_is_given_nothing_before_it_is_active() {
 }
 
 #[test]
+fn marks_are_set_when_half_the_way_to_them_is_left() {
+    let mut bench = Bench::with(9);
+    let marks = |bench: &mut Bench, comes: bool| {
+        let mut marks = Vec::new();
+        let marked = |position: Position| marks.push(position.0);
+        if comes {
+            bench.queue.mark_ahead(4, marked);
+        } else {
+            bench.queue.mark_delivered(4, marked);
+        }
+        marks
+    };
+    assert_eq!(marks(&mut bench, false), [0_u64; 0], "nothing was delivered");
+    assert_eq!(marks(&mut bench, true), [4], "something will be");
+    assert_eq!(marks(&mut bench, true), [0_u64; 0]);
+    let id = bench.consumer(ConsumerSpec { prefetch: 2, ..acking() }, 9);
+    assert_eq!(bench.deliver().len(), 2);
+    assert_eq!(marks(&mut bench, false), [0_u64; 0]);
+    bench.settle(Some(id), &[0], Settle::Ack);
+    assert_eq!(bench.deliver(), [(0, 2, false)]);
+    assert_eq!(marks(&mut bench, false), [7]);
+}
+
+#[test]
 fn prefetch_bounds_what_is_unacked_and_a_settlement_gives_credit_back() {
     let mut bench = Bench::with(5);
     let id = bench.consumer(ConsumerSpec { prefetch: 2, ..acking() }, 9);

@@ -120,17 +120,13 @@ impl Open {
         no_wait: bool,
     ) -> Result<(), AmqpError> {
         self.count_by_queue(key);
-        let gate = self
-            .consumers
-            .get(key)
-            .map_or(Gate::OPEN, |consumer| Gate::written(consumer.cell.mark_waiting()));
         let channel = self.channel(number)?;
         channel.tags.insert(tag.into(), key);
         channel.count_consumers();
         let flow = channel.flow;
         // It gets messages only after its consume-ok.
         let reply = basic::ConsumeOk { consumer_tag: tag };
-        let left = no_wait || self.reply(wire, number, gate, &reply, Then::Activate(key));
+        let left = no_wait || self.reply(wire, number, Gate::OPEN, &reply, Then::Activate(key));
         if left && flow {
             self.consumers.set_active(key, true);
         }

@@ -272,28 +272,6 @@ fn flow_and_recover_after_acks_are_answered_when_they_are_written() {
 }
 
 #[test]
-fn what_waits_for_a_consumer_is_marked_before_it_comes() {
-    let broker = broker(Journal::stepped());
-    let mut client = Client::new(&broker);
-    client.declare("d", true);
-    client.send(&basic::Consume { queue: "d", ..Default::default() });
-    advance(&broker, true, true);
-    assert_eq!(client.received(), ["queue.declare-ok", "basic.consume-ok"], "nothing waits");
-    client.send(&basic::Cancel { consumer_tag: "amq.ctag-1", ..Default::default() });
-    client.send(&channel::Close::default()).send(&channel::Open::default()).publish("d", true);
-    advance(&broker, true, true);
-    client.received();
-    client.send(&basic::Consume { queue: "d", ..Default::default() });
-    assert_eq!(client.received(), [""; 0]);
-    advance(&broker, true, false);
-    assert_eq!(client.received(), ["basic.consume-ok", "basic.deliver"]);
-    client.send(&channel::Close::default()).send(&channel::Open::default());
-    assert_eq!(client.received(), ["channel.close-ok", "channel.open-ok"]);
-    client.send(&basic::Consume { queue: "d", ..Default::default() });
-    assert_eq!(client.received(), ["basic.consume-ok", "basic.deliver"], "it is marked already");
-}
-
-#[test]
 fn a_consumer_gets_nothing_before_its_consume_ok_and_deliveries_never_wait() {
     let broker = broker(Journal::stepped());
     let mut client = Client::new(&broker);

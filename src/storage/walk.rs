@@ -7,11 +7,11 @@ use crate::storage::file::FILE_HEADER;
 use crate::storage::group::{ALIGNMENT, FIXED, GroupHeader, MAGIC, align};
 use crate::storage::writer::Tail;
 
-/// How much is read at once: many small groups cost one read, and of large ones little more than the header blocks.
-const WINDOW: usize = 16 * 1024;
-
-/// How much is read at once where all is looked at.
+/// How much is read at once where groups are small, or all is looked at.
 const CHUNK: usize = 64 * 1024;
+
+/// How much is read at once where bodies were passed over: little more than a header block.
+const BLOCK: usize = 16 * 1024;
 
 /// A part of a file in memory.
 struct Window<'a> {
@@ -34,7 +34,8 @@ impl<'a> Window<'a> {
         let is_here = at >= self.at && at + count as u64 <= self.at + self.bytes.len() as u64;
         if !is_here {
             let rest = usize::try_from(self.len - at).unwrap_or(usize::MAX);
-            self.bytes.resize(rest.min(count.max(WINDOW)), 0);
+            let is_next = at <= self.at + self.bytes.len() as u64;
+            self.bytes.resize(rest.min(count.max(if is_next { CHUNK } else { BLOCK })), 0);
             self.at = at;
             if let Err(error) = read_exact_at(self.file, &mut self.bytes, at) {
                 self.bytes.clear();
