@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::FixedState;
 use roaring::RoaringTreemap;
 
-use self::log::ADDRESSES;
+pub(super) use self::log::ADDRESSES;
 pub use self::log::{MessageLog, StoredMessage};
 use crate::deaths::Reason;
 use crate::ids::{Position, QueueId};

@@ -6,8 +6,9 @@ use crate::ids::Position;
 /// Bits of a row's first address; the others are how many messages it has, less one.
 const ADDRESS_BITS: u32 = 56;
 
-/// Body addresses end here: no journal writes as many bytes.
-pub(super) const ADDRESSES: u64 = 1 << ADDRESS_BITS;
+/// Body addresses end here. No journal writes half as many bytes: a check gives addresses of the other half to what it finds
+/// without knowing where it belongs.
+pub(in crate::storage) const ADDRESSES: u64 = 1 << ADDRESS_BITS;
 
 /// The most messages of a row.
 const MOST: u64 = 1 << (u64::BITS - ADDRESS_BITS);

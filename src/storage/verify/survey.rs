@@ -19,7 +19,7 @@ use crate::storage::disk::{Disk, DiskFile, Open, read_exact_at};
 use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::files::{Begun, Bodies, FileState};
 use crate::storage::group::{FIXED, GroupHeader, align};
-use crate::storage::image::Image;
+use crate::storage::image::{ADDRESSES, Image};
 use crate::storage::item;
 use crate::storage::item::RawItem;
 use crate::storage::record::{Enqueued, Entry, decode};
@@ -31,7 +31,7 @@ use crate::storage::walk::{Chain, find_groups};
 use crate::storage::writer::Tail;
 
 /// Addresses from here on stand for those that are not known. A journal is never so long.
-const UNKNOWN: u64 = 1 << 61;
+const UNKNOWN: u64 = ADDRESSES / 2;
 
 /// A file that is needed.
 struct Source {
