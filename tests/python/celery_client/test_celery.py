@@ -197,6 +197,12 @@ def test_a_task_goes_to_another_worker_when_the_first_is_shut_down(setting, work
     first.wait_ready()
     result = setting.tasks.hold.apply_async((str(notes),), queue=setting.queue("held"))
     eventually(notes.exists, "the first worker has begun", 20)
+
+    def active():
+        return (setting.tasks.app.control.inspect([first.name], timeout=2).active() or {}).get(first.name)
+
+    # A cold shutdown gives up only what the worker's main process knows to have begun, and waits for the rest.
+    eventually(active, "it knows that it has", 20)
     if how == signal.SIGKILL:
         os.killpg(first.process.pid, how)
     first.stop(how)
