@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Sha256, Sha512};
@@ -23,6 +23,9 @@ const ARGON2_OUTPUT: usize = 32;
 /// KiB of memory, passes and lanes of a hash by Argon2id that is made here. OWASP has several such pairs that it takes for equally
 /// strong; this one takes half the time of 19 MiB with two passes, since it stays in a processor's caches.
 const ARGON2_COST: (u32, u32, u32) = (9 * 1024, 4, 1);
+
+/// Bytes that the allocator keeps apart from smaller ones: more than the 32 MiB that it divides its memory into.
+const APART: usize = 40 << 20;
 
 /// The most of each that a foreign hash may ask for. Whoever imports one must not stop all logins with it.
 const ARGON2_MOST: (u32, u32, u32) = (256 * 1024, 16, 16);
@@ -269,7 +272,16 @@ impl fmt::Debug for PasswordHash {
 fn argon2(cost: (u32, u32, u32), password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
     let (memory, passes, lanes) = cost;
     let params = Params::new(memory, passes, lanes, Some(output.len())).ok()?;
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password, salt, output).ok()
+    let count = params.block_count();
+    let mut blocks: Vec<Block> = Vec::new();
+    // What is as large as this lies apart from all else, and what is not used of it takes no memory. Without it other parts of the
+    // broker come to lie where the password was, before the allocator has given that back, and keep it resident.
+    if blocks.try_reserve_exact(count.max(APART / Block::SIZE)).is_err() {
+        blocks.try_reserve_exact(count).ok()?;
+    }
+    blocks.resize(count, Block::new());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password, salt, output, &mut blocks).ok()
 }
 
 /// Reads `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<output>`.
