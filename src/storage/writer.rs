@@ -4,7 +4,7 @@
 //! without a timer. What nobody waits for is written within a few milliseconds and synced within the window.
 
 use std::io::{self, IoSlice};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -30,8 +30,9 @@ const SYNC_WINDOW: Duration = Duration::from_millis(100);
 /// How long the thread sleeps when there is nothing to do. Whoever has something wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// How far the file is filled with zeros ahead of what is written, so that a sync is one of data only.
-const AHEAD: u64 = 4 * 1024 * 1024;
+/// How far the file is filled with zeros ahead of what is written, so that a sync is one of data only: as far again as
+/// the file goes, between these two. Whoever writes first after a start waits for the least.
+const AHEAD: RangeInclusive<u64> = 256 * 1024..=4 * 1024 * 1024;
 
 /// Between tries when the disk is full.
 const RETRY: Duration = Duration::from_millis(200);
@@ -334,8 +335,8 @@ impl Writer {
 
     /// Fills the file with zeros ahead of the next write. That the disk is full is no harm: the write will tell.
     fn fill_ahead(&mut self, len: u64) -> io::Result<()> {
-        let ahead = AHEAD.min(self.options.file_size);
         let Some(current) = &mut self.current else { return Ok(()) };
+        let ahead = current.at.clamp(*AHEAD.start(), *AHEAD.end()).min(self.options.file_size);
         if current.at + len + ahead / 4 <= current.allocated {
             return Ok(());
         }
