@@ -4,6 +4,8 @@
 //! A short queue keeps everything. Beyond [`KEPT_BYTES`] it keeps a *window* of the messages that are next, and what
 //! is written to disk behind them, or is out with consumers, goes.
 
+use std::ops::RangeInclusive;
+
 use super::lanes::Lane;
 use super::{Entry, Link, MESSAGE_OVERHEAD, Memory, Queue, State, Unread};
 use crate::ids::{Location, Place, Position};
@@ -15,8 +17,9 @@ pub const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// Entries that one call looks at for bodies to let go: a bound on the time that it takes.
 const SWEEP: usize = 16 * 1024;
 
-/// Messages that are read at once where each has to be found by itself.
-const LOADED_AT_ONCE: usize = 4096;
+/// Messages that are read at once where each has to be found by itself: few by the first read, for which somebody waits,
+/// and twice as many by each that follows.
+const LOADED_AT_ONCE: RangeInclusive<usize> = 128..=4096;
 
 /// What of a queue is in memory.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Paging {
     dead_wanted: bool,
     /// What was planned is being read.
     loading: bool,
+    /// How many messages the next read is of at most.
+    at_once: usize,
     /// Messages that were nowhere, since somebody asked.
     lost: u64,
     /// Messages that ever left memory and stayed in the queue.
@@ -57,6 +62,7 @@ impl Default for Paging {
             wanted: false,
             dead_wanted: false,
             loading: false,
+            at_once: *LOADED_AT_ONCE.start(),
             lost: 0,
             gone: 0,
         }
@@ -339,7 +345,7 @@ impl<L: Link> Queue<L> {
         self.paging.dead_wanted = false;
         let room = (self.paging.kept / 2).max(1);
         let (mut planned, mut places) = (0, Vec::new());
-        for position in self.deaths.positions().take(LOADED_AT_ONCE) {
+        for position in self.deaths.positions().take(*LOADED_AT_ONCE.end()) {
             let Some(entry) = self.lanes.get(position).filter(|entry| entry.message.is_none()) else {
                 continue;
             };
@@ -393,12 +399,16 @@ impl<L: Link> Queue<L> {
                 None => break,
             }
             window_end = position.next();
-            if bytes + planned >= room || places.len() >= LOADED_AT_ONCE {
+            if bytes + planned >= room || places.len() >= self.paging.at_once {
                 break;
             }
         }
         (self.paging.window_end, self.paging.window_bytes) = (window_end, bytes);
-        Ok(run.or_else(|| (!places.is_empty()).then_some(Load::Places(places))))
+        if places.is_empty() {
+            return Ok(run);
+        }
+        self.paging.at_once = (self.paging.at_once * 2).min(*LOADED_AT_ONCE.end());
+        Ok(Some(Load::Places(places)))
     }
 
     /// Takes what was read of a [`Load::Places`]. Returns how many of them are damaged; those are not in the queue any
