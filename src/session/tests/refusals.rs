@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::field::TableBuilder;
+use crate::storage::journal::Base;
+use crate::storage::options::JournalOptions;
+use crate::storage::simulated_disk::SimulatedDisk;
 
 /// What a client is told: confirmed and refused sequence numbers, with the channel that each is of.
 fn told(client: &mut Client) -> Vec<(u16, u64, bool)> {
@@ -43,6 +46,52 @@ fn put_publish(bytes: &mut Vec<u8>, channel: u16, queue: &str) {
     write_method(bytes, channel, &basic::Publish { routing_key: queue, ..Default::default() });
     write_header(bytes, channel, 1, &[0, 0]);
     write_body(bytes, channel, b"x", 4096);
+}
+
+#[test]
+fn who_is_told_of_each_message_waits_for_the_journal_as_others_do() {
+    let alone = |client: &mut Client| {
+        let mut arguments = TableBuilder::new();
+        arguments.long_str("x-overflow", "reject-publish").int64("x-max-length", 1000);
+        let arguments = arguments.finish();
+        let declare =
+            queue::Declare { queue: "q", durable: true, arguments: arguments.as_ref(), ..Default::default() };
+        client.send(&declare).send(&confirm::Select::default());
+    };
+    let together = |client: &mut Client| {
+        client.declare("q", true).send(&confirm::Select::default());
+    };
+    let in_transactions = |client: &mut Client| {
+        client.declare("q", true).send(&tx::Select);
+    };
+    for (case, prepare, ends) in [
+        ("alone", &alone as &dyn Fn(&mut Client), false),
+        ("together", &together, false),
+        ("in transactions", &in_transactions, true),
+    ] {
+        let disk = SimulatedDisk::new(1);
+        let opened =
+            Journal::open(Arc::new(disk.clone()), JournalOptions::default(), Base::default(), |_| {});
+        let broker = broker(opened.unwrap().0);
+        let mut client = Client::new(&broker);
+        prepare(&mut client);
+        assert!(broker.journal.wait_durable(broker.journal.end()));
+        disk.set_capacity(0);
+        let mut bytes = Vec::new();
+        write_method(&mut bytes, 1, &basic::Publish { routing_key: "q", ..Default::default() });
+        write_header(&mut bytes, 1, 1 << 20, &[0x10, 0, 2]);
+        write_body(&mut bytes, 1, &vec![0; 1 << 20], 4096);
+        if ends {
+            write_method(&mut bytes, 1, &tx::Commit);
+        }
+        let mut sent = 0;
+        while client.session.wants_input() {
+            assert!(sent < 40, "{case}: more than 32 MiB are not written");
+            assert_eq!(client.session.handle_input(&bytes, Now::at(1000)), bytes.len());
+            sent += 1;
+        }
+        assert!(sent > 30, "{case}: {sent}");
+    }
 }
 
 proptest! {
