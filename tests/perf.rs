@@ -296,6 +296,16 @@ fn two_brokers_are_compared() {
                 ["first", "second", "ratio"].map(|name| compared[name].as_f64().expect(name));
             assert!(first > 0.0 && (first / second - ratio).abs() < 1e-9, "{compared}");
         }
+        let full = [
+            ["--queue-args", "x-max-length=1"],
+            ["--queue-args", "x-overflow=reject-publish"],
+            ["--consumers", "0"],
+            ["--confirm", "5"],
+        ];
+        let rounds = ["throughput", "--url", url, "--compare", url, "--rounds", "1", "--messages", "9"];
+        let (code, _, stderr) = perf(&[&rounds[..], &full.concat()].concat());
+        let told = ["first", "second"].map(|side| format!("round 1, {side}: the broker refused 8 messages"));
+        assert!(code == 0 && told.iter().all(|told| stderr.contains(told)), "{code} {stderr}");
         let (code, _, stderr) = perf(&["throughput", "--url", url, "--rounds", "2"]);
         assert!(code == 64 && stderr.contains("--compare"), "{code} {stderr}");
     });

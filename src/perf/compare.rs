@@ -37,6 +37,11 @@ pub trait Report: Serialize {
     /// The names of the numbers and the numbers, those in the same order in every report of this kind; None for what was not
     /// measured.
     fn figures(&self) -> Vec<(&'static str, Option<f64>)>;
+
+    /// What did not go as it should, a sentence each: numbers beside it say less, or something else.
+    fn faults(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Which of the two.

@@ -318,4 +318,11 @@ impl compare::Report for Report {
             ("cpu_seconds", self.broker_process.map(|usage| usage.cpu_seconds)),
         ]
     }
+
+    fn faults(&self) -> Vec<String> {
+        let because = self.lost_because.as_deref().unwrap_or_default();
+        let lost = (self.lost > 0)
+            .then(|| format!("{} connections ended while they were held; the first: {because}", self.lost));
+        lost.into_iter().collect()
+    }
 }

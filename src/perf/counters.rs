@@ -11,6 +11,7 @@ pub struct Counters {
     confirmed: AtomicU64,
     nacked: AtomicU64,
     consumed: AtomicU64,
+    unsent: AtomicU64,
     blocked: OnceLock<String>,
 }
 
@@ -42,6 +43,16 @@ impl Counters {
     /// Sets the number of messages consumed.
     pub fn set_consumed(&self, count: u64) {
         self.consumed.store(count, Ordering::Relaxed);
+    }
+
+    /// Sets the number of messages that were due and were not sent.
+    pub fn set_unsent(&self, count: u64) {
+        self.unsent.store(count, Ordering::Relaxed);
+    }
+
+    /// Messages that were due and were not sent.
+    pub fn unsent(&self) -> u64 {
+        self.unsent.load(Ordering::Relaxed)
     }
 
     /// Notes that the broker has blocked the connection, and why.

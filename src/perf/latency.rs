@@ -105,4 +105,8 @@ impl compare::Report for Report {
             ("cpu_seconds", self.broker_process.map(|usage| usage.cpu_seconds)),
         ]
     }
+
+    fn faults(&self) -> Vec<String> {
+        self.total.faults(self.blocked.as_deref())
+    }
 }

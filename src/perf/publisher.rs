@@ -20,8 +20,9 @@ use crate::protocol::method::{Args as _, basic, confirm};
 /// How long a broker may block a publisher before the run ends with the broker's reason.
 pub const BLOCKED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long, once told to stop, to wait for what is half written and for confirms that are due.
-const FINISH: Duration = Duration::from_secs(10);
+/// How long, once told to stop, to wait for what is half written, for confirms that are due, and for room for messages that
+/// are to be timed and were due before.
+pub const FINISH: Duration = Duration::from_secs(10);
 
 /// The longest sleep: how soon a publisher sees that it has to stop.
 const NAP: Duration = Duration::from_millis(50);
@@ -52,6 +53,8 @@ pub struct Orders<'a> {
     pub timed_from: Duration,
     /// How long the broker may take at the end to read what was sent.
     pub patience: Duration,
+    /// How long it may take, from the order to stop on, for what was due before: [`FINISH`].
+    pub finish: Duration,
     /// Where it tells what it has done.
     pub counters: &'a Counters,
     /// Set to end it.
@@ -115,8 +118,9 @@ impl<'a> Publisher<'a> {
         self.orders.timed_from = from;
     }
 
-    /// Publishes until it is told to stop, or everything is sent; then waits for confirms and says goodbye. Returns how long
-    /// after they were due messages were confirmed.
+    /// Publishes until it is told to stop, or everything is sent; then waits for confirms and says goodbye. What is timed and
+    /// was due before the order to stop is sent still: a broker that stalls at the end would be measured by what came before
+    /// otherwise. Returns how long after they were due messages were confirmed.
     ///
     /// # Errors
     ///
@@ -138,11 +142,12 @@ impl<'a> Publisher<'a> {
         let mut batches = 0;
         loop {
             let is_stopping = self.is_stopping();
-            if self.pending.is_empty() && self.heartbeat.is_empty() && !is_stopping {
+            if self.pending.is_empty() && self.heartbeat.is_empty() && (!is_stopping || self.overdue() > 0) {
                 self.take();
             }
             let is_written = self.write()?;
-            if self.is_done(is_stopping, is_written) {
+            if self.is_done(is_written) {
+                self.orders.counters.set_unsent(self.overdue());
                 return Ok(());
             }
             let wait = if is_written { self.until_more() } else { NAP };
@@ -166,6 +171,17 @@ impl<'a> Publisher<'a> {
             self.stopping_since = Some(self.orders.clock.now());
         }
         self.stopping_since.is_some()
+    }
+
+    /// Messages to be timed that were due before the order to stop and were not taken yet; none before that order.
+    fn overdue(&self) -> u64 {
+        match (self.orders.pace, self.stopping_since) {
+            (Some(pace), Some(since)) if self.orders.is_timed => {
+                let due = pace.due_until(super::clock::nanos(since));
+                due.min(self.orders.messages.unwrap_or(u64::MAX)).saturating_sub(self.taken)
+            }
+            _ => 0,
+        }
     }
 
     /// Takes from the batch what may be sent now.
@@ -201,6 +217,9 @@ impl<'a> Publisher<'a> {
         if let (Some(pace), true) = (&self.orders.pace, most > 0) {
             most = most.min(pace.due_until(self.orders.clock.nanos()).saturating_sub(self.taken));
         }
+        if self.stopping_since.is_some() {
+            most = most.min(self.overdue());
+        }
         most as usize
     }
 
@@ -225,18 +244,20 @@ impl<'a> Publisher<'a> {
         Ok(self.pending.is_empty() && self.heartbeat.is_empty() && !self.is_flush_due)
     }
 
-    fn is_done(&self, is_stopping: bool, is_written: bool) -> bool {
+    fn is_done(&self, is_written: bool) -> bool {
         let is_settled = is_written && self.window.as_ref().is_none_or(|window| window.in_flight() == 0);
+        let is_stopping = self.stopping_since.is_some() && self.overdue() == 0;
         if is_settled && (is_stopping || self.orders.messages == Some(self.taken)) {
             return true;
         }
-        self.stopping_since.is_some_and(|since| self.orders.clock.now() >= since + FINISH)
+        self.stopping_since.is_some_and(|since| self.orders.clock.now() >= since + self.orders.finish)
     }
 
     /// How long to wait, at most, until there may be more to send.
     fn until_more(&self) -> Duration {
         let is_full = self.window.as_ref().is_some_and(|window| window.room() == 0);
-        if is_full || self.stopping_since.is_some() || self.orders.messages == Some(self.taken) {
+        let is_stopping = self.stopping_since.is_some() && self.overdue() == 0;
+        if is_full || is_stopping || self.orders.messages == Some(self.taken) {
             return NAP;
         }
         let Some(pace) = &self.orders.pace else { return Duration::ZERO };
@@ -376,6 +397,17 @@ mod tests {
         assert_eq!(read(&HEARTBEAT), None);
     }
 
+    fn form() -> MessageForm<'static> {
+        MessageForm {
+            channel: CHANNEL,
+            exchange: "",
+            routing_key: "q",
+            properties: &[0, 0],
+            sizes: &[16],
+            frame_max: 0,
+        }
+    }
+
     /// What a publisher of 16 bytes a message, if need be confirmed, ends with.
     fn publish(
         target: &Target,
@@ -385,16 +417,8 @@ mod tests {
         let counters = Counters::default();
         let stop = AtomicBool::new(false);
         let connection = Connection::open(target).expect("a connection");
-        let form = MessageForm {
-            channel: CHANNEL,
-            exchange: "",
-            routing_key: "q",
-            properties: &[0, 0],
-            sizes: &[16],
-            frame_max: 0,
-        };
         let orders = Orders {
-            batch: Batch::new(&form, 4000),
+            batch: Batch::new(&form(), 4000),
             confirm,
             messages,
             pace: None,
@@ -402,6 +426,7 @@ mod tests {
             clock: Clock::start(),
             timed_from: Duration::ZERO,
             patience: Duration::from_secs(5),
+            finish: FINISH,
             counters: &counters,
             stop: &stop,
         };
@@ -474,6 +499,73 @@ mod tests {
         assert_eq!(counters.blocked(), Some("low on memory"));
         // The last may be asked for when there is nobody left to answer.
         assert!(broker.join().expect("the broker is content") >= 1);
+    }
+
+    /// A publisher of 1,000 messages a second with three in flight, told to stop after 100 ms, and a broker that confirms
+    /// nothing before that and, if it `recovers`, everything after it.
+    fn publish_to_one_that_stalls(recovers: bool) -> (Times, Counters, u64) {
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (target, broker) = fake::broker(move |peer| {
+            peer.hear_method("confirm.select");
+            peer.say(1, &confirm::SelectOk {});
+            std::thread::sleep(Duration::from_millis(100));
+            stopped.store(true, Ordering::Relaxed);
+            let mut bodies = 0;
+            while recovers
+                && peer.hear(|kind, payload| match kind {
+                    FrameKind::Body => Some(true),
+                    FrameKind::Method
+                        if Method::decode(payload).expect("a method").name() != "basic.publish" =>
+                    {
+                        Some(false)
+                    }
+                    _ => None,
+                }) == Some(true)
+            {
+                bodies += 1;
+                peer.say(1, &basic::Ack { delivery_tag: bodies, multiple: false });
+            }
+            if !recovers {
+                peer.hear_method("connection.close");
+            }
+            peer.say(0, &connection::CloseOk {});
+            bodies
+        });
+        let counters = Counters::default();
+        let connection = Connection::open(&target).expect("a connection");
+        let clock = Clock::start();
+        let orders = Orders {
+            batch: Batch::new(&form(), 4000),
+            confirm: 3,
+            messages: None,
+            pace: Some(Pace::new(clock.now(), 1000.0)),
+            is_timed: true,
+            clock,
+            timed_from: Duration::ZERO,
+            patience: Duration::from_secs(5),
+            finish: Duration::from_secs(if recovers { 10 } else { 0 }),
+            counters: &counters,
+            stop: &stop,
+        };
+        let times = Publisher::new(connection, orders).and_then(Publisher::run).expect("it goes well");
+        (times, counters, broker.join().expect("the broker is content"))
+    }
+
+    #[test]
+    fn what_was_due_before_the_end_is_sent_and_timed_however_late() {
+        let (times, counters, bodies) = publish_to_one_that_stalls(true);
+        let told = times.percentiles();
+        assert_eq!((counters.counts().confirmed, told.count, counters.unsent()), (bodies, bodies, 0));
+        // The publisher began before the stall did, and half of what was due in it waited for half of it.
+        assert!(bodies >= 90 && told.p50_us >= 40_000.0, "{bodies}, {told:?}");
+    }
+
+    #[test]
+    fn what_was_due_and_could_not_be_sent_is_counted() {
+        let (_, counters, _) = publish_to_one_that_stalls(false);
+        assert_eq!(counters.counts().published, 3);
+        assert!(counters.unsent() >= 90, "{}", counters.unsent());
     }
 
     #[test]

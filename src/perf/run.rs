@@ -103,6 +103,8 @@ pub struct Outcome {
     pub total: Counts,
     /// Messages that should have come to consumers, one for each queue that a message reaches.
     pub expected: u64,
+    /// Messages that were to be timed, and were due and could not be sent.
+    pub unsent: u64,
     /// Why the broker has blocked a publisher, if it did.
     pub blocked: Option<String>,
     /// What the broker used in the measured time.
@@ -289,6 +291,7 @@ impl Shared<'_> {
                 clock: self.clock,
                 timed_from: Duration::ZERO,
                 patience: self.job.timing.drain,
+                finish: publisher::FINISH,
                 counters,
                 stop: &self.stop_publishers,
             };
@@ -489,6 +492,7 @@ impl<'s, 'c, 'p> Watch<'s, 'c, 'p> {
             counted,
             total: self.shared.counts(),
             expected: self.shared.expected(topology),
+            unsent: self.shared.publishers.iter().map(Counters::unsent).sum(),
             blocked: self.shared.blocked(),
             broker: broker.map(|(after, before)| after.since(&before, messages)),
             client: last.client.since(&first.client, messages),

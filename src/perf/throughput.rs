@@ -66,6 +66,8 @@ pub struct Total {
     pub missing: u64,
     /// Messages that were sent in confirm mode and neither confirmed nor refused.
     pub unconfirmed: u64,
+    /// Messages that were to be timed, and were due and could not be sent in time. No percentile knows of them.
+    pub unsent: u64,
 }
 
 impl Total {
@@ -79,7 +81,25 @@ impl Total {
             expected: outcome.expected,
             missing: outcome.expected.saturating_sub(counts.consumed),
             unconfirmed: if has_confirms { counts.published.saturating_sub(settled) } else { 0 },
+            unsent: outcome.unsent,
         }
+    }
+
+    /// What did not go as it should, a sentence each. `blocked` is the broker's reason, if it blocked a publisher.
+    #[must_use]
+    pub fn faults(&self, blocked: Option<&str>) -> Vec<String> {
+        let Self { unsent, missing, unconfirmed, counts: Counts { nacked, .. }, .. } = *self;
+        let counts = [
+            (
+                unsent,
+                format!("{unsent} messages were due and could not be sent, and no percentile knows of them"),
+            ),
+            (missing, format!("{missing} messages did not come to their consumers in time")),
+            (unconfirmed, format!("{unconfirmed} messages were not confirmed in time")),
+            (nacked, format!("the broker refused {nacked} messages")),
+        ];
+        let told = counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text);
+        told.chain(blocked.map(|reason| format!("the broker blocked publishers: {reason}"))).collect()
     }
 }
 
@@ -126,5 +146,9 @@ impl compare::Report for Report {
             ("messages_per_cpu_second", per_cpu),
             ("rss_bytes", rss),
         ]
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.total.faults(self.blocked.as_deref())
     }
 }

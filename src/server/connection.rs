@@ -13,6 +13,7 @@ use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
@@ -32,6 +33,9 @@ const CARRY_LIMIT: usize = 4096;
 
 /// Largest output buffer that is kept for the next connection.
 const POOLED_OUTPUT: usize = 1024 * 1024;
+
+/// How often a socket that is not read is looked at for its end, in case nothing is written to it either.
+const END_LOOK: Duration = Duration::from_secs(5);
 
 /// Read batches before other tasks have their turn.
 const BATCHES: usize = 4;
@@ -54,6 +58,8 @@ pub(super) struct Connection<S> {
     partial: Vec<u8>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Moment>,
+    /// When the socket is looked at for its end; only while it is not read.
+    end_look_at: Option<Moment>,
     reading: bool,
     /// The stream may hold bytes that the socket has not taken.
     unflushed: bool,
@@ -71,6 +77,7 @@ impl<S: ClientStream> Connection<S> {
             partial: Vec::new(),
             timer,
             armed: None,
+            end_look_at: None,
             reading: true,
             unflushed: false,
             taken: 0,
@@ -273,12 +280,15 @@ impl<S: ClientStream> Connection<S> {
     /// Does what is due, and sees to it that we are woken at the next deadline. Returns whether there is more to do.
     fn tick(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let mut moved = false;
-        while let Some(due) = self.session.poll_timeout() {
+        let is_held = self.reading && !self.session.wants_input();
+        self.end_look_at = is_held.then(|| self.end_look_at.unwrap_or_else(|| now.moment.after(END_LOOK)));
+        while let Some(due) = self.session.poll_timeout().into_iter().chain(self.end_look_at).min() {
             if due <= now.moment {
                 if moved {
                     return true;
                 }
                 moved = true;
+                self.look_for_end(now);
                 self.session.handle_timeout(now);
                 continue;
             }
@@ -293,6 +303,14 @@ impl<S: ClientStream> Connection<S> {
             self.armed = None;
         }
         moved
+    }
+
+    /// Notices that the client is gone though its socket is not read, if it is time to look.
+    fn look_for_end(&mut self, now: Now) {
+        if self.end_look_at.take_if(|at| *at <= now.moment).is_some() && self.stream.is_cut() {
+            self.reading = false;
+            self.session.handle_closed_by_peer("the client was gone while it was not read", now);
+        }
     }
 
     fn lend_output(&mut self) {

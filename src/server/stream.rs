@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -27,9 +29,24 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     fn taken(&self) -> u64 {
         0
     }
+
+    /// Whether the socket has failed, or both of its sides are closed: nobody will read or say anything any more. A peer
+    /// that has only ended its own side is still there.
+    fn is_cut(&self) -> bool;
+}
+
+fn is_cut(socket: &impl AsFd) -> bool {
+    let gone = PollFlags::HUP | PollFlags::ERR;
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let looked = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    looked.is_ok() && polled[0].revents().intersects(gone)
 }
 
 impl ClientStream for TcpStream {
+    fn is_cut(&self) -> bool {
+        is_cut(self)
+    }
+
     fn reset_on_close(&self) {
         if let Err(error) = SockRef::from(self).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "cannot set linger");
@@ -40,9 +57,17 @@ impl ClientStream for TcpStream {
 impl ClientStream for UnixStream {
     /// There is nothing to do: what the peer has not taken is in its own socket, and goes with that.
     fn reset_on_close(&self) {}
+
+    fn is_cut(&self) -> bool {
+        is_cut(self)
+    }
 }
 
 impl<S: ClientStream> ClientStream for TlsStream<S> {
+    fn is_cut(&self) -> bool {
+        self.get_ref().0.is_cut()
+    }
+
     fn reset_on_close(&self) {
         self.get_ref().0.reset_on_close();
     }
@@ -73,6 +98,10 @@ impl<S> Counted<S> {
 }
 
 impl<S: ClientStream> ClientStream for Counted<S> {
+    fn is_cut(&self) -> bool {
+        self.stream.is_cut()
+    }
+
     fn reset_on_close(&self) {
         self.stream.reset_on_close();
     }
@@ -157,6 +186,10 @@ mod tests {
 
     impl ClientStream for Narrow {
         fn reset_on_close(&self) {}
+
+        fn is_cut(&self) -> bool {
+            false
+        }
     }
 
     #[test]

@@ -142,6 +142,10 @@ impl<S: ClientStream> AsyncWrite for WebSocket<S> {
 }
 
 impl<S: ClientStream> ClientStream for WebSocket<S> {
+    fn is_cut(&self) -> bool {
+        self.stream.is_cut()
+    }
+
     fn reset_on_close(&self) {
         self.stream.reset_on_close();
     }

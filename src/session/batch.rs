@@ -24,6 +24,8 @@ pub(super) struct PublishBatch {
     lines: Lines,
     /// Publishes on channels in confirm mode, in order: channel and how many in a row.
     confirms: Vec<(u16, u64)>,
+    /// There are publishes that may be refused, and that nobody is told of.
+    may_refuse: bool,
 }
 
 /// Publishes of one channel to one exchange.
@@ -125,6 +127,19 @@ impl PublishBatch {
         }
     }
 
+    /// Whether a publish has to wait until those before it are with their queues: what is refused is told to all that are
+    /// to be confirmed with it. `confirms` says that this is one of them, `may_refuse` that it may be refused.
+    #[inline]
+    pub(super) fn has_to_wait(&self, confirms: bool, may_refuse: bool) -> bool {
+        confirms && self.may_refuse || may_refuse && !self.confirms.is_empty()
+    }
+
+    /// Notes that a publish may be refused that is not to be confirmed.
+    #[inline]
+    pub(super) fn note_may_refuse(&mut self) {
+        self.may_refuse = true;
+    }
+
     /// Moves the run into the lines of its queues.
     fn spread(&mut self) {
         let Self { route: Some(route), run, lines, .. } = self else { return };
@@ -160,6 +175,7 @@ impl PublishBatch {
                 taken = taken.and(publish_run(vhost, scratch, std::slice::from_ref(&cell), &mut line));
             }
         }
+        self.may_refuse = false;
         for (channel, count) in self.confirms.drain(..) {
             confirm(channel, count, taken);
         }

@@ -106,6 +106,8 @@ pub(super) struct Open {
     held_back: bool,
     /// The journal has too much to write: this connection is not read until it has caught up.
     outruns_journal: bool,
+    /// It has published since the journal was last looked at.
+    pub(super) has_published: bool,
     pub(super) pending_get: Option<PendingGet>,
     ended: bool,
 }
@@ -156,6 +158,7 @@ impl Open {
             wake_asked: Progress::default(),
             held_back: false,
             outruns_journal: false,
+            has_published: false,
             pending_get: None,
             ended: false,
         }
@@ -315,6 +318,8 @@ impl Open {
     pub(super) fn flush(&mut self, wire: &mut Wire) {
         if !self.publishes.is_empty() {
             self.flush_publishes();
+        }
+        if std::mem::take(&mut self.has_published) {
             self.check_journal(wire);
         }
         if !self.settlements.is_empty() {
@@ -336,6 +341,7 @@ impl Open {
 
     /// Hands what was published to the queues.
     pub(super) fn flush_publishes(&mut self) {
+        self.has_published = true;
         self.count_publishes();
         let Self { publishes, vhost, scratch, channels, waiting, .. } = self;
         publishes.flush(vhost, scratch, |number, count, taken| {

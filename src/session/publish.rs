@@ -143,8 +143,12 @@ impl Open {
             Mode::Tx(_) => return None,
             Mode::Plain => false,
         };
-        if route.queues.is_empty() || confirms && route.may_refuse() {
+        let may_refuse = route.may_refuse();
+        if route.queues.is_empty() || confirms && may_refuse || publishes.has_to_wait(confirms, may_refuse) {
             return None;
+        }
+        if may_refuse {
+            publishes.note_may_refuse();
         }
         let &Whole { properties, body, frames, header_len } = whole;
         publishes.add(number, route, builder.build_from_frames(parts.names, frames, header_len, properties));
@@ -313,9 +317,13 @@ impl Open {
         self.tally.count_sizes(message.body_len(), 1);
         let confirms = matches!(channel.mode, Mode::Confirm(_));
         // Its publisher is told of this one and no other.
-        let is_alone = confirms && route.may_refuse();
-        if is_alone {
+        let may_refuse = route.may_refuse();
+        let is_alone = confirms && may_refuse;
+        if is_alone || self.publishes.has_to_wait(confirms, may_refuse) {
             self.flush_publishes();
+        }
+        if may_refuse && !confirms {
+            self.publishes.note_may_refuse();
         }
         if !route.queues.is_empty() {
             self.publishes.add(number, route, message);

@@ -5,6 +5,7 @@ mod counting;
 mod events;
 mod flushing;
 mod interceptors;
+mod refusals;
 mod replies;
 mod rights;
 mod timeouts;

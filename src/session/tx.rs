@@ -167,6 +167,7 @@ impl Open {
             self.channel(number)?.unacked.restore(taken);
             return Err(AmqpError::new(ReplyCode::PreconditionFailed, "partial tx completion"));
         };
+        self.has_published |= !published.is_empty();
         published.iter().for_each(|route| self.publishes.count_alone(number, route));
         sizes.into_iter().for_each(|bytes| self.tally.count_sizes(bytes, 1));
         unroutable.iter().for_each(|&mandatory| self.count_unroutable(number, mandatory));

@@ -11,7 +11,7 @@ use super::options::BrokerOptions;
 use super::progress::{self, Line};
 use super::table::{Table, figure};
 use super::{Trouble, report};
-use crate::perf::compare::{Comparison, Measurement, Side, alternate};
+use crate::perf::compare::{Comparison, Measurement, Report, Side, alternate};
 use crate::perf::run::Control;
 use crate::perf::url::Url;
 
@@ -76,9 +76,22 @@ impl CompareOptions {
             let _ =
                 writeln!(std::io::stderr(), "leveret: {} of {rounds} rounds were made", comparison.rounds);
         }
+        warn_of(&comparison);
         let found = Found { compare_url: other.to_string(), compare_pid: self.compare_pid, comparison };
         report::show(command, Some(&target.url), (plan, &found), &table, json)?;
         Ok(None)
+    }
+}
+
+/// Tells on standard error in which runs something did not go as it should: medians hide it.
+fn warn_of<R: Report>(comparison: &Comparison<R>) {
+    for (side, runs) in [("first", &comparison.first), ("second", &comparison.second)] {
+        for (round, run) in runs.iter().enumerate() {
+            for text in run.faults() {
+                // Without a console there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "leveret: round {}, {side}: {text}", round + 1);
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! `leveret perf connections`.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use clap::Args;
 use super::compare::CompareOptions;
 use super::options::{BrokerOptions, JsonOption, seconds};
 use super::table::{Table, grouped};
+use super::throughput::warn;
 use super::{Trouble, report};
 use crate::perf::connections::{Plan, Report};
 
@@ -53,15 +53,7 @@ impl Arguments {
             return Ok(());
         };
         report::show("connections", Some(&self.broker.url), (&plan, &found), &table(&found), json)?;
-        if found.lost > 0 {
-            let because = found.lost_because.as_deref().unwrap_or_default();
-            // Without a console there is nobody to tell.
-            let _ = writeln!(
-                std::io::stderr(),
-                "leveret: {} connections ended while they were held; the first: {because}",
-                grouped(found.lost as f64),
-            );
-        }
+        warn(&found);
         Ok(())
     }
 }

@@ -49,7 +49,7 @@ impl Arguments {
         let Some(found) = self.compare.measure("fanout", &plan, &self.broker, json)? else { return Ok(()) };
         let table = table(&plan.load, &found);
         report::show("fanout", Some(&self.broker.url), (&plan, &found), &table, json)?;
-        warn(&found.total, found.blocked.as_deref());
+        warn(&found);
         Ok(())
     }
 }

@@ -58,7 +58,7 @@ impl Arguments {
         }
         let found = WithFloor { report: found, relay };
         report::show("latency", Some(&self.broker.url), (&plan, &found), &table, json)?;
-        warn(&found.report.total, found.report.blocked.as_deref());
+        warn(&found.report);
         Ok(())
     }
 }

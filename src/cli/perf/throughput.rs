@@ -9,9 +9,10 @@ use super::options::{BrokerOptions, JsonOption, LoadOptions, TimingOptions};
 use super::relay::{self, RelayOption};
 use super::table::{Table, grouped};
 use super::{Trouble, report};
+use crate::perf::compare;
 use crate::perf::floor::{Floor, WithFloor};
 use crate::perf::load::Load;
-use crate::perf::throughput::{Plan, Report, Total};
+use crate::perf::throughput::{Plan, Report};
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -60,7 +61,7 @@ impl Arguments {
         }
         let found = WithFloor { report: found, relay };
         report::show("throughput", Some(&self.broker.url), (&plan, &found), &table, json)?;
-        warn(&found.report.total, found.report.blocked.as_deref());
+        warn(&found.report);
         Ok(())
     }
 }
@@ -93,24 +94,8 @@ pub(super) fn table(load: &Load, found: &Report) -> Table {
 }
 
 /// Tells on standard error what did not go as it should, also to those who read JSON.
-pub(super) fn warn(total: &Total, blocked: Option<&str>) {
-    let mut told = Vec::new();
-    if total.missing > 0 {
-        told.push(format!(
-            "{} messages did not come to their consumers in time",
-            grouped(total.missing as f64)
-        ));
-    }
-    if total.unconfirmed > 0 {
-        told.push(format!("{} messages were not confirmed in time", grouped(total.unconfirmed as f64)));
-    }
-    if total.counts.nacked > 0 {
-        told.push(format!("the broker refused {} messages", grouped(total.counts.nacked as f64)));
-    }
-    if let Some(reason) = blocked {
-        told.push(format!("the broker blocked publishers: {reason}"));
-    }
-    for text in told {
+pub(super) fn warn(found: &impl compare::Report) {
+    for text in found.faults() {
         // Without a console there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "leveret: {text}");
     }

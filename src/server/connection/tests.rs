@@ -54,6 +54,10 @@ impl AsyncWrite for Full {
 impl ClientStream for Full {
     fn reset_on_close(&self) {}
 
+    fn is_cut(&self) -> bool {
+        false
+    }
+
     fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
