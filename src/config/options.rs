@@ -229,6 +229,9 @@ options! {
         bindings_per_queue: Within<u32, 0, 4_294_967_295> [Reload] = Within(100_000);
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
+        /// Most deliveries on one channel that wait for their acknowledgement, a few more at most; then there are no others.
+        /// 0 is no limit.
+        unacked_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1_000_000);
     }
     /// What holds for vhosts that have no limits of their own.
     default_vhost_limits: DefaultVHostLimits {
