@@ -80,5 +80,5 @@ fn what_has_changed_is_named_table_by_table() {
     assert_eq!(names(&options(&tables)), ["auth.oauth2.hmac_secrets", "auth.oauth2.scope_aliases"]);
     std::fs::write(&path, "another").unwrap();
     let after = options("");
-    assert_eq!(before.changes(&after), [("auth.oauth2.https_ca_file", Effect::Restart)]);
+    assert_eq!(before.changes(&after), [("auth.oauth2.https_ca_file", Effect::Reload)]);
 }
