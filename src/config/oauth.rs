@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use jsonwebtoken::Algorithm;
-
 use super::error::{ConfigError, Origin};
 use super::options::Options;
 use super::setting::{Secret, Setting};
@@ -12,7 +10,7 @@ use super::value::Value;
 use crate::broker::options::TokenOptions;
 use crate::identity::oauth::keys::ConfiguredKey;
 use crate::identity::oauth::rules::ALGORITHMS;
-use crate::identity::oauth::{SigningKey, TokenRules};
+use crate::identity::oauth::{Algorithm, SigningKey, TokenRules};
 use crate::server::clock::system_unix_ms;
 use crate::server::keys::{KeyPlace, KeySource};
 use crate::time::Clock;

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jsonwebtoken::Algorithm;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
@@ -19,6 +18,7 @@ use super::table::{Effect, OptionRow, options, section_path};
 use super::{HostEntry, LogFormat, OAuthNames, OperatorEntry};
 use crate::broker::options::BackendKind;
 use crate::identity::access::Permissions;
+use crate::identity::oauth::Algorithm;
 use crate::identity::oauth::rules::ALGORITHMS;
 use crate::identity::password::Scheme;
 use crate::identity::tags::Tags;

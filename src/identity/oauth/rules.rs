@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::Algorithm as Common;
+
+use super::algorithm::Algorithm;
 
 /// How tokens are judged and read.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,19 +36,20 @@ pub struct TokenRules {
 }
 
 /// All algorithms that can be allowed.
-pub const ALGORITHMS: [Algorithm; 12] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-    Algorithm::HS256,
-    Algorithm::HS384,
-    Algorithm::HS512,
+pub const ALGORITHMS: [Algorithm; 13] = [
+    Algorithm::Common(Common::RS256),
+    Algorithm::Common(Common::RS384),
+    Algorithm::Common(Common::RS512),
+    Algorithm::Common(Common::PS256),
+    Algorithm::Common(Common::PS384),
+    Algorithm::Common(Common::PS512),
+    Algorithm::Common(Common::ES256),
+    Algorithm::Common(Common::ES384),
+    Algorithm::Es512,
+    Algorithm::Common(Common::EdDSA),
+    Algorithm::Common(Common::HS256),
+    Algorithm::Common(Common::HS384),
+    Algorithm::Common(Common::HS512),
 ];
 
 /// Claims that a name is taken from when none of the preferred ones has it, as in RabbitMQ.

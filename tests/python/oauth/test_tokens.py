@@ -58,9 +58,9 @@ def refused(login, broker, text, reason, **options):
     eventually(lambda: broker.has_logged(f"login refused: .*{reason}"), f"the log says: {reason}")
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "EdDSA", "HS256"])
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA", "HS256"])
 def test_every_kind_of_key(broker, login, algorithm):
-    kids = {"RS256": "first", "ES256": "p256", "ES384": "p384", "EdDSA": "ed"}
+    kids = {"RS256": "first", "ES256": "p256", "ES384": "p384", "ES512": "p521", "EdDSA": "ed"}
     if algorithm == "HS256":
         made = jwt.encode(claims(), SECRET, algorithm, headers={"kid": "shared"})
     else:
