@@ -17,6 +17,8 @@ from support.deadline import eventually
 pytestmark = pytest.mark.own_broker
 
 HALF_OPEN = int(os.environ.get("LEVERET_CROWD", "300"))
+# With more of them than `limits.handshakes` who comes late waits until some have had their time, which is two seconds here.
+LATE = 2 if HALF_OPEN < 500 else 8
 
 
 def hello(context):
@@ -56,7 +58,7 @@ def test_half_open_handshakes_do_not_disturb(secure, context, tls_connect):
         begun = time.monotonic()
         with tls_connect(broker, context()) as late:
             late.channel().queue_declare("", exclusive=True)
-        assert time.monotonic() - begun < 2, "there is room for others"
+        assert time.monotonic() - begun < LATE, "there is room for others"
         for stranger in strangers:
             while stranger.recv(65_536):
                 pass
