@@ -303,6 +303,8 @@ options! {
     oauth2: OAuth2 {
         /// The name of this broker in tokens: their audience, and what scopes begin with.
         resource_server_id: String [Reload] = String::new();
+        /// Further names of this broker in tokens, each with scopes of its own. A token is for one of them.
+        further_resource_servers: Vec<Name> [Reload] = vec![];
         /// The type of rich authorization requests for this broker. Empty reads none.
         resource_server_type: String [Reload] = String::new();
         /// Whether the audience of a token must have the resource server's name.

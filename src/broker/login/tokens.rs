@@ -167,7 +167,7 @@ mod tests {
         assert!(ring.rest(Duration::ZERO));
         tokens.follow(&named("another"), Fetched::Stay);
         assert!(Arc::ptr_eq(&ring, &tokens.ring()));
-        assert_eq!(tokens.judge().rules.resource_server_id, "another");
+        assert_eq!(tokens.judge().rules.server.id, "another");
         let (sender, receiver) = std::sync::mpsc::channel();
         let told = move || sender.send(()).unwrap();
         assert!(tokens.when_known(Box::new(told)).is_ok(), "keys are being fetched");

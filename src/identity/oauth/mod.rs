@@ -19,5 +19,5 @@ mod tests;
 
 pub use self::algorithm::Algorithm;
 pub use self::keys::{KeyError, KeySet, SigningKey};
-pub use self::rules::TokenRules;
+pub use self::rules::{ResourceServer, TokenRules};
 pub use self::token::{Refusal, Token, verify};
