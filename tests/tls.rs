@@ -1,4 +1,4 @@
-//! TLS as Rust clients see it: lapin through a tunnel of rustls, and rustls itself where a client has to misbehave.
+//! TLS as Rust clients see it: lapin, and rustls itself where a client has to misbehave.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::ConnectionProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::runtime::default_runtime;
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::FieldTable;
 use leveret::broker::Broker;
 use leveret::broker::options::BrokerOptions;
@@ -25,8 +28,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +108,19 @@ impl Authority {
         };
         TlsConnector::from(Arc::new(config))
     }
+
+    /// The same for lapin's own TLS.
+    fn lapin(&self, name: Option<&str>) -> OwnedTLSConfig {
+        let identity = name.map(|name| {
+            let (certificate, key) = self.issue(name, ExtendedKeyUsagePurpose::ClientAuth);
+            OwnedIdentity::PKCS8 {
+                pem: certificate.pem().into_bytes(),
+                key: key.serialize_pem().into_bytes(),
+            }
+        });
+        let authority = std::fs::read_to_string(self.path("ca.pem")).unwrap();
+        OwnedTLSConfig { identity, cert_chain: Some(authority) }
+    }
 }
 
 fn close_to_others(path: &Path) {
@@ -141,20 +157,18 @@ async fn connect(client: &TlsConnector, server: SocketAddr) -> TlsStream<TcpStre
     client.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }
 
-/// A port without TLS that leads into it, once.
-async fn tunnel(client: TlsConnector, server: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (mut plain, _) = listener.accept().await.unwrap();
-        let mut within = connect(&client, server).await;
-        let _ = copy_bidirectional(&mut plain, &mut within).await;
-    });
-    address
+async fn connect_lapin(
+    server: SocketAddr,
+    login: &str,
+    tls: OwnedTLSConfig,
+) -> lapin::Result<lapin::Connection> {
+    let (url, properties) =
+        (login.replace("SERVER", &format!("localhost:{}", server.port())), ConnectionProperties::default());
+    lapin::Connection::connect_with_config(&url, properties, tls, default_runtime()?).await
 }
 
-async fn round_trip(url: &str) {
-    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.unwrap();
+async fn round_trip(server: SocketAddr, login: &str, tls: OwnedTLSConfig) {
+    let connection = connect_lapin(server, login, tls).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
@@ -170,12 +184,16 @@ async fn round_trip(url: &str) {
     connection.close(200, "".into()).await.unwrap();
 }
 
+/// With its name and password, and with its certificate.
+const LOGINS: [&str; 2] = ["amqps://guest:guest@SERVER/%2f", "amqps://SERVER/%2f?auth_mechanism=external"];
+
 #[test]
 fn lapin_within_tls() {
     let authority = Authority::new();
     with_server(authority.options(ClientCertificates::Ignored), async |server| {
-        let port = tunnel(authority.client(None), server).await;
-        round_trip(&format!("amqp://guest:guest@{port}/%2f")).await;
+        round_trip(server, LOGINS[0], authority.lapin(None)).await;
+        let strange = connect_lapin(server, LOGINS[0], Authority::new().lapin(None)).await;
+        assert!(strange.is_err(), "an authority it does not know");
     });
 }
 
@@ -183,8 +201,12 @@ fn lapin_within_tls() {
 fn lapin_with_a_certificate_for_its_login() {
     let authority = Authority::new();
     with_server(authority.options(ClientCertificates::Required), async |server| {
-        let port = tunnel(authority.client(Some("guest")), server).await;
-        round_trip(&format!("amqp://{port}/%2f?auth_mechanism=external")).await;
+        round_trip(server, LOGINS[1], authority.lapin(Some("guest"))).await;
+        round_trip(server, LOGINS[0], authority.lapin(Some("somebody"))).await;
+        for (login, certificate) in [(LOGINS[1], Some("nobody")), (LOGINS[0], None)] {
+            let refused = connect_lapin(server, login, authority.lapin(certificate)).await;
+            assert!(refused.is_err(), "{certificate:?}");
+        }
     });
 }
 

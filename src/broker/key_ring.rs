@@ -1,4 +1,4 @@
-//! The keys of access tokens: those of the configuration, and those that a thread of the server fetches.
+//! The keys of access tokens that a thread of the server fetches.
 //!
 //! A token whose key is unknown may be signed with a new one. Who waits for it leaves a job, which is done after the next
 //! fetch. Fetches have a least distance; between them unknown keys are just unknown, so that nobody can make this broker
@@ -12,6 +12,17 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::identity::oauth::KeySet;
 
+/// What becomes of the keys that were fetched when others say how tokens are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// They stay, and whoever fetches them goes on.
+    Stay,
+    /// They stay until somebody else has fetched them, from the same place.
+    StayForNow,
+    /// They go: others come from another place, or none do.
+    Go,
+}
+
 /// What is to be done after a fetch. It must not block for long.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -20,7 +31,6 @@ const MOST_WAITING: usize = 1024;
 
 /// See the module.
 pub struct KeyRing {
-    configured: KeySet,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -50,18 +60,20 @@ impl fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// These keys, and if `is_fetched` those that a thread will put here, which begins by fetching them.
+    /// None yet, and if `is_fetched` those that a thread will put here, which begins by fetching them.
     #[must_use]
-    pub fn new(configured: KeySet, is_fetched: bool) -> Self {
+    pub fn new(is_fetched: bool) -> Self {
         let phase = if is_fetched { Phase::Fetching } else { Phase::Closed };
         let state = State { fetched: Arc::default(), phase, waiting: Vec::new() };
-        Self { configured, state: Mutex::new(state), changed: Condvar::new() }
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// The keys of the configuration.
+    /// One for whoever fetches keys from the same place after this one is closed: it has what is known so far.
     #[must_use]
-    pub fn configured(&self) -> &KeySet {
-        &self.configured
+    pub fn successor(&self) -> Self {
+        let next = Self::new(true);
+        next.state.lock().fetched = self.fetched();
+        next
     }
 
     /// The keys that were fetched last.
@@ -158,7 +170,7 @@ mod tests {
 
     #[test]
     fn who_asks_is_told_after_the_fetch_and_not_too_often() {
-        let (ring, done) = (KeyRing::new(KeySet::default(), true), Arc::new(AtomicUsize::new(0)));
+        let (ring, done) = (KeyRing::new(true), Arc::new(AtomicUsize::new(0)));
         assert!(ask(&ring, &done) && ask(&ring, &done), "the first fetch is under way");
         assert_eq!(done.load(Ordering::Relaxed), 0);
         ring.put(None);
@@ -181,12 +193,12 @@ mod tests {
 
     #[test]
     fn jobs_have_a_bound() {
-        let (ring, done) = (KeyRing::new(KeySet::default(), true), Arc::new(AtomicUsize::new(0)));
+        let (ring, done) = (KeyRing::new(true), Arc::new(AtomicUsize::new(0)));
         assert!((0..MOST_WAITING).all(|_| ask(&ring, &done)) && !ask(&ring, &done));
     }
 
     #[test]
     fn without_a_source_nobody_waits() {
-        assert!(!ask(&KeyRing::new(KeySet::default(), false), &Arc::default()));
+        assert!(!ask(&KeyRing::new(false), &Arc::default()));
     }
 }

@@ -6,10 +6,13 @@ use tracing::{error, info, warn};
 
 use super::logging::Logging;
 use crate::broker::Broker;
+use crate::broker::key_ring::Fetched;
+use crate::broker::options::TokenOptions;
 use crate::config::{Effect, Loaded, Sources};
 use crate::management::log_control::LogControl as _;
 use crate::management::options::SharedOptions;
 use crate::server::SharedLimits;
+use crate::server::keys::{self, KeySource};
 use crate::server::tls::Tls;
 
 /// What a running server can be told anew.
@@ -57,6 +60,8 @@ impl Reloader {
             }
         }
 
+        self.follow_tokens(config.broker.tokens.as_ref(), config.server.keys);
+
         let mut taken = 0_usize;
         for (option, effect) in self.running.options.changes(&loaded.options) {
             match effect {
@@ -70,5 +75,23 @@ impl Reloader {
         self.running.options.take_reloadable(&loaded.options);
         self.broker.node.set_configuration(self.running.values());
         info!(changes = taken, "configuration read again");
+    }
+
+    /// Judges access tokens by other rules and keys if these changed. Whether tokens are taken at all is settled at the
+    /// start.
+    fn follow_tokens(&self, tokens: Option<&TokenOptions>, source: Option<KeySource>) {
+        let Some(tokens) = tokens else { return };
+        let running = self.running.config();
+        let fetched = KeySource::after(running.server.keys.as_ref(), source.as_ref());
+        if fetched == Fetched::Stay && running.broker.tokens.as_ref() == Some(tokens) {
+            return;
+        }
+        let logins = &self.broker.logins;
+        logins.follow_tokens(tokens, fetched);
+        if fetched != Fetched::Stay
+            && let (Some(ring), Some(source)) = (logins.key_ring(), source)
+        {
+            keys::start(ring, source);
+        }
     }
 }

@@ -288,6 +288,7 @@ fn session_limits(options: &Options) -> SessionLimits {
         max_message_size: amqp.max_message_size.0,
         default_prefetch: amqp.default_prefetch.0,
         consumers_per_channel: options.limits.consumers_per_channel.0,
+        unacked_per_channel: options.limits.unacked_per_channel.0,
         consumer_timeout: amqp.consumer_timeout.0,
         failed_login_delay: options.auth.failed_login_delay.0,
         mechanisms: amqp.mechanisms.clone(),

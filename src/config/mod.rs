@@ -328,7 +328,7 @@ impl Options {
         if self.hosts != other.hosts {
             changes.push(("tls.sni", Effect::Reload));
         }
-        changes.extend(self.token_changes(other).map(|name| (name, Effect::Restart)));
+        changes.extend(self.token_changes(other).map(|name| (name, Effect::Reload)));
         if self.operators != other.operators {
             changes.push(("policies.operator", Effect::Restart));
         }
@@ -341,5 +341,6 @@ impl Options {
             (row.take)(self, other);
         }
         self.hosts.clone_from(&other.hosts);
+        self.oauth2_names.clone_from(&other.oauth2_names);
     }
 }

@@ -1,9 +1,7 @@
 //! Access tokens in the configuration: `[auth.oauth2]`, and the tables in it whose keys people choose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-use jsonwebtoken::Algorithm;
 
 use super::error::{ConfigError, Origin};
 use super::options::Options;
@@ -12,7 +10,7 @@ use super::value::Value;
 use crate::broker::options::TokenOptions;
 use crate::identity::oauth::keys::ConfiguredKey;
 use crate::identity::oauth::rules::ALGORITHMS;
-use crate::identity::oauth::{SigningKey, TokenRules};
+use crate::identity::oauth::{Algorithm, ResourceServer, SigningKey, TokenRules};
 use crate::server::clock::system_unix_ms;
 use crate::server::keys::{KeyPlace, KeySource};
 use crate::time::Clock;
@@ -177,16 +175,27 @@ impl Options {
     pub(super) fn token_options(&self) -> Option<TokenOptions> {
         let section = &self.oauth2;
         let named = &self.oauth2_names;
+        let server = |id: &str| ResourceServer {
+            id: id.to_owned(),
+            scope_prefix: section.scope_prefix.replace(OWN_ID, id),
+        };
+        let further = section.further_resource_servers.iter().map(|name| name.0.as_str());
         let words = |names: &[super::setting::Name]| -> Vec<String> {
             names.iter().flat_map(|name| name.0.split_whitespace()).map(str::to_owned).collect()
         };
         self.takes_tokens().then(|| TokenOptions {
             rules: TokenRules {
-                resource_server_id: section.resource_server_id.clone(),
+                server: server(&section.resource_server_id),
+                // One that is named twice would always be two.
+                further_servers: further
+                    .filter(|id| *id != section.resource_server_id)
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .map(server)
+                    .collect(),
                 resource_server_type: section.resource_server_type.clone(),
                 verify_aud: section.verify_aud,
                 issuer: section.issuer.clone(),
-                scope_prefix: section.scope_prefix.replace(OWN_ID, &section.resource_server_id),
                 additional_scopes_keys: words(&section.additional_scopes_key),
                 username_claims: words(&section.preferred_username_claims),
                 scope_aliases: named.scope_aliases.clone(),

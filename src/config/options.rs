@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jsonwebtoken::Algorithm;
 use tracing::level_filters::LevelFilter;
 
 use super::setting::{
@@ -19,6 +18,7 @@ use super::table::{Effect, OptionRow, options, section_path};
 use super::{HostEntry, LogFormat, OAuthNames, OperatorEntry};
 use crate::broker::options::BackendKind;
 use crate::identity::access::Permissions;
+use crate::identity::oauth::Algorithm;
 use crate::identity::oauth::rules::ALGORITHMS;
 use crate::identity::password::Scheme;
 use crate::identity::tags::Tags;
@@ -229,6 +229,9 @@ options! {
         bindings_per_queue: Within<u32, 0, 4_294_967_295> [Reload] = Within(100_000);
         /// Most consumers on one channel; 0 is no limit.
         consumers_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1000);
+        /// Most deliveries on one channel that wait for their acknowledgement, a few more at most; then there are no others.
+        /// 0 is no limit.
+        unacked_per_channel: Within<u32, 0, 4_294_967_295> [Reload] = Within(1_000_000);
     }
     /// What holds for vhosts that have no limits of their own.
     default_vhost_limits: DefaultVHostLimits {
@@ -299,38 +302,40 @@ options! {
     /// Access tokens as passwords (OAuth 2, JWT). The keys they are signed with have tables of their own.
     oauth2: OAuth2 {
         /// The name of this broker in tokens: their audience, and what scopes begin with.
-        resource_server_id: String [Restart] = String::new();
+        resource_server_id: String [Reload] = String::new();
+        /// Further names of this broker in tokens, each with scopes of its own. A token is for one of them.
+        further_resource_servers: Vec<Name> [Reload] = vec![];
         /// The type of rich authorization requests for this broker. Empty reads none.
-        resource_server_type: String [Restart] = String::new();
+        resource_server_type: String [Reload] = String::new();
         /// Whether the audience of a token must have the resource server's name.
-        verify_aud: bool [Restart] = true;
+        verify_aud: bool [Reload] = true;
         /// URL of who issues tokens, which has to be in them. Keys come from where it says, unless jwks_url is set. Empty
         /// is anybody.
-        issuer: String [Restart] = String::new();
+        issuer: String [Reload] = String::new();
         /// URL of the key set. Empty is the issuer's.
-        jwks_url: String [Restart] = String::new();
+        jwks_url: String [Reload] = String::new();
         /// What scopes for this broker begin with. It is taken off.
-        scope_prefix: String [Restart] = "{resource_server_id}.".to_owned();
+        scope_prefix: String [Reload] = "{resource_server_id}.".to_owned();
         /// Claims with scopes beside "scope", with dots for what is within others.
-        additional_scopes_key: Vec<Name> [Restart] = vec![];
+        additional_scopes_key: Vec<Name> [Reload] = vec![];
         /// Claims with the user's name, best first. Last come "sub" and "client_id".
-        preferred_username_claims: Vec<Name> [Restart] = vec![];
+        preferred_username_claims: Vec<Name> [Reload] = vec![];
         /// Algorithms that signatures may have.
-        algorithms: Vec<Algorithm> [Restart] = ALGORITHMS.to_vec();
+        algorithms: Vec<Algorithm> [Reload] = ALGORITHMS.to_vec();
         /// The key of tokens that name none. Empty is the only key, if there is only one.
-        default_key: String [Restart] = String::new();
+        default_key: String [Reload] = String::new();
         /// Whether a token must say when it expires.
-        require_exp: bool [Restart] = true;
+        require_exp: bool [Reload] = true;
         /// By how much clocks may differ: tokens are good for so long before and after their time.
-        leeway: Span<0> [Restart] = Span(Duration::from_secs(5));
+        leeway: Span<0> [Reload] = Span(Duration::from_secs(5));
         /// File with certificate authorities of key servers, besides those of the system. Empty is none.
-        https_ca_file: Option<PathBuf> [Restart] = None;
+        https_ca_file: Option<PathBuf> [Reload] = None;
         /// How long fetching keys may take.
-        timeout: Span<100> [Restart] = Span(Duration::from_secs(5));
+        timeout: Span<100> [Reload] = Span(Duration::from_secs(5));
         /// How often keys are fetched.
-        refresh: Span<1000> [Restart] = Span(Duration::from_secs(10 * 60));
+        refresh: Span<1000> [Reload] = Span(Duration::from_secs(10 * 60));
         /// The least time between fetches that tokens with an unknown key cause.
-        refresh_min: Span<100> [Restart] = Span(Duration::from_secs(10));
+        refresh_min: Span<100> [Reload] = Span(Duration::from_secs(10));
     }
     /// Vhosts.
     vhosts: Vhosts {

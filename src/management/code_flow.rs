@@ -116,7 +116,7 @@ struct Peer {
 impl Peer {
     fn of(head: &Parts) -> Result<Self, ApiError> {
         match head.extensions.get::<Origin>() {
-            Some(&Origin::Address { ip, is_tls }) => Ok(Self { address: ip, is_tls }),
+            Some(&Origin::Address { ip, is_tls, .. }) => Ok(Self { address: ip, is_tls }),
             Some(Origin::Local) => Err(ApiError::bad("who comes by the control socket needs no login")),
             None => Err(ApiError::Unknown),
         }

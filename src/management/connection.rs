@@ -131,7 +131,7 @@ pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: Cancel
         let Some(share) = shares.take(address.ip()) else { continue };
         let (router, stop, tls) = (listener.router.clone(), stop.clone(), listener.tls.clone());
         connections.spawn(async move {
-            let origin = Origin::Address { ip: address.ip(), is_tls: tls.is_some() };
+            let origin = Origin::of_connection(address.ip(), tls.is_some());
             let served = match tls {
                 None => speak(stream, router, origin, &stop).await,
                 Some(shake) => match shake(stream, address, Instant::now() + HANDSHAKE_PATIENCE).await {
@@ -193,6 +193,7 @@ pub(super) async fn speak(
     // RabbitMQ takes a slash at the end of a path for nothing.
     let router = NormalizePath::trim_trailing_slash(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let origin = origin.of_request(request.headers());
         request.extensions_mut().insert(origin);
         router.clone().oneshot(request)
     });

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, FORWARDED, VIA};
+use axum::http::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::time::timeout;
@@ -34,16 +34,41 @@ fn shown(name: &str) -> String {
 /// How long a password may wait until it is checked.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What proxies add to a request. That they are there says enough; what they say is not believed.
+const OF_PROXIES: [HeaderName; 4] =
+    [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
+
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// By TCP, from this address.
-    Address { ip: IpAddr, is_tls: bool },
+    Address {
+        ip: IpAddr,
+        is_tls: bool,
+        /// From this machine. A proxy on it may speak for anybody.
+        is_loopback: bool,
+    },
     /// By the control socket.
     Local,
 }
 
 impl Origin {
+    /// That of requests on a connection from an address.
+    pub(crate) fn of_connection(ip: IpAddr, is_tls: bool) -> Self {
+        Self::Address { ip, is_tls, is_loopback: ip.to_canonical().is_loopback() }
+    }
+
+    /// That of one of them, as its head makes it look.
+    pub(crate) fn of_request(self, headers: &HeaderMap) -> Self {
+        match self {
+            Self::Address { ip, is_tls, is_loopback } => {
+                let is_proxied = OF_PROXIES.iter().any(|name| headers.contains_key(name));
+                Self::Address { ip, is_tls, is_loopback: is_loopback && !is_proxied }
+            }
+            Self::Local => Self::Local,
+        }
+    }
+
     /// Whether nobody on the way could read it.
     pub(crate) fn is_tls(self) -> bool {
         matches!(self, Self::Address { is_tls: true, .. })
@@ -111,17 +136,16 @@ impl Api {
         headers: &HeaderMap,
         origin: Origin,
     ) -> Result<Visitor, ApiError> {
-        let address = match origin {
+        let (address, is_loopback) = match origin {
             Origin::Local => return Ok(Visitor::Local),
-            Origin::Address { ip, .. } => ip,
+            Origin::Address { ip, is_loopback, .. } => (ip, is_loopback),
         };
         if let Some(token) = shown_token(headers) {
-            let from_loopback = address.to_canonical().is_loopback();
-            let found = self.sessions.find(token, from_loopback, (self.clock)().moment);
+            let found = self.sessions.find(token, is_loopback, (self.clock)().moment);
             // Nobody guesses one, so that no answer has to be held back.
             return found.map(Visitor::User).map_err(|error| refusal(&error));
         }
-        self.known(Credentials::of(headers)?, address).await.map(Visitor::User)
+        self.known(Credentials::of(headers)?, address, is_loopback).await.map(Visitor::User)
     }
 
     /// Finds out who logs in by a form. The answer to wrong credentials is held back as well. `None` is whoever comes by the
@@ -134,7 +158,7 @@ impl Api {
         form: &[(String, String)],
         origin: Origin,
     ) -> Result<Option<Login>, ApiError> {
-        let Origin::Address { ip, .. } = origin else { return Ok(None) };
+        let Origin::Address { ip, is_loopback, .. } = origin else { return Ok(None) };
         let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let (Some(user), Some(password)) = (field("username"), field("password")) else {
             return Err(ApiError::Unknown);
@@ -145,7 +169,7 @@ impl Api {
         // Before the password is checked: it may be changed meanwhile.
         let before = self.broker.users.find(&user).map_or(0, |user| user.password_version());
         let password = Zeroizing::new(password.into_bytes());
-        let user = self.known(Credentials { user, password }, ip).await?;
+        let user = self.known(Credentials { user, password }, ip, is_loopback).await?;
         // Who came with an access token has no password, whatever a kept user of that name has.
         let password = if user.token().is_some() { user.password_version() } else { before };
         Ok(Some(Login { user, password }))
@@ -164,7 +188,8 @@ impl Api {
             return Err(ApiError::bad("the access token is too long"));
         }
         let password = Zeroizing::new(token.as_bytes().to_vec());
-        let user = self.known(Credentials { user: String::new(), password }, address).await?;
+        // Nobody is kept from logging in by a token from elsewhere.
+        let user = self.known(Credentials { user: String::new(), password }, address, false).await?;
         if user.token().is_none() {
             return Err(ApiError::Unknown);
         }
@@ -176,10 +201,10 @@ impl Api {
         self: &Arc<Self>,
         credentials: Credentials,
         address: IpAddr,
+        from_loopback: bool,
     ) -> Result<Arc<User>, ApiError> {
         let Credentials { user, password } = credentials;
         let (source, name) = (Source::from(address), user.clone());
-        let from_loopback = address.to_canonical().is_loopback();
         let attempt = Attempt { user, password, from_loopback, now: (self.clock)() };
         let error = match self.checked(attempt, source, address).await {
             Ok(user) => return Ok(user),
@@ -229,5 +254,32 @@ impl Api {
             let (user, unsaid) = (shown(name), (unsaid > 0).then_some(unsaid));
             tracing::warn!(peer = %address, user, unsaid, "login to the management API refused: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn who_comes_through_a_proxy_is_not_of_this_machine() {
+        let is_loopback = |address: &str, header: Option<&'static str>| {
+            let named = |name| (HeaderName::from_static(name), HeaderValue::from_static("127.0.0.1"));
+            let headers: HeaderMap = header.map(named).into_iter().collect();
+            let origin = Origin::of_connection(address.parse().unwrap(), false).of_request(&headers);
+            matches!(origin, Origin::Address { is_loopback: true, .. })
+        };
+        for address in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            assert!(
+                is_loopback(address, None) && is_loopback(address, Some("x-forwarded-proto")),
+                "{address}"
+            );
+            for header in ["x-forwarded-for", "forwarded", "x-real-ip", "via"] {
+                assert!(!is_loopback(address, Some(header)), "{address} {header}");
+            }
+        }
+        assert!(!is_loopback("192.0.2.1", None) && !is_loopback("::ffff:192.0.2.1", None));
     }
 }

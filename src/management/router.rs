@@ -248,7 +248,7 @@ async fn run(api: &Arc<Api>, verb: Verb, admitted: Admitted) -> Response {
     let Admitted { call, place, room } = admitted;
     let work = move || {
         let answered = (verb.handler)(&call);
-        if verb.method != Method::GET {
+        if verb.is_audited {
             audit(&verb, &call, answered.as_ref().err());
         }
         let response = match answered {
@@ -275,16 +275,20 @@ async fn run(api: &Arc<Api>, verb: Verb, admitted: Admitted) -> Response {
     response
 }
 
-/// A line in the log for what was changed, or may have been.
+/// A line in the log for what was changed or may have been, and for what is not everybody's to read.
 fn audit(verb: &Verb, call: &Call, error: Option<&ApiError>) {
     let names: Vec<&str> = call.names.iter().map(|(_, name)| name.as_str()).collect();
-    let (user, method) = (call.visitor.name(), &verb.method);
+    let (user, method, resource) = (call.visitor.name(), &verb.method, verb.path);
+    let peer = match call.origin {
+        Origin::Address { ip, .. } => ip.to_canonical().to_string(),
+        Origin::Local => "control socket".to_owned(),
+    };
     match error {
-        None => tracing::info!(user, %method, ?names, "management"),
+        None => tracing::info!(user, peer, %method, resource, ?names, "management"),
         Some(error @ ApiError::Unavailable(_)) => {
-            tracing::warn!(user, %method, ?names, "management: {error}");
+            tracing::warn!(user, peer, %method, resource, ?names, "management: {error}");
         }
-        Some(error) => tracing::debug!(user, %method, ?names, "management: {error}"),
+        Some(error) => tracing::debug!(user, peer, %method, resource, ?names, "management: {error}"),
     }
 }
 

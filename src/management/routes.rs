@@ -28,18 +28,31 @@ pub(crate) enum InVHost {
 #[derive(Clone)]
 pub(crate) struct Verb {
     pub(crate) method: Method,
+    /// The path of its resource, as it stands in the table.
+    pub(crate) path: &'static str,
     pub(crate) level: Level,
     pub(crate) in_vhost: InVHost,
     /// Whether the body may be large: definitions, a message.
     pub(crate) is_large: bool,
     /// Whether a form in the body says who asks.
     pub(crate) has_login: bool,
+    /// Whether the log tells of it: of whatever may change something, and of what is worth knowing who read it.
+    pub(crate) is_audited: bool,
     pub(crate) handler: Handler,
 }
 
 impl Verb {
     const fn new(method: Method, level: Level, handler: Handler) -> Self {
-        Self { method, level, in_vhost: InVHost::Unasked, is_large: false, has_login: false, handler }
+        Self {
+            method,
+            path: "",
+            level,
+            in_vhost: InVHost::Unasked,
+            is_large: false,
+            has_login: false,
+            is_audited: true,
+            handler,
+        }
     }
 
     /// As it says, also of the vhost that the path names.
@@ -59,11 +72,19 @@ impl Verb {
         self.has_login = true;
         self
     }
+
+    /// Told in the log, although nothing is changed by it.
+    pub(crate) const fn audited(mut self) -> Self {
+        self.is_audited = true;
+        self
+    }
 }
 
 /// GET, and so HEAD.
 pub(crate) const fn get(level: Level, handler: Handler) -> Verb {
-    Verb::new(Method::GET, level, handler)
+    let mut verb = Verb::new(Method::GET, level, handler);
+    verb.is_audited = false;
+    verb
 }
 
 /// PUT.
@@ -90,7 +111,9 @@ pub(crate) struct Resource {
 impl Resource {
     /// What can be done at a path.
     pub(crate) fn new(path: &'static str, verbs: impl Into<Vec<Verb>>) -> Self {
-        Self { path, verbs: verbs.into() }
+        let mut verbs = verbs.into();
+        verbs.iter_mut().for_each(|verb| verb.path = path);
+        Self { path, verbs }
     }
 }
 

@@ -60,6 +60,7 @@ impl Acceptor {
     pub(super) fn has_room_for(&self, address: SocketAddr) -> bool {
         let has_room = self.broker.registry.has_room_for(Source::from(address.ip()));
         if !has_room {
+            self.broker.strangers.turned_away.count();
             let why = "too many connections from this address are in their handshake";
             log(&self.refusals.crowd, &address.to_string(), why);
         }

@@ -3,12 +3,11 @@
 //!
 //! It is done by a thread of its own, so that a key server which hangs holds up nobody but who waits for its keys.
 
-use std::io;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::key_ring::KeyRing;
+use crate::broker::key_ring::{Fetched, KeyRing};
 use crate::identity::oauth::KeySet;
 use crate::server::asking::Asking;
 
@@ -30,6 +29,20 @@ pub struct KeySource {
     pub rest: Duration,
 }
 
+impl KeySource {
+    /// What becomes of keys that were fetched from one source, or from none, when there is another one, or none.
+    #[must_use]
+    pub fn after(before: Option<&Self>, now: Option<&Self>) -> Fetched {
+        let from =
+            |source: Option<&Self>| source.map(|source| (source.place.clone(), source.authorities.clone()));
+        match (before == now, now.is_some() && from(before) == from(now)) {
+            (true, _) => Fetched::Stay,
+            (_, true) => Fetched::StayForNow,
+            _ => Fetched::Go,
+        }
+    }
+}
+
 /// Where keys are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyPlace {
@@ -43,12 +56,14 @@ pub enum KeyPlace {
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Fetches keys into `ring` until that is closed.
-///
-/// # Errors
-/// If the operating system has no more threads.
-pub(super) fn start(ring: Arc<KeyRing>, source: KeySource) -> io::Result<()> {
+pub fn start(ring: Arc<KeyRing>, source: KeySource) {
+    let thread = std::thread::Builder::new().name("keys".to_owned());
+    let own = ring.clone();
     // It is not waited for in the end: it may be in the middle of a fetch, which changes nothing.
-    std::thread::Builder::new().name("keys".to_owned()).spawn(move || run(&ring, &source)).map(|_| ())
+    if let Err(error) = thread.spawn(move || run(&own, &source)) {
+        tracing::error!(%error, "the keys of access tokens cannot be fetched");
+        ring.close();
+    }
 }
 
 fn run(ring: &KeyRing, source: &KeySource) {

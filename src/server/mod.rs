@@ -128,15 +128,12 @@ impl Server {
         accepting.spawn(statistics::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(upkeep::run(acceptor.broker.clone(), options.message_budget, stop.clone()));
-        let key_ring = acceptor.broker.logins.key_ring();
-        if let (Some(source), Some(ring)) = (&options.keys, key_ring)
-            && let Err(error) = keys::start(ring.clone(), source.clone())
-        {
-            tracing::error!(%error, "the keys of access tokens cannot be fetched");
-            ring.close();
+        let key_ring = || acceptor.broker.logins.key_ring();
+        if let (Some(source), Some(ring)) = (&options.keys, key_ring()) {
+            keys::start(ring, source.clone());
         }
         stop.cancelled().await;
-        if let Some(ring) = key_ring {
+        if let Some(ring) = key_ring() {
             ring.close();
         }
         accepting.close();

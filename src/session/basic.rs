@@ -12,7 +12,7 @@ use crate::protocol::reply::{AmqpError, ReplyCode};
 use crate::queue::arguments::QueueKind;
 use crate::queue::rules::Traits;
 use crate::queue::{Got, Settle};
-use crate::session::channel::{Mode, Then};
+use crate::session::channel::Then;
 use crate::session::consumers::Consumer;
 use crate::session::open::{Open, Stop};
 use crate::session::wire::Wire;
@@ -73,41 +73,11 @@ impl Open {
         Ok(())
     }
 
-    /// basic.qos as RabbitMQ has it: without `global` for consumers started later, with it for the whole channel.
-    fn on_qos(&mut self, wire: &mut Wire, number: u16, qos: basic::Qos) -> Result<(), AmqpError> {
-        if qos.prefetch_size != 0 {
-            let text = format!("prefetch_size!=0 ({})", qos.prefetch_size);
-            return Err(AmqpError::new(ReplyCode::NotImplemented, text));
-        }
-        let channel = self.channel(number)?;
-        let limit = if qos.global { u32::from(qos.prefetch_count) } else { 0 };
-        if !qos.global {
-            channel.prefetch = qos.prefetch_count;
-            channel.shown.counters.prefetch.set(u64::from(qos.prefetch_count));
-        }
-        if limit > 0 || channel.has_window {
-            channel.has_window = limit > 0;
-            channel.shown.counters.global_prefetch.set(u64::from(limit));
-            // What is in the outlet counts as well: it is sent now.
-            self.sweep_outlet(wire);
-            let channel = self.channel(number)?;
-            let unsettled = match &channel.mode {
-                Mode::Tx(transaction) => transaction.settled(),
-                _ => 0,
-            };
-            let unacked = u32::try_from(channel.unacked.len() + unsettled).unwrap_or(u32::MAX);
-            let mut resume = Vec::new();
-            wire.outlet.set_window(number, limit, unacked, &mut resume);
-            self.consumers.resume(&resume);
-        }
-        self.reply(wire, number, Gate::OPEN, &basic::QosOk {}, Then::Nothing);
-        Ok(())
-    }
-
     fn on_get(&mut self, wire: &mut Wire, number: u16, get: basic::Get<'_>) -> Result<(), AmqpError> {
         let name = self.channel(number)?.queue_name(get.queue)?.to_owned();
         self.check(Operation::TakeFrom(&name))?;
         let cell = self.vhost.find_queue(&name, wire.id)?;
+        self.check_unacked(wire, number, get.no_ack)?;
         let Traits { kind, single_active, .. } = cell.traits();
         if kind == QueueKind::Quorum && single_active {
             let text = format!(

@@ -66,7 +66,7 @@ impl PublishCounts {
 /// Deliveries in a row for one consumer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    consumer: u32,
+    pub(super) consumer: u32,
     /// How many they are.
     pub(super) len: usize,
     redelivered: u64,

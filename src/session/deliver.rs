@@ -77,6 +77,9 @@ impl Open {
         let mut rest = deliveries.drain(..);
         while let Some(row) = Row::at_front(rest.as_slice()) {
             rest.by_ref().take(row.len).for_each(|delivery| self.send_delivery(wire, delivery));
+            if let Some(consumer) = self.consumers.get(row.consumer) {
+                self.bound_unacked(wire, consumer.channel);
+            }
             self.count_row(row);
         }
         drop(rest);

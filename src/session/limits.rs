@@ -25,6 +25,8 @@ pub struct SessionLimits {
     pub default_prefetch: u16,
     /// Most consumers on one channel; 0 is no limit.
     pub consumers_per_channel: u32,
+    /// Most deliveries on one channel that await their acknowledgement, about; 0 is no limit.
+    pub unacked_per_channel: u32,
     /// How long a delivery may await its acknowledgement, unless consumer or queue say otherwise; zero is for ever.
     pub consumer_timeout: Duration,
     /// How long the answer to a failed login is held back.
@@ -100,6 +102,7 @@ impl Default for SessionLimits {
             max_message_size: 16 * 1024 * 1024,
             default_prefetch: 0,
             consumers_per_channel: 1000,
+            unacked_per_channel: 1_000_000,
             consumer_timeout: Duration::from_secs(30 * 60),
             failed_login_delay: Duration::from_secs(1),
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],

@@ -23,6 +23,7 @@ pub mod limits;
 mod login;
 mod open;
 pub mod peer;
+mod prefetch;
 mod publish;
 mod queue;
 mod rights;

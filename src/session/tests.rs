@@ -5,6 +5,7 @@ mod counting;
 mod events;
 mod flushing;
 mod interceptors;
+mod prefetch;
 mod refusals;
 mod replies;
 mod rights;

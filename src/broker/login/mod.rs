@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::broker::key_ring::KeyRing;
+use crate::broker::key_ring::{Fetched, KeyRing};
 use crate::broker::login::asking::Asking;
 use crate::broker::login::backend::{Backend, Verdict};
 use crate::broker::login::delays::Delays;
 use crate::broker::login::internal::Internal;
 use crate::broker::login::tokens::Tokens;
-use crate::broker::options::{BackendKind, BrokerOptions};
+use crate::broker::options::{BackendKind, BrokerOptions, TokenOptions};
 use crate::broker::outlet::Outlet;
 use crate::broker::sources::Source;
 use crate::broker::users::{LoginError, User, Users};
@@ -75,7 +75,7 @@ pub struct Logins {
     backends: Arc<[Arc<dyn Backend>]>,
     /// Those that renew what they know of a user.
     renewing: Arc<[Arc<dyn Backend>]>,
-    key_ring: Option<Arc<KeyRing>>,
+    tokens: Option<Arc<Tokens>>,
     delays: Delays,
     threads: Option<Arc<Workers>>,
 }
@@ -93,16 +93,24 @@ impl Logins {
         Self {
             backends: options.backends.iter().filter_map(backend).collect(),
             renewing: tokens.iter().map(|tokens| tokens.clone() as Arc<dyn Backend>).collect(),
-            key_ring: tokens.map(|tokens| tokens.ring().clone()),
+            tokens,
             delays: Delays::default(),
             threads: threads.map(Arc::new),
         }
     }
 
-    /// The keys of access tokens, if these are taken.
+    /// Where fetched keys of access tokens are put, if these are taken.
     #[must_use]
-    pub fn key_ring(&self) -> Option<&Arc<KeyRing>> {
-        self.key_ring.as_ref()
+    pub fn key_ring(&self) -> Option<Arc<KeyRing>> {
+        self.tokens.as_ref().map(|tokens| tokens.ring())
+    }
+
+    /// Access tokens are judged by something else from now on, if they are taken. Unless the `fetched` keys just stay, they
+    /// have to be put into another [`key_ring`](Self::key_ring). Connections that are open stay so until their tokens expire.
+    pub fn follow_tokens(&self, options: &TokenOptions, fetched: Fetched) {
+        if let Some(tokens) = &self.tokens {
+            tokens.follow(options, fetched);
+        }
     }
 
     /// Begins to check credentials. The outlet is woken when the ticket has the answer, unless it has it already.

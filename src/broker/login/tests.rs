@@ -5,7 +5,6 @@ use super::*;
 use crate::broker::Broker;
 use crate::broker::key_ring::Job;
 use crate::broker::options::{BrokerOptions, PasswordOptions};
-use crate::identity::oauth::KeySet;
 use crate::identity::password::{PasswordHash, Scheme};
 use crate::identity::tags::Tags;
 
@@ -151,7 +150,7 @@ fn backends_are_asked_in_order_and_the_first_refusal_that_says_something_is_told
 
 #[test]
 fn a_backend_that_does_not_know_yet_is_asked_again_once() {
-    let ring = Arc::new(KeyRing::new(KeySet::default(), true));
+    let ring = Arc::new(KeyRing::new(true));
     let not_yet = || Verdict::NotYet(LoginError::Busy);
     let (refused, accepted) = (chain(&[not_yet], Some(&ring)), chain(&[not_yet, accepts], Some(&ring)));
     assert!(refused.try_recv().is_err() && accepted.try_recv().is_err(), "they wait");

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::Attempt;
 use super::backend::{Backend, Verdict};
-use crate::broker::key_ring::{Job, KeyRing};
+use crate::broker::key_ring::{Fetched, Job, KeyRing};
 use crate::broker::options::TokenOptions;
 use crate::broker::users::{LoginError, User};
 use crate::identity::oauth::keys::{KeySet, Keys};
@@ -14,7 +16,16 @@ use crate::time::{Clock, Now};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Tokens {
+    judge: Mutex<Arc<Judge>>,
+}
+
+/// What tokens are judged by, until that is replaced.
+#[derive(Debug)]
+struct Judge {
     rules: TokenRules,
+    /// The keys of the configuration.
+    configured: KeySet,
+    /// Those that are fetched.
     ring: Arc<KeyRing>,
     /// The time as others have it, who made the token. [`Now`] only counts from what it was at the start.
     clock: Clock,
@@ -22,18 +33,41 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new(options: &TokenOptions) -> Self {
+        let ring = Arc::new(KeyRing::new(options.are_fetched));
+        Self { judge: Mutex::new(Arc::new(Judge::new(options, ring))) }
+    }
+
+    fn judge(&self) -> Arc<Judge> {
+        self.judge.lock().clone()
+    }
+
+    /// Where fetched keys are put.
+    pub(super) fn ring(&self) -> Arc<KeyRing> {
+        self.judge().ring.clone()
+    }
+
+    /// Judges by something else from now on. Unless the fetched keys just stay there is another place for them, where
+    /// somebody has to put them, and those who wait for keys of the old one are told.
+    pub(super) fn follow(&self, options: &TokenOptions, fetched: Fetched) {
+        let old = self.judge();
+        let ring = match fetched {
+            Fetched::Stay => old.ring.clone(),
+            Fetched::StayForNow => Arc::new(old.ring.successor()),
+            Fetched::Go => Arc::new(KeyRing::new(options.are_fetched)),
+        };
+        *self.judge.lock() = Arc::new(Judge::new(options, ring));
+        if fetched != Fetched::Stay {
+            old.ring.close();
+        }
+    }
+}
+
+impl Judge {
+    fn new(options: &TokenOptions, ring: Arc<KeyRing>) -> Self {
         let keys = options.keys.iter().filter_map(|(id, key)| Some((id.clone(), key.parse().ok()?)));
         let mut configured = KeySet::default();
         keys.for_each(|(id, key)| configured.insert(id, key));
-        Self {
-            rules: options.rules.clone(),
-            ring: Arc::new(KeyRing::new(configured, options.are_fetched)),
-            clock: options.clock.clone(),
-        }
-    }
-
-    pub(super) fn ring(&self) -> &Arc<KeyRing> {
-        &self.ring
+        Self { rules: options.rules.clone(), configured, ring, clock: options.clock.clone() }
     }
 
     /// Who a token is for.
@@ -41,7 +75,7 @@ impl Tokens {
         let token = std::str::from_utf8(token).map_err(|_| Refusal::NoToken)?;
         let seconds = self.clock.unix_ms() / 1000;
         let fetched = self.ring.fetched();
-        let keys = Keys { configured: self.ring.configured(), fetched: &fetched };
+        let keys = Keys { configured: &self.configured, fetched: &fetched };
         let token = verify(token, &self.rules, keys, seconds)?;
         let ends = token.expires.map(|expires| {
             let left = std::time::Duration::from_secs(expires - seconds);
@@ -54,7 +88,7 @@ impl Tokens {
 impl Backend for Tokens {
     fn recall(&self, attempt: &Attempt) -> Option<Verdict> {
         // A signature is checked in less time than it takes to ask another thread for it.
-        match self.user(&attempt.password, attempt.now) {
+        match self.judge().user(&attempt.password, attempt.now) {
             Ok(user) => Some(Verdict::Accept(user)),
             Err(Refusal::NoToken) => Some(Verdict::NotMine),
             Err(_) => None,
@@ -63,8 +97,9 @@ impl Backend for Tokens {
 
     fn verify(&self, attempt: &Attempt) -> Verdict {
         // Looked at before, so that keys which come meanwhile are not missed.
-        let has_keys = !self.ring.configured().is_empty() || !self.ring.fetched().is_empty();
-        match self.user(&attempt.password, attempt.now) {
+        let judge = self.judge();
+        let has_keys = !judge.configured.is_empty() || !judge.ring.fetched().is_empty();
+        match judge.user(&attempt.password, attempt.now) {
             Ok(user) => Verdict::Accept(user),
             Err(Refusal::NoToken) => Verdict::NotMine,
             Err(unknown @ Refusal::UnknownKey(_)) => Verdict::NotYet(LoginError::Token(unknown)),
@@ -75,12 +110,14 @@ impl Backend for Tokens {
     }
 
     fn when_known(&self, job: Job) -> Result<(), Job> {
-        self.ring.after_fetch(job)
+        self.ring().after_fetch(job)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use zeroize::Zeroizing;
 
     use super::*;
@@ -112,5 +149,36 @@ mod tests {
                 _ => panic!("it is good for nothing"),
             }
         }
+    }
+
+    #[test]
+    fn what_is_judged_by_can_be_replaced_and_keys_of_another_place_go() {
+        let named = |audience: &str| TokenOptions {
+            rules: TokenRules::new(audience),
+            keys: [("k".to_owned(), ConfiguredKey::secret(&"k".repeat(32)))].into(),
+            are_fetched: true,
+            clock: Clock::Read(|| 0),
+        };
+        let tokens = Tokens::new(&named("one"));
+        let ring = tokens.ring();
+        let mut keys = KeySet::default();
+        keys.insert("f".to_owned(), ConfiguredKey::secret(&"f".repeat(32)).parse().unwrap());
+        ring.put(Some(keys));
+        assert!(ring.rest(Duration::ZERO));
+        tokens.follow(&named("another"), Fetched::Stay);
+        assert!(Arc::ptr_eq(&ring, &tokens.ring()));
+        assert_eq!(tokens.judge().rules.server.id, "another");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let told = move || sender.send(()).unwrap();
+        assert!(tokens.when_known(Box::new(told)).is_ok(), "keys are being fetched");
+        tokens.follow(&named("another"), Fetched::StayForNow);
+        assert!(receiver.try_recv().is_ok(), "nobody waits for ever");
+        assert!(!ring.rest(Duration::from_secs(60)), "nobody fetches for it any more");
+        assert_eq!(tokens.ring().fetched().len(), 1, "what was known is");
+        tokens.follow(&named("another"), Fetched::Go);
+        assert!(tokens.ring().fetched().is_empty());
+        assert!(tokens.when_known(Box::new(|| {})).is_ok(), "the new ones are being fetched");
+        tokens.follow(&TokenOptions { are_fetched: false, ..named("another") }, Fetched::Go);
+        assert!(tokens.when_known(Box::new(|| {})).is_err());
     }
 }

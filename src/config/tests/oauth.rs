@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::broker::options::BackendKind;
+use crate::identity::oauth::ResourceServer;
 use crate::identity::oauth::keys::ConfiguredKey;
 use crate::server::keys::KeyPlace;
 
@@ -36,13 +37,15 @@ fn the_section_means_what_it_says() {
     let config = with(&format!(
         "[auth.oauth2]\nresource_server_id = \"nost\"\nissuer = \"https://keys.example\"\n\
          additional_scopes_key = [\"realm_access.roles\", \"a b\"]\nleeway = 0\n\
+         further_resource_servers = [\"b\", \"nost\", \"a\", \"b\"]\n\
          [auth.oauth2.hmac_secrets]\n\"k.1\" = \"{SECRET}\"\n\
          [auth.oauth2.scope_aliases]\none = \"nost.read:*/* nost.tag:x\"\nother = [\"nost.write:*/*\"]\n"
     ))
     .config();
     let tokens = config.broker.tokens.unwrap();
     assert_eq!(config.broker.backends, [BackendKind::OAuth2, BackendKind::Internal]);
-    assert_eq!((&*tokens.rules.scope_prefix, tokens.rules.leeway), ("nost.", 0));
+    assert_eq!((&tokens.rules.server, tokens.rules.leeway), (&ResourceServer::new("nost"), 0));
+    assert_eq!(tokens.rules.further_servers, ["a", "b"].map(ResourceServer::new));
     assert_eq!(tokens.rules.additional_scopes_keys, ["realm_access.roles", "a", "b"]);
     assert_eq!(tokens.rules.scope_aliases["one"], ["nost.read:*/*", "nost.tag:x"]);
     assert_eq!(tokens.rules.scope_aliases["other"], ["nost.write:*/*"]);
@@ -80,5 +83,5 @@ fn what_has_changed_is_named_table_by_table() {
     assert_eq!(names(&options(&tables)), ["auth.oauth2.hmac_secrets", "auth.oauth2.scope_aliases"]);
     std::fs::write(&path, "another").unwrap();
     let after = options("");
-    assert_eq!(before.changes(&after), [("auth.oauth2.https_ca_file", Effect::Restart)]);
+    assert_eq!(before.changes(&after), [("auth.oauth2.https_ca_file", Effect::Reload)]);
 }

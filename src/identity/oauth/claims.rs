@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::requests;
-use super::rules::TokenRules;
+use super::rules::{ResourceServer, TokenRules};
 
 /// The claims of a token.
 pub(super) type Claims = Map<String, Value>;
@@ -17,10 +17,14 @@ const MOST_SCOPES: usize = 2048;
 /// There are too many scopes.
 pub(super) struct TooMany;
 
-/// The scopes for this broker, without their prefix, each once.
-pub(super) fn scopes(claims: &Claims, rules: &TokenRules) -> Result<Vec<String>, TooMany> {
+/// The scopes for one of this broker's names, without their prefix, each once.
+pub(super) fn scopes(
+    claims: &Claims,
+    rules: &TokenRules,
+    server: &ResourceServer,
+) -> Result<Vec<String>, TooMany> {
     let mut all = Vec::new();
-    let id = &rules.resource_server_id;
+    let ResourceServer { id, scope_prefix } = server;
     let own_paths = rules.additional_scopes_keys.iter().map(String::as_str);
     for path in ["scope", PERMISSIONS_PATH].into_iter().chain(own_paths) {
         at_path(claims, path, &mut |value| push_scopes(&mut all, value, id));
@@ -29,9 +33,9 @@ pub(super) fn scopes(claims: &Claims, rules: &TokenRules) -> Result<Vec<String>,
     let aliased: Vec<String> = aliases.flatten().cloned().collect();
     all.extend(aliased);
     if let Some(details) = claims.get("authorization_details") {
-        requests::push_scopes(&mut all, details, rules);
+        requests::push_scopes(&mut all, details, &rules.resource_server_type, id);
     }
-    let own = all.iter().filter_map(|scope| scope.strip_prefix(&rules.scope_prefix));
+    let own = all.iter().filter_map(|scope| scope.strip_prefix(scope_prefix));
     let mut own: Vec<String> = own.map(str::to_owned).collect();
     own.sort_unstable();
     own.dedup();

@@ -5,15 +5,18 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use jsonwebtoken::{AlgorithmFamily, DecodingKey};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+use super::algorithm::Algorithm;
+use super::p521;
 
 /// Why there is no key, or no set of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A file of a configured key.
-    #[error("it is not a public key or certificate in PEM, of RSA, of P-256, P-384 or Ed25519")]
+    #[error("it is not a public key or certificate in PEM, of RSA, of P-256, P-384, P-521 or Ed25519")]
     Pem,
     /// The wrong half.
     #[error("it is a private key, which has no business here: the public one is needed")]
@@ -35,9 +38,15 @@ const LEAST_SECRET: usize = 32;
 /// A key that signatures are checked with.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
-    key: DecodingKey,
+    key: Key,
     /// The one algorithm it is for, if that is known.
     only_for: Option<Algorithm>,
+}
+
+#[derive(Clone, Debug)]
+enum Key {
+    Common(DecodingKey),
+    P521(p521::PublicKey),
 }
 
 impl SigningKey {
@@ -49,10 +58,13 @@ impl SigningKey {
         if pem.windows(b"PRIVATE KEY".len()).any(|window| window == b"PRIVATE KEY") {
             return Err(KeyError::Private);
         }
+        if let Some(key) = p521::PublicKey::from_pem(pem) {
+            return Ok(Self { key: Key::P521(key), only_for: None });
+        }
         let key = DecodingKey::from_rsa_pem(pem)
             .or_else(|_| DecodingKey::from_ec_pem(pem))
             .or_else(|_| DecodingKey::from_ed_pem(pem));
-        key.map(|key| Self { key, only_for: None }).map_err(|_| KeyError::Pem)
+        key.map(|key| Self { key: Key::Common(key), only_for: None }).map_err(|_| KeyError::Pem)
     }
 
     /// A secret that the authorization server has too.
@@ -63,7 +75,7 @@ impl SigningKey {
         if secret.len() < LEAST_SECRET {
             return Err(KeyError::ShortSecret);
         }
-        Ok(Self { key: DecodingKey::from_secret(secret), only_for: None })
+        Ok(Self { key: Key::Common(DecodingKey::from_secret(secret)), only_for: None })
     }
 
     /// A key of a key set; `None` if it is not for signatures, or of a kind that is not known. Secrets are not taken from
@@ -74,11 +86,12 @@ impl SigningKey {
             return None;
         }
         let key = match (text("kty")?, text("crv")) {
-            ("RSA", _) => DecodingKey::from_rsa_components(text("n")?, text("e")?).ok()?,
+            ("RSA", _) => Key::Common(DecodingKey::from_rsa_components(text("n")?, text("e")?).ok()?),
             ("EC", Some("P-256" | "P-384")) => {
-                DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?
+                Key::Common(DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?)
             }
-            ("OKP", Some("Ed25519")) => DecodingKey::from_ed_components(text("x")?).ok()?,
+            ("EC", Some("P-521")) => Key::P521(p521::PublicKey::from_coordinates(text("x")?, text("y")?)?),
+            ("OKP", Some("Ed25519")) => Key::Common(DecodingKey::from_ed_components(text("x")?).ok()?),
             _ => return None,
         };
         // A key for something else, such as "RSA-OAEP", says so by its algorithm.
@@ -92,22 +105,32 @@ impl SigningKey {
     /// Whether this kind of key goes with an algorithm. Were it not asked, a public key could be used as a secret.
     #[must_use]
     pub fn is_for(&self, algorithm: Algorithm) -> bool {
-        self.key.family() == algorithm.family() && self.only_for.is_none_or(|only| only == algorithm)
+        let is_its_kind = match (&self.key, algorithm) {
+            (Key::Common(key), Algorithm::Common(algorithm)) => key.family() == algorithm.family(),
+            (Key::P521(_), Algorithm::Es512) => true,
+            _ => false,
+        };
+        is_its_kind && self.only_for.is_none_or(|only| only == algorithm)
     }
 
     /// Whether it is a secret.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        self.key.family() == AlgorithmFamily::Hmac
+        matches!(&self.key, Key::Common(key) if key.family() == AlgorithmFamily::Hmac)
     }
 
     /// Whether `signature`, in base64url, is one of this key.
     #[must_use]
     pub fn verifies(&self, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
-        // Decoded here too, because padding and the like would pass there.
-        URL_SAFE_NO_PAD.decode(signature).is_ok()
-            && jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm)
-                .unwrap_or(false)
+        // Decoded here in any case, because padding and the like would pass in the library.
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(signature) else { return false };
+        match (&self.key, algorithm) {
+            (Key::Common(key), Algorithm::Common(algorithm)) => {
+                jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm).unwrap_or(false)
+            }
+            (Key::P521(key), Algorithm::Es512) => key.verifies(signed.as_bytes(), &bytes),
+            _ => false,
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 //! Pure: the keys and the time are the caller's. [`token::verify`] is the way in. What it finds is a [`Token`], whose
 //! scopes become an [`Access`](super::access::Access) once the vhost is known.
 
+pub mod algorithm;
 mod claims;
 pub mod keys;
+mod p521;
 mod parts;
 mod requests;
 pub mod rules;
@@ -15,6 +17,7 @@ mod wildcard;
 #[cfg(test)]
 mod tests;
 
+pub use self::algorithm::Algorithm;
 pub use self::keys::{KeyError, KeySet, SigningKey};
-pub use self::rules::TokenRules;
+pub use self::rules::{ResourceServer, TokenRules};
 pub use self::token::{Refusal, Token, verify};

@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-use super::rules::TokenRules;
 use super::scope::Scope;
 use super::wildcard::Wildcard;
 
@@ -23,14 +22,14 @@ struct Place<'a> {
     key: Option<&'a str>,
 }
 
-/// Adds what the requests for this kind of server come to, as scopes with the resource server's name.
-pub(super) fn push_scopes(all: &mut Vec<String>, details: &Value, rules: &TokenRules) {
-    if rules.resource_server_type.is_empty() {
+/// Adds what the requests for this kind of server come to, as scopes with the resource server's name `id`. An empty `kind`
+/// reads none.
+pub(super) fn push_scopes(all: &mut Vec<String>, details: &Value, kind: &str, id: &str) {
+    if kind.is_empty() {
         return;
     }
-    let id = &rules.resource_server_id;
     for request in details.as_array().into_iter().flatten() {
-        if request.get("type").and_then(Value::as_str) != Some(&rules.resource_server_type) {
+        if request.get("type").and_then(Value::as_str) != Some(kind) {
             continue;
         }
         let (Some(actions), Some(places)) = (request.get("actions"), request.get("locations")) else {

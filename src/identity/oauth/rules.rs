@@ -2,21 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::Algorithm as Common;
+
+use super::algorithm::Algorithm;
+
+/// One of the names that this broker has in tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceServer {
+    /// The name: the audience of tokens, and a part of their scopes.
+    pub id: String,
+    /// What scopes for it begin with. Empty takes every scope.
+    pub scope_prefix: String,
+}
+
+impl ResourceServer {
+    /// One whose scopes begin with its name, as in RabbitMQ.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), scope_prefix: format!("{id}.") }
+    }
+}
 
 /// How tokens are judged and read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenRules {
-    /// The name of this broker in tokens: their audience, and a part of their scopes.
-    pub resource_server_id: String,
+    /// What this broker is called in tokens.
+    pub server: ResourceServer,
+    /// What it is called besides. A token is for one of all these.
+    pub further_servers: Vec<ResourceServer>,
     /// The `type` that says of rich authorization requests that they are for this broker. Empty reads none.
     pub resource_server_type: String,
-    /// Whether the audience must name this broker.
+    /// Whether the audience must name this broker. If not, what names none of its names is for [`server`](Self::server).
     pub verify_aud: bool,
     /// Who must have issued a token. Empty is anybody who has a key.
     pub issuer: String,
-    /// What scopes for this broker begin with. Empty takes every scope.
-    pub scope_prefix: String,
     /// Claims that hold scopes beside `scope`, as paths such as `realm_access.roles`.
     pub additional_scopes_keys: Vec<String>,
     /// Claims that hold the user's name, best first.
@@ -34,19 +53,20 @@ pub struct TokenRules {
 }
 
 /// All algorithms that can be allowed.
-pub const ALGORITHMS: [Algorithm; 12] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-    Algorithm::HS256,
-    Algorithm::HS384,
-    Algorithm::HS512,
+pub const ALGORITHMS: [Algorithm; 13] = [
+    Algorithm::Common(Common::RS256),
+    Algorithm::Common(Common::RS384),
+    Algorithm::Common(Common::RS512),
+    Algorithm::Common(Common::PS256),
+    Algorithm::Common(Common::PS384),
+    Algorithm::Common(Common::PS512),
+    Algorithm::Common(Common::ES256),
+    Algorithm::Common(Common::ES384),
+    Algorithm::Es512,
+    Algorithm::Common(Common::EdDSA),
+    Algorithm::Common(Common::HS256),
+    Algorithm::Common(Common::HS384),
+    Algorithm::Common(Common::HS512),
 ];
 
 /// Claims that a name is taken from when none of the preferred ones has it, as in RabbitMQ.
@@ -57,11 +77,11 @@ impl TokenRules {
     #[must_use]
     pub fn new(resource_server_id: &str) -> Self {
         Self {
-            resource_server_id: resource_server_id.to_owned(),
+            server: ResourceServer::new(resource_server_id),
+            further_servers: Vec::new(),
             resource_server_type: String::new(),
             verify_aud: true,
             issuer: String::new(),
-            scope_prefix: format!("{resource_server_id}."),
             additional_scopes_keys: Vec::new(),
             username_claims: Vec::new(),
             scope_aliases: BTreeMap::new(),
@@ -70,6 +90,11 @@ impl TokenRules {
             require_exp: true,
             leeway: 0,
         }
+    }
+
+    /// All names that this broker has.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &ResourceServer> {
+        std::iter::once(&self.server).chain(&self.further_servers)
     }
 
     /// The claims to look for a name in, best first.

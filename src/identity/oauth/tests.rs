@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::keys::Keys;
-use super::{KeySet, Refusal, SigningKey, Token, TokenRules, verify};
+use super::{KeySet, Refusal, ResourceServer, SigningKey, Token, TokenRules, verify};
 
 /// The time of all tests.
 const NOW: u64 = 1_700_000_000;
@@ -102,6 +102,31 @@ fn the_audience_names_this_broker() {
         let careless = TokenRules { verify_aud: false, ..rules() };
         assert!(judged(&careless, json!({"aud": audience})).is_ok());
     }
+}
+
+#[test]
+fn a_token_is_for_one_of_the_brokers_names() {
+    let rules = TokenRules { further_servers: vec![ResourceServer::new("nost")], ..rules() };
+    let grants = |aud: Value, scope: Value| {
+        judged(&rules, json!({"aud": aud, "scope": scope})).map(|token| token.access("/").is_some())
+    };
+    let both = json!("rabbitmq.read:*/* nost.read:*/*");
+    for (aud, scope, granted) in [
+        (json!("rabbitmq"), json!("rabbitmq.read:*/*"), true),
+        (json!(["account", "nost"]), json!("nost.read:*/*"), true),
+        (json!("nost"), json!({"nost": ["read:*/*"]}), true),
+        (json!("nost"), json!("rabbitmq.read:*/*"), false),
+        (json!("rabbitmq"), json!("nost.read:*/*"), false),
+        (json!("nost"), json!({"rabbitmq": ["read:*/*"]}), false),
+    ] {
+        assert_eq!(grants(aud.clone(), scope.clone()), Ok(granted), "{aud} {scope}");
+    }
+    assert_eq!(grants(json!("nost rabbitmq"), both.clone()), Err(Refusal::Audiences));
+    assert_eq!(grants(json!("other"), both), Err(Refusal::Audience));
+    let careless = TokenRules { verify_aud: false, ..rules };
+    let claims = |aud: &str| json!({"aud": aud, "scope": "nost.read:*/*"});
+    assert!(judged(&careless, claims("nost")).unwrap().access("/").is_some());
+    assert!(judged(&careless, claims("other")).unwrap().access("/").is_none(), "it is for the first name");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::claims::{self, Claims};
 use super::keys::{Keys, SigningKey};
 use super::parts::Parts;
-use super::rules::TokenRules;
+use super::rules::{ResourceServer, TokenRules};
 use super::scope::Scope;
 use crate::identity::access::Access;
 
@@ -58,6 +58,8 @@ pub enum Refusal {
     TooEarly(u64),
     /// It is for somebody else.
     Audience,
+    /// It is for more than one of the resource servers that this broker is, whose scopes mean different things.
+    Audiences,
     /// Somebody else has issued it.
     Issuer(String),
     /// It has no name for its user.
@@ -84,6 +86,7 @@ impl fmt::Display for Refusal {
             Self::Expired(ago) => write!(f, "the access token expired {ago} s ago"),
             Self::TooEarly(until) => write!(f, "the access token is not good before {until} s from now"),
             Self::Audience => write!(f, "the access token is for another audience"),
+            Self::Audiences => write!(f, "the access token's audience has several of our resource servers"),
             Self::Issuer(name) => write!(f, "the access token was issued by '{}'", shown(name)),
             Self::NoUser => write!(f, "the access token has no user name"),
             Self::TooManyScopes => write!(f, "the access token has too many scopes"),
@@ -114,9 +117,10 @@ pub fn verify(token: &str, rules: &TokenRules, keys: Keys<'_>, now: u64) -> Resu
     }
     let claims = parts.claims()?;
     let expires = check_times(&claims, rules, now)?;
-    check_parties(&claims, rules)?;
+    let server = find_server(&claims, rules)?;
+    check_issuer(&claims, rules)?;
     let user = claims::user_name(&claims, rules).ok_or(Refusal::NoUser)?.to_owned();
-    let scopes = claims::scopes(&claims, rules).map_err(|_| Refusal::TooManyScopes)?;
+    let scopes = claims::scopes(&claims, rules, server).map_err(|_| Refusal::TooManyScopes)?;
     let tags = scopes.iter().filter_map(|scope| scope.strip_prefix("tag:")).map(str::to_owned).collect();
     let scopes = scopes.iter().filter_map(|scope| Scope::parse(scope, &claims)).collect();
     Ok(Token { user, tags, expires, scopes })
@@ -156,11 +160,21 @@ fn seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(|time| *time >= 0.0).map(|time| time as u64))
 }
 
-fn check_parties(claims: &Claims, rules: &TokenRules) -> Result<(), Refusal> {
-    let is_for_us = || claims.get("aud").is_some_and(|aud| claims::is_for(aud, &rules.resource_server_id));
-    if rules.verify_aud && !is_for_us() {
-        return Err(Refusal::Audience);
+/// Which of our names the token is for.
+fn find_server<'r>(claims: &Claims, rules: &'r TokenRules) -> Result<&'r ResourceServer, Refusal> {
+    let audience = claims.get("aud");
+    let is_named =
+        |server: &&ResourceServer| audience.is_some_and(|audience| claims::is_for(audience, &server.id));
+    let mut named = rules.servers().filter(is_named);
+    match (named.next(), named.next()) {
+        (Some(server), None) => Ok(server),
+        (Some(_), Some(_)) => Err(Refusal::Audiences),
+        (None, _) if rules.verify_aud => Err(Refusal::Audience),
+        (None, _) => Ok(&rules.server),
     }
+}
+
+fn check_issuer(claims: &Claims, rules: &TokenRules) -> Result<(), Refusal> {
     if !rules.issuer.is_empty() {
         let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Refusal::Claim("iss"))?;
         if !same_issuer(issuer, &rules.issuer) {

@@ -19,7 +19,7 @@ const FIELD: &str = "file";
 /// See the module.
 pub(crate) fn routes() -> Vec<Resource> {
     let admin = Level::Administrator;
-    let whole = || [get(admin, export), post(admin, import).large()];
+    let whole = || [get(admin, export).audited(), post(admin, import).large()];
     let in_vhost = |verb: Verb| verb.in_vhost(InVHost::Governs);
     vec![
         Resource::new("/definitions", whole()),

@@ -98,3 +98,22 @@ fn a_server_that_hangs_is_given_up() {
     assert!(error.contains("timeout"), "{error}");
     assert!(clock::now().moment.since(before) < Duration::from_secs(5));
 }
+
+#[test]
+fn keys_outlive_a_change_of_times_but_not_of_places() {
+    let one = source(KeyPlace::Set("https://one.example".to_owned()));
+    let slower = KeySource { refresh: Duration::from_secs(60), ..one.clone() };
+    let believing = KeySource { authorities: b"others".to_vec(), ..one.clone() };
+    let other = source(KeyPlace::Issuer("https://one.example".to_owned()));
+    for (before, now, expected) in [
+        (Some(&one), Some(&one), Fetched::Stay),
+        (None, None, Fetched::Stay),
+        (Some(&one), Some(&slower), Fetched::StayForNow),
+        (Some(&one), Some(&believing), Fetched::Go),
+        (Some(&one), Some(&other), Fetched::Go),
+        (Some(&one), None, Fetched::Go),
+        (None, Some(&one), Fetched::Go),
+    ] {
+        assert_eq!(KeySource::after(before, now), expected, "{before:?} {now:?}");
+    }
+}

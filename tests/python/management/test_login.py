@@ -110,6 +110,23 @@ def test_who_is_let_in(api, user):
     assert nobody.get("login").status == 405
 
 
+@pytest.mark.own_broker
+def test_guest_does_not_come_through_a_proxy_on_this_machine():
+    with Leveret() as leveret, api_of(leveret) as api:
+        token = token_of(api)
+        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+            proxied = {header: "127.0.0.1"}
+            for answer in (
+                api.send("GET", "/api/whoami", headers=proxied),
+                api.by(None).send("GET", "/api/whoami", headers=proxied | bearer(token)),
+                log_in(api, proxied, username="guest", password="guest"),
+            ):
+                assert (answer.status, answer.error[1]) == (401, "User can only log in via localhost"), header
+        api.done("PUT", "users", "alice", body={"password": "secret", "tags": "administrator"})
+        assert api.by("alice", "secret").send("GET", "/api/whoami", headers=proxied).status == 200
+        assert api.get("whoami").status == 200
+
+
 def test_logins_are_counted(api):
     def attempts():
         node = api.read("overview")["node"]

@@ -176,5 +176,28 @@ def test_changes_are_logged_once_and_without_secrets():
         assert eventually(lambda: len(changes()) >= 4, "the changes are logged", 5)
         assert [change["method"] for change in changes()].count("DELETE") == 1
         assert all(change["user"] == "guest" for change in changes())
+        assert [change["resource"] for change in changes()][-1] == "/users/{user}"
+        assert all(change["peer"] == "127.0.0.1" for change in changes())
         log = leveret.log_text()
         assert "hush-hush" not in log and hashed not in log and json.dumps(hashed) not in log
+
+
+def test_the_log_tells_which_kind_of_thing_was_changed_and_who_read_the_hashes():
+    with Leveret({"storage.sync": "never"}) as leveret, api_of(leveret) as api:
+        api.done("PUT", "permissions", "/", "guest", body={"configure": ".*", "write": ".*", "read": ".*"})
+        api.done("PUT", "topic-permissions", "/", "guest", body={"exchange": "amq.topic", "write": "", "read": ""})
+        api.read("definitions")
+        api.read("definitions", "/")
+        api.read("users")
+
+        def told():
+            records = [record for record in leveret.records() if record.get("message") == "management"]
+            return [(record["method"], record["resource"]) for record in records]
+
+        expected = [
+            ("PUT", "/permissions/{vhost}/{user}"),
+            ("PUT", "/topic-permissions/{vhost}/{user}"),
+            ("GET", "/definitions"),
+            ("GET", "/definitions/{vhost}"),
+        ]
+        assert eventually(lambda: told() == expected, told, 5)

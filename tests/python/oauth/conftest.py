@@ -12,7 +12,8 @@ SECRET = "a secret of thirty-two bytes or more"
 def files(tmp_path_factory):
     """The public keys as files."""
     directory = tmp_path_factory.mktemp("keys")
-    for known in (server.key(), server.key("p256", "ES256"), server.key("p384", "ES384"), server.key("ed", "EdDSA")):
+    kinds = {"p256": "ES256", "p384": "ES384", "p521": "ES512", "ed": "EdDSA"}
+    for known in [server.key(), *(server.key(kid, algorithm) for kid, algorithm in kinds.items())]:
         (directory / f"{known.kid}.pem").write_bytes(known.public_pem())
     return directory
 

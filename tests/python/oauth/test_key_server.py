@@ -40,10 +40,11 @@ def gets_in(broker, made):
 
 
 def test_an_issuer_is_discovered(leveret):
-    with KeyServer(key(), key("p256", "ES256")) as keys:
+    with KeyServer(key(), key("p256", "ES256"), key("p521", "ES512")) as keys:
         broker = leveret(settings(issuer=keys.issuer))
         assert gets_in(broker, token(iss=keys.issuer))
         assert gets_in(broker, key("p256", "ES256").sign(claims(iss=keys.issuer)))
+        assert gets_in(broker, key("p521", "ES512").sign(claims(iss=keys.issuer)))
         assert not gets_in(broker, token(iss="http://elsewhere"))
         eventually(lambda: broker.has_logged("issued by 'http://elsewhere'"), "the log says why")
         assert not gets_in(broker, token())

@@ -1,5 +1,7 @@
 """The management API for those who come with access tokens: they are nobody else, whatever their name."""
 
+import urllib.parse
+
 import pika
 import pika.exceptions
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from support.authorization_server import FULL, token
 from support.broker import Leveret
 from support.management import api_of
+
+from .conftest import SECRET, log_in
 
 pytestmark = pytest.mark.own_broker
 
@@ -45,6 +49,42 @@ def test_connections_of_a_namesake_are_not_ones_own(broker, login, api):
             own.process_data_events(time_limit=10)
         internal.process_data_events()
         assert internal.is_open
+
+
+def test_no_token_is_written_anywhere(on, with_files):
+    """Neither one that is taken nor one that is not, by whichever way it comes; nor the secret that signs some."""
+    broker = on(with_files)
+    seen = []
+
+    def made(**changes):
+        seen.append(token(f"{FULL} rabbitmq.tag:administrator", **changes))
+        return seen[-1]
+
+    connection = log_in(broker, made())
+    connection.update_secret(made(user_name="ada"), "")
+    for bad in (made(lives=-5), made(aud="another")):
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
+            connection.update_secret(bad, "")
+        with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+            log_in(broker, bad)
+        connection = log_in(broker, made())
+    with api_of(broker) as api:
+        for good, status in ((made(), 200), (made(lives=-5), 401)):
+            bearer = {"Authorization": f"Bearer {good}"}
+            assert api.by(None).send("GET", "/api/whoami", headers=bearer).status == status
+            form = urllib.parse.urlencode({"username": "", "password": good}).encode()
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            assert api.by(None).send("POST", "/api/login", form, kind).status == status
+        effective = api.send("GET", "/api/config/effective").body
+    connection.close()
+    assert broker.stop() == 0
+    log = broker.log_text()
+    files = [path for path in broker.data_dir.rglob("*") if path.is_file()]
+    assert "login refused" in log and "login to the management API refused" in log and files
+    # Parts that no two tokens share, and nobody else writes.
+    for secret in [SECRET, *(text.rsplit(".", 1)[1][:24] for text in seen)]:
+        assert secret not in log and secret.encode() not in effective
+        assert not any(secret.encode() in path.read_bytes() for path in files)
 
 
 def test_a_vhost_is_not_given_to_a_namesake(api):

@@ -12,7 +12,7 @@ from support.authorization_server import by_hand, claims, key, token
 from support.broker import Leveret
 from support.deadline import eventually
 
-from .conftest import SECRET
+from .conftest import SECRET, log_in
 
 pytestmark = pytest.mark.own_broker
 
@@ -58,9 +58,9 @@ def refused(login, broker, text, reason, **options):
     eventually(lambda: broker.has_logged(f"login refused: .*{reason}"), f"the log says: {reason}")
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "EdDSA", "HS256"])
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA", "HS256"])
 def test_every_kind_of_key(broker, login, algorithm):
-    kids = {"RS256": "first", "ES256": "p256", "ES384": "p384", "EdDSA": "ed"}
+    kids = {"RS256": "first", "ES256": "p256", "ES384": "p384", "ES512": "p521", "EdDSA": "ed"}
     if algorithm == "HS256":
         made = jwt.encode(claims(), SECRET, algorithm, headers={"kid": "shared"})
     else:
@@ -170,6 +170,18 @@ def test_rights_names_and_topics(broker, login):
     assert may(connection, lambda on: on.basic_get("carol.queue"))
     assert not may(connection, lambda on: on.basic_get("plain.queue"))
     assert not may(connection, bind("sos.queue", "plain", "any"))
+
+
+def test_one_broker_may_be_several_resource_servers(leveret, with_files):
+    own = leveret(with_files | {"auth.oauth2.further_resource_servers": "nost,other"})
+    for name in ("rabbitmq", "nost", "other"):
+        with log_in(own, token(f"{name}.configure:*/*", aud=["account", name])) as connection:
+            assert declares(connection)
+    with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
+        log_in(own, token("rabbitmq.configure:*/*", aud="nost"))
+    with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+        log_in(own, token("rabbitmq.configure:*/* nost.configure:*/*", aud=["rabbitmq", "nost"]))
+    eventually(lambda: own.has_logged("audience has several of our resource servers"), "the log says why")
 
 
 def test_long_tokens_come_in_before_login(broker, login):

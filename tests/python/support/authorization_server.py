@@ -57,6 +57,8 @@ def made_key(kid, algorithm):
         return Key(ec.generate_private_key(ec.SECP256R1()), algorithm, kid)
     if algorithm == "ES384":
         return Key(ec.generate_private_key(ec.SECP384R1()), algorithm, kid)
+    if algorithm == "ES512":
+        return Key(ec.generate_private_key(ec.SECP521R1()), algorithm, kid)
     if algorithm == "EdDSA":
         return Key(ed25519.Ed25519PrivateKey.generate(), algorithm, kid)
     return Key(rsa.generate_private_key(65537, 2048), algorithm, kid)

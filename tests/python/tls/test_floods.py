@@ -1,5 +1,10 @@
-"""Clients that begin a handshake and do not go on, or not as they should."""
+"""Clients that begin a handshake and do not go on, or not as they should.
 
+LEVERET_CROWD   how many half-open handshakes there are (300 if it is not set)
+"""
+
+import os
+import resource
 import socket
 import ssl
 import time
@@ -11,7 +16,9 @@ from support.deadline import eventually
 
 pytestmark = pytest.mark.own_broker
 
-HALF_OPEN = 300
+HALF_OPEN = int(os.environ.get("LEVERET_CROWD", "300"))
+# With more of them than `limits.handshakes` who comes late waits until some have had their time, which is two seconds here.
+LATE = 2 if HALF_OPEN < 500 else 8
 
 
 def hello(context):
@@ -30,6 +37,8 @@ def cpu_seconds(broker):
 
 
 def test_half_open_handshakes_do_not_disturb(secure, context, tls_connect):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, HALF_OPEN + 1000)), hard))
     # All come from one address, whose share is not what this is about.
     broker = secure({"amqp.handshake_timeout": "4s", "limits.handshakes_per_address": 0})
     healthy = tls_connect(broker, context())
@@ -49,7 +58,7 @@ def test_half_open_handshakes_do_not_disturb(secure, context, tls_connect):
         begun = time.monotonic()
         with tls_connect(broker, context()) as late:
             late.channel().queue_declare("", exclusive=True)
-        assert time.monotonic() - begun < 2, "there is room for others"
+        assert time.monotonic() - begun < LATE, "there is room for others"
         for stranger in strangers:
             while stranger.recv(65_536):
                 pass

@@ -6,9 +6,11 @@ A crowd of 5,000 needs as many descriptors in the test: LEVERET_CROWD=5000 pytes
 """
 
 import os
+import re
 import resource
 import socket
 import time
+import urllib.request
 
 import pytest
 
@@ -61,6 +63,9 @@ def test_one_address_has_its_share_and_does_not_disturb_another(leveret):
 
     eventually(refused, "the log says so")
     assert len(refused()) <= 20, "a line for some, not for each"
+    with urllib.request.urlopen(f"http://{broker.address('prometheus')}/metrics", timeout=10) as answer:
+        found = re.search(r"^leveret_handshakes_refused_total (\d+)", answer.read().decode(), re.M)
+    assert int(found[1]) >= CROWD - 64
     for stranger in strangers:
         stranger.close()
 

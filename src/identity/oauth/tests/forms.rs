@@ -12,6 +12,11 @@ fn with_keys(keys: &[&str]) -> TokenRules {
     TokenRules { additional_scopes_keys: keys.iter().map(|&key| key.to_owned()).collect(), ..rules() }
 }
 
+fn prefixed(scope_prefix: &str) -> TokenRules {
+    let server = ResourceServer { scope_prefix: scope_prefix.to_owned(), ..ResourceServer::new("rabbitmq") };
+    TokenRules { server, ..rules() }
+}
+
 #[test]
 fn scopes_are_a_text_a_list_or_a_map() {
     for scope in [
@@ -62,9 +67,9 @@ fn keycloaks_claims_are_found() {
 
 #[test]
 fn a_prefix_is_taken_off_and_an_alias_stands_for_others() {
-    let unprefixed = TokenRules { scope_prefix: String::new(), ..rules() };
+    let unprefixed = prefixed("");
     assert!(reads(&unprefixed, json!({"scope": "read:*/*"})));
-    let slashed = TokenRules { scope_prefix: "api://".to_owned(), ..rules() };
+    let slashed = prefixed("api://");
     assert!(reads(&slashed, json!({"scope": "api://read:*/*"})));
     let mut aliased = with_keys(&["roles"]);
     let both = vec!["rabbitmq.tag:administrator".to_owned(), "rabbitmq.read:*/*".to_owned()];

@@ -2,12 +2,17 @@
 
 use std::sync::LazyLock;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::Jwk;
 use proptest::prelude::*;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
+    PKCS_RSA_SHA256, PublicKeyData as _,
+};
 
 use super::*;
 use crate::identity::oauth::KeyError;
@@ -80,7 +85,7 @@ fn every_algorithm_works_with_its_kind_of_key_and_no_other() {
             let fetched = KeySet::from_jwks(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
             for keys in [&key_set("k", &signer.public), &fetched] {
                 assert_eq!(check(&token, &rules(), keys).unwrap().user, "ada", "{algorithm:?}");
-                let allowed = TokenRules { algorithms: vec![A::HS512], ..rules() };
+                let allowed = TokenRules { algorithms: vec![A::HS512.into()], ..rules() };
                 assert_eq!(check(&token, &allowed, keys), Err(Refusal::Algorithm(format!("{algorithm:?}"))));
             }
             assert!(matches!(
@@ -89,6 +94,48 @@ fn every_algorithm_works_with_its_kind_of_key_and_no_other() {
             ));
         }
     }
+}
+
+/// A token signed on P-521, with this algorithm in its header.
+fn signed_on_p521(pair: &KeyPair, algorithm: &str) -> String {
+    let token = unsigned(&json!({"alg": algorithm, "kid": "k"}).to_string(), &claims(json!({})).to_string());
+    let signed = token.trim_end_matches('.');
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, &pair.serialize_der()).unwrap();
+    let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[test]
+fn p521_is_known_too() {
+    let made = || KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).unwrap();
+    let (pair, other) = (made(), made());
+    let (x, y) = pair.der_bytes()[1..].split_at(66);
+    let jwk = |x: &[u8], y: &[u8]| {
+        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+        json!({"keys": [{"kty": "EC", "crv": "P-521", "alg": "ES512", "kid": "k", "x": x, "y": y}]})
+            .to_string()
+    };
+    let certificate = rcgen::CertificateParams::new(vec![]).unwrap().self_signed(&pair).unwrap();
+    let fetched = KeySet::from_jwks(jwk(x, y).as_bytes()).unwrap();
+    let token = signed_on_p521(&pair, "ES512");
+    for keys in [&key_set("k", &pair.public_key_pem()), &key_set("k", &certificate.pem()), &fetched] {
+        assert_eq!(check(&token, &rules(), keys).unwrap().user, "ada");
+        assert_eq!(check(&signed_on_p521(&other, "ES512"), &rules(), keys), Err(Refusal::Signature));
+        for wrong in ["ES256", "ES384", "RS256", "HS512"] {
+            let token = signed_on_p521(&pair, wrong);
+            assert_eq!(check(&token, &rules(), keys), Err(Refusal::WrongKind("k".to_owned())), "{wrong}");
+        }
+        for end in ["", "A", "AAAA", "="] {
+            let cut = format!("{}{end}", &token[..token.len() - 4]);
+            assert_eq!(check(&cut, &rules(), keys), Err(Refusal::Signature), "{end}");
+        }
+    }
+    for signer in signers() {
+        assert!(check(&token, &rules(), &key_set("k", &signer.public)).is_err());
+    }
+    assert!(KeySet::from_jwks(jwk(&x[1..], y).as_bytes()).is_err(), "it is too short");
+    let nowhere = KeySet::from_jwks(jwk(&[7; 66], y).as_bytes()).unwrap();
+    assert_eq!(check(&token, &rules(), &nowhere), Err(Refusal::Signature));
 }
 
 #[test]

@@ -88,6 +88,11 @@ pub(super) const OWN: &[NodeMetric] = &[
     NodeMetric::gauge("leveret_handshakes", "Connections in their handshake", |scrape, out| {
         out.count(scrape.broker().registry.handshakes() as u64);
     }),
+    NodeMetric::counter(
+        "leveret_handshakes_refused_total",
+        "Connections that were closed at once, since too many from their address were in their handshake",
+        |scrape, out| out.count(scrape.broker().strangers.turned_away.get()),
+    ),
     NodeMetric::gauge("leveret_vhosts", "Vhosts", |scrape, out| {
         out.count(scrape.broker().vhost_names().len() as u64);
     }),
