@@ -64,7 +64,7 @@ pub(super) struct OfVHost {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The columns: name, description, tags, default_queue_type, tracing
+    /// The columns, such as name; a wrong one tells which there are
     columns: Vec<String>,
 }
 
@@ -73,7 +73,10 @@ const COLUMNS: &[Column] = &[
     Column::same("description"),
     Column::same("tags"),
     Column::same("default_queue_type"),
+    Column::same("protected_from_deletion"),
     Column::same("tracing"),
+    Column::same("cluster_state"),
+    Column::same("metadata"),
 ];
 
 /// Runs a command.
