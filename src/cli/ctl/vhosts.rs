@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::broker::{About, Broker};
+use super::node::node;
 use super::output::{Column, chosen};
 use super::{InVHost, SOFTWARE};
 use crate::cli::client::{Question, path};
@@ -16,6 +17,14 @@ pub(super) enum Command {
     AddVhost(Add),
     /// Change what is said of a vhost; what is not named stays
     UpdateVhostMetadata(Update),
+    /// Give a vhost these tags and no others
+    SetVhostTags(SetTags),
+    /// Have a vhost refuse to be deleted
+    EnableVhostDeletionProtection(OfVHost),
+    /// End that
+    DisableVhostDeletionProtection(OfVHost),
+    /// Start a vhost again that does not run; all do
+    RestartVhost(InVHost),
     /// Delete a vhost with all that is in it, and close its connections
     DeleteVhost(OfVHost),
     /// List the vhosts
@@ -57,6 +66,14 @@ pub(super) struct Update {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct SetTags {
+    #[command(flatten)]
+    of: OfVHost,
+    /// The tags; without one it has none
+    tags: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(super) struct OfVHost {
     /// The vhost
     vhost: String,
@@ -84,6 +101,21 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
     match command {
         Command::AddVhost(add) => add.run(broker),
         Command::UpdateVhostMetadata(update) => update.run(broker),
+        Command::SetVhostTags(SetTags { of, tags }) => {
+            let (of, tags) = (of.clone(), Some(tags.clone()));
+            Update { of, description: None, tags, default_queue_type: None }.run(broker)
+        }
+        Command::EnableVhostDeletionProtection(OfVHost { vhost }) => broker
+            .post(&["vhosts", vhost, "deletion", "protection"], &json!({}), About::vhost(vhost))
+            .map(|_| ()),
+        Command::DisableVhostDeletionProtection(OfVHost { vhost }) => {
+            broker.delete(&["vhosts", vhost, "deletion", "protection"], About::vhost(vhost))
+        }
+        Command::RestartVhost(InVHost { vhost }) => {
+            let node = node(broker)?;
+            let names = ["vhosts", vhost, "start", node["name"].as_str().unwrap_or_default()];
+            broker.post(&names, &json!({}), About::vhost(vhost)).map(|_| ())
+        }
         Command::DeleteVhost(OfVHost { vhost }) => {
             broker.delete(&["vhosts", vhost], About::default().thing("vhost", vhost))
         }

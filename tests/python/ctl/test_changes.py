@@ -92,6 +92,36 @@ def test_what_is_said_of_a_vhost_is_changed_in_part(on):
     assert on_broker(broker, "update_vhost_metadata", "v")[0] == 64
 
 
+def test_a_vhost_is_tagged_and_protected(on):
+    broker = on()
+    done(broker, "add_vhost", "v", "--description", "of tests", "--tags", "a")
+    done(broker, "set_vhost_tags", "v", "b", "c")
+    columns = ["name", "description", "tags", "protected_from_deletion"]
+    told = {"name": "v", "description": "of tests", "tags": ["b", "c"], "protected_from_deletion": False}
+    assert told in rows(broker, "list_vhosts", *columns)
+    done(broker, "set_vhost_tags", "v")
+    done(broker, "enable_vhost_deletion_protection", "v")
+    assert told | {"tags": [], "protected_from_deletion": True} in rows(broker, "list_vhosts", *columns)
+    fails(broker, 70, "delete_vhost", "v")
+    done(broker, "restart_vhost", "-p", "v")
+    done(broker, "disable_vhost_deletion_protection", "v")
+    done(broker, "delete_vhost", "v")
+    for words in (["set_vhost_tags", "v", "x"], ["enable_vhost_deletion_protection", "v"], ["restart_vhost", "-p", "v"]):
+        assert fails(broker, 65, *words) == 'leveret: there is no vhost "v"\n', words
+
+
+def test_permissions_are_set_in_all_vhosts(on):
+    broker = on({"vhosts.names": '["other"]'})
+    done(broker, "add_user", "alice", "secret")
+    done(broker, "set_permissions_globally", "alice", "^a", ".*", "")
+    patterns = {"configure": "^a", "write": ".*", "read": ""}
+    found = rows(broker, "list_user_permissions", "alice")
+    assert [{"vhost": row["vhost"], **{key: row[key] for key in patterns}} for row in found] == [
+        {"vhost": vhost, **patterns} for vhost in ("/", "other")
+    ]
+    assert fails(broker, 67, "set_permissions_globally", "nobody", ".*", ".*", ".*") == "leveret: User \"nobody\" does not exist\n"
+
+
 def test_tracing_is_turned_on_and_off(on, opened):
     broker = on()
     channel = opened(broker).channel()
