@@ -141,6 +141,15 @@ impl Client {
         &self.target
     }
 
+    /// The number by which this process knows that of a broker on this machine; None if it does not, since the broker is
+    /// in a namespace that cannot be seen from here, or is not on this machine.
+    ///
+    /// # Errors
+    /// If there is no broker.
+    pub(super) fn process(&self) -> Result<Option<i32>, CallError> {
+        self.runtime.block_on(self.target.process()).map_err(CallError::Unreachable)
+    }
+
     /// Asks, and waits for the whole answer.
     ///
     /// # Errors

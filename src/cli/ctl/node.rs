@@ -23,12 +23,10 @@ pub(super) enum Command {
     Environment,
     /// Print the version of the broker
     ServerVersion,
-    /// Open the log file anew, after the old one was moved away
-    RotateLogs,
-    /// Set the least severe level that is logged, until the restart or the next reload
-    SetLogLevel {
-        /// off, error, warn, info, debug or trace
-        level: String,
+    /// Say what the cluster is called
+    SetClusterName {
+        /// The name
+        name: String,
     },
     /// Show status, connections, channels, and all vhosts with their queues, exchanges and bindings
     Report,
@@ -51,10 +49,8 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             let overview = overview(broker)?;
             print(&format!("{}\n", overview["product_version"].as_str().unwrap_or_default()))
         }
-        Command::RotateLogs => broker.post(&["log", "rotation"], &json!({}), About::default()).map(|_| ()),
-        Command::SetLogLevel { level } => {
-            let body = json!({ "level": level });
-            broker.put(&["log", "level"], &body, About::default()).map(|_| ())
+        Command::SetClusterName { name } => {
+            broker.put(&["cluster-name"], &json!({ "name": name }), About::default()).map(|_| ())
         }
         Command::Report => {
             status(broker)?;
@@ -71,12 +67,13 @@ fn overview(broker: &Broker<'_>) -> Result<Value, Failure> {
 }
 
 /// The broker is the one node there is.
-fn node(broker: &Broker<'_>) -> Result<Value, Failure> {
+pub(super) fn node(broker: &Broker<'_>) -> Result<Value, Failure> {
     let nodes = broker.get(&["nodes"], About::default())?;
     Ok(nodes.get(0).cloned().unwrap_or_default())
 }
 
-fn alarms(node: &Value) -> Vec<&'static str> {
+/// The alarms that are on.
+pub(super) fn alarms(node: &Value) -> Vec<&'static str> {
     let all = [("mem_alarm", "memory"), ("disk_free_alarm", "disk")];
     all.into_iter().filter(|(key, _)| node[*key] == true).map(|(_, name)| name).collect()
 }

@@ -171,6 +171,7 @@ def test_a_log_that_was_moved_away_is_made_anew(tmp_path):
     process = subprocess.Popen(words, env=Leveret.environment())
     try:
         ctl("await_startup")
+        assert run("log_location", "--data-dir", data)[:2] == (0, f"{log}\n")
         ctl("add_vhost", "earlier")
         log.rename(old)
         ctl("rotate_logs")
