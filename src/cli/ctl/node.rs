@@ -110,7 +110,9 @@ fn described(overview: &Value, node: &Value, alarms: &[&str]) -> String {
     let mut line = |name: &str, value: String| text.push_str(&format!("{name:<18}{value}\n"));
     let product = format!("{} {}", words(&overview["product_name"]), words(&overview["product_version"]));
     line("Node", words(&node["name"]));
-    line("Version", format!("{product} (for tools: RabbitMQ {})", words(&overview["rabbitmq_version"])));
+    line("Version", product);
+    // Tools that look for it know by these words which of their ways to take.
+    line("RabbitMQ version:", words(&overview["rabbitmq_version"]));
     line("Process", format!("{}, for {}", words(&node["os_pid"]), duration(node["uptime"].as_u64())));
     line("Data", words(&node["db_dir"]));
     line("Configuration", words(&node["config_files"]));
@@ -207,6 +209,8 @@ mod tests {
         let text = described(&overview, &node, &alarms(&node));
         for line in [
             "Node              leveret@host\n",
+            "Version           Leveret 1\n",
+            "RabbitMQ version: 4.1.0\n",
             "Process           7, for 1 d 1 h\n",
             "Configuration     -\n",
             "Alarms            memory\n",
