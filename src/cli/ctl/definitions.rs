@@ -99,7 +99,7 @@ impl Import {
             }
         };
         let body = Upload::watched(text, Box::new(progress));
-        let path = format!("{}?dry_run={dry_run}", path(&of.names()));
+        let path = format!("{}?dry_run={dry_run}&report=true", path(&of.names()));
         let answer = broker.ask(Question { body, ..Question::new(Method::POST, path) })?;
         if let Some(failure) = listed(&answer.json()) {
             return Err(failure);
@@ -108,9 +108,29 @@ impl Import {
         if *dry_run {
             return print(&format!("{:#}\n", answer.json()));
         }
+        let report = answer.json();
+        let lines = |key: &str| report[key].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        for (key, what) in REMARKED {
+            for line in lines(key).filter_map(Value::as_str).take(MOST_REMARKS) {
+                broker.remark(&format!("{what}: {}", one_line(line)));
+            }
+            if let Some(more @ 1..) = lines(key).len().checked_sub(MOST_REMARKS) {
+                broker.remark(&format!("{what}: {more} more"));
+            }
+        }
         broker.say("definitions imported")
     }
 }
+
+/// What of a report somebody has to know, and how it is called.
+const REMARKED: [(&str, &str); 3] = [
+    ("unsupported", "imported and without effect"),
+    ("skipped", "not imported"),
+    ("left_unchanged", "left as it is"),
+];
+
+/// Remarks of one kind.
+const MOST_REMARKS: usize = 20;
 
 /// Several things that are wrong with definitions, a line each.
 fn listed(answer: &Value) -> Option<Failure> {

@@ -1,12 +1,15 @@
 """What commands change, beside users, vhosts, permissions and policies, which have tests of their own."""
 
 import json
+import os
+import subprocess
 
 import pika
 import pika.exceptions
 import pytest
 
 from ctl.run import done, fails, on_broker
+from support.broker import Leveret, binary
 from support.deadline import eventually, pump
 from support.messages import is_there, publish
 
@@ -64,11 +67,13 @@ def test_parameters_are_set_and_cleared(on):
     assert rows(broker, "list_parameters") == [
         {"component": "vhost-limits", "name": "limits", "value": {"max-queues": 3}}
     ]
-    assert rows(broker, "list_vhost_limits", "-p", "/") == [{"vhost": "/", "value": {"max-queues": 3}}]
+    assert rows(broker, "list_vhost_limits", "-p", "/") == [{"vhost": "/", "limits": {"max-queues": 3}}]
     done(broker, "clear_parameter", "vhost-limits", "limits")
     assert rows(broker, "list_parameters") == []
     fails(broker, 65, "clear_parameter", "vhost-limits", "limits")
     fails(broker, 65, "set_parameter", "nothing", "n", "1")
+    _, _, err = on_broker(broker, "set_parameter", "shovel", "s", '{"src-uri": "amqp://", "src-queue": "a"}')
+    assert err == "leveret: it is kept and has no effect: shovel is not supported\n"
     done(broker, "set_global_parameter", "colour", '"green"')
     assert {"name": "colour", "value": "green"} in rows(broker, "list_global_parameters")
     done(broker, "clear_global_parameter", "colour")
@@ -190,3 +195,45 @@ def test_definitions_are_exported_and_imported(on, opened, tmp_path):
     assert report["counts"]["queues"] == {"created": 1, "changed": 0, "unchanged": 0}
     assert "new" not in done(broker, "export_definitions")
     fails(broker, 70, "import_definitions", str(tmp_path / "none"))
+
+
+def test_an_import_tells_what_has_no_effect(on):
+    broker = on()
+    shovels = [{"vhost": "/", "component": "shovel", "name": f"s{number:02}", "value": {}} for number in range(22)]
+    definitions = {
+        "parameters": shovels,
+        "policies": [{"vhost": "/", "name": "p", "pattern": "x", "definition": {"queue-mode": "lazy"}}],
+        "exchanges": [{"vhost": "/", "name": "amq.topic", "type": "topic", "durable": True}],
+    }
+    code, out, err = on_broker(broker, "import_definitions", stdin=json.dumps(definitions))
+    assert (code, out) == (0, "definitions imported\n")
+    lines = err.splitlines()
+    assert sum("without effect: parameters[" in line for line in lines) + sum("policies[0]" in line for line in lines) == 20
+    assert "leveret: imported and without effect: 3 more" in lines
+    assert any("not imported: " in line and "amq.topic" in line for line in lines)
+    assert on_broker(broker, "-q", "import_definitions", stdin=json.dumps(definitions)) == (0, "definitions imported\n", "")
+
+
+def test_progress_is_shown_to_a_person(on, tmp_path):
+    broker = on()
+    file = tmp_path / "definitions.json"
+    queues = [{"vhost": "/", "name": f"q{number}", "durable": True} for number in range(1000)]
+    file.write_text(json.dumps({"queues": queues}))
+    person, terminal = os.openpty()
+    words = [str(binary()), "ctl", "import_definitions", str(file), "--data-dir", str(broker.data_dir)]
+    with os.fdopen(person, "rb", buffering=0) as screen:
+        with subprocess.Popen(words, env=Leveret.environment(), stdout=subprocess.DEVNULL, stderr=terminal) as importing:
+            os.close(terminal)
+            shown = b"".join(iter(lambda: read_of(screen), b""))
+        assert importing.returncode == 0
+    assert b"100" in shown and b"KiB" in shown
+    # Nobody looks at a pipe.
+    assert on_broker(broker, "import_definitions", str(file))[2] == ""
+
+
+def read_of(screen):
+    """What a terminal shows; nothing once nobody writes to it any more."""
+    try:
+        return screen.read(4096)
+    except OSError:
+        return b""
