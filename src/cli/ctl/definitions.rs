@@ -38,6 +38,9 @@ pub(super) struct OfFile {
     /// Of this vhost only, without users and permissions
     #[arg(short = 'p', long, value_name = "VHOST")]
     vhost: Option<String>,
+    /// What the file is written in
+    #[arg(long, value_parser = ["json"], default_value = "json", ignore_case = true, hide = true)]
+    format: String,
     /// The file; - is standard output, or standard input
     #[arg(default_value = "-")]
     file: PathBuf,

@@ -28,12 +28,23 @@ pub(super) enum Command {
         /// The name
         name: String,
     },
+    /// List how often clients have tried to log in since the start, by protocol
+    ListNodeAuthAttemptStats,
+    /// Begin these counts anew
+    ResetNodeAuthAttemptMetrics,
     /// Show status, connections, channels, and all vhosts with their queues, exchanges and bindings
     Report,
 }
 
 const LISTENERS: &[Column] =
     &[Column::same("protocol"), Column::of("interface", "ip_address"), Column::same("port")];
+
+const ATTEMPTS: &[Column] = &[
+    Column::same("protocol"),
+    Column::same("auth_attempts"),
+    Column::same("auth_attempts_failed"),
+    Column::same("auth_attempts_succeeded"),
+];
 
 /// Runs a command.
 pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
@@ -52,6 +63,10 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
         Command::SetClusterName { name } => {
             broker.put(&["cluster-name"], &json!({ "name": name }), About::default()).map(|_| ())
         }
+        Command::ListNodeAuthAttemptStats => {
+            broker.show(&broker.get(&attempts(&node(broker)?), About::default())?, ATTEMPTS)
+        }
+        Command::ResetNodeAuthAttemptMetrics => broker.delete(&attempts(&node(broker)?), About::default()),
         Command::Report => {
             status(broker)?;
             let vhosts = broker.get(&["vhosts"], About::default())?;
@@ -60,6 +75,10 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             lists::for_report(broker, &names)
         }
     }
+}
+
+fn attempts(node: &Value) -> [&str; 3] {
+    ["auth", "attempts", node["name"].as_str().unwrap_or_default()]
 }
 
 fn overview(broker: &Broker<'_>) -> Result<Value, Failure> {

@@ -76,6 +76,11 @@ pub(super) fn chosen(known: &[Column], names: &[String]) -> Result<Vec<Column>, 
     words.filter(|name| !name.is_empty()).map(|name| find(&name)).collect()
 }
 
+/// Words of a script, some of which have nothing in them.
+pub(super) fn without_empty(words: &[String]) -> Vec<String> {
+    words.iter().filter(|word| !word.is_empty()).cloned().collect()
+}
+
 impl Broker<'_> {
     /// Prints a list. JSON has the same columns.
     pub(super) fn show(&self, list: &Value, columns: &[Column]) -> Result<(), Failure> {

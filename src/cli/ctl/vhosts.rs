@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::broker::{About, Broker};
 use super::node::node;
-use super::output::{Column, chosen};
+use super::output::{Column, chosen, without_empty};
 use super::{InVHost, SOFTWARE};
 use crate::cli::client::{Question, path};
 use crate::cli::failure::Failure;
@@ -81,7 +81,7 @@ pub(super) struct OfVHost {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The columns, such as name; a wrong one tells which there are
+    /// The columns [default: name]; a wrong one tells which there are
     columns: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
         Command::AddVhost(add) => add.run(broker),
         Command::UpdateVhostMetadata(update) => update.run(broker),
         Command::SetVhostTags(SetTags { of, tags }) => {
-            let (of, tags) = (of.clone(), Some(tags.clone()));
+            let (of, tags) = (of.clone(), Some(without_empty(tags)));
             Update { of, description: None, tags, default_queue_type: None }.run(broker)
         }
         Command::EnableVhostDeletionProtection(OfVHost { vhost }) => broker
@@ -122,7 +122,7 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
         Command::ListVhosts(List { columns }) => {
             let list = broker.get(&["vhosts"], About::default())?;
             if columns.is_empty() {
-                return broker.show(&list, &COLUMNS[..4]);
+                return broker.show(&list, &COLUMNS[..1]);
             }
             broker.show(&list, &chosen(COLUMNS, columns)?)
         }

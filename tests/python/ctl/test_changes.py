@@ -53,6 +53,7 @@ def test_connections_are_closed(on, opened):
     assert closed_with(second) == (320, "CONNECTION_FORCED - go away")
     assert "there is no connection" in fails(broker, 65, "close_connection", name, "go away")
     assert done(broker, "close_all_connections", "-p", "other", "bye") == "1 connections closed\n"
+    assert done(broker, "close_all_connections", "--global", "--limit", "0", "bye") == "0 connections closed\n"
     assert closed_with(third)[1] == "CONNECTION_FORCED - bye"
     done(broker, "close_all_user_connections", "guest", "enough")
     assert closed_with(first)[1] == closed_with(last)[1] == "CONNECTION_FORCED - enough"
@@ -104,7 +105,8 @@ def test_a_vhost_is_tagged_and_protected(on):
     columns = ["name", "description", "tags", "protected_from_deletion"]
     told = {"name": "v", "description": "of tests", "tags": ["b", "c"], "protected_from_deletion": False}
     assert told in rows(broker, "list_vhosts", *columns)
-    done(broker, "set_vhost_tags", "v")
+    # A script whose variable is empty.
+    done(broker, "set_vhost_tags", "v", "")
     done(broker, "enable_vhost_deletion_protection", "v")
     assert told | {"tags": [], "protected_from_deletion": True} in rows(broker, "list_vhosts", *columns)
     fails(broker, 70, "delete_vhost", "v")
@@ -171,7 +173,7 @@ def test_definitions_are_exported_and_imported(on, opened, tmp_path):
     done(broker, "add_vhost", "v")
     done(broker, "add_user", "alice", "secret")
     file = tmp_path / "definitions.json"
-    assert str(file) in done(broker, "export_definitions", str(file))
+    assert str(file) in done(broker, "export_definitions", str(file), "--format", "json")
     assert file.stat().st_mode & 0o777 == 0o600
     exported = json.loads(file.read_text())
     assert {queue["name"] for queue in exported["queues"]} == {"q"}

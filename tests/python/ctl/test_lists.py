@@ -136,3 +136,9 @@ def test_queues_of_one_node_are_all_online(on, opened):
     assert rows(broker, "list_queues", "--offline", "name") == []
     assert rows(broker, "list_unresponsive_queues", "name") == []
     assert "there is no vhost" in fails(broker, 65, "list_unresponsive_queues", "-p", "nowhere")
+
+
+def test_vhosts_are_names_unless_more_is_asked_for(on):
+    broker = on({"vhosts.names": '["other"]'})
+    # As scripts look for one among them.
+    assert done(broker, "list_vhosts") == "name\n/\nother\n"

@@ -56,6 +56,25 @@ def test_the_one_node_is_all_there_is(on):
     assert json.loads(done(broker, "cluster_status", "--json"))["cluster_name"] == "orders"
 
 
+def test_logins_are_counted_by_protocol(on, opened):
+    broker = on()
+    opened(broker)
+
+    def attempts():
+        return {row.pop("protocol"): row for row in rows(broker, "list_node_auth_attempt_stats")}
+
+    one = {"auth_attempts": 1, "auth_attempts_failed": 0, "auth_attempts_succeeded": 1}
+    assert attempts()["amqp091"] == one
+    done(broker, "reset_node_auth_attempt_metrics")
+    assert attempts()["amqp091"]["auth_attempts"] == 0
+
+
+def test_queues_are_where_they_can_be(on):
+    broker = on()
+    for words in ([], ["all"], ["quorum"]):
+        assert done(broker, "rebalance", *words) == ""
+
+
 def test_memory_is_broken_down(on):
     broker = on()
     found = json.loads(done(broker, "memory_breakdown", "--json"))
