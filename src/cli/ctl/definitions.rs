@@ -73,7 +73,13 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
 }
 
 fn export(of: &OfFile, broker: &Broker<'_>) -> Result<(), Failure> {
-    let definitions = broker.get(&of.names(), of.about())?;
+    let mut meter = Meter::new(broker.options.is_quiet());
+    let question = Question::new(Method::GET, path(&of.names()));
+    let answer = broker.client.watch(question, |done, size| {
+        meter.show(done, size, &format!("{} KiB", size.div_ceil(1024)));
+    });
+    meter.end();
+    let definitions = broker.done(answer.map_err(|error| broker.silence(error))?, of.about())?.json();
     let text = format!("{definitions:#}\n");
     if of.is_stream() {
         return print(&text);

@@ -221,16 +221,25 @@ def test_progress_is_shown_to_a_person(on, tmp_path):
     file = tmp_path / "definitions.json"
     queues = [{"vhost": "/", "name": f"q{number}", "durable": True} for number in range(1000)]
     file.write_text(json.dumps({"queues": queues}))
+    for command in ("import_definitions", "export_definitions"):
+        shown = shown_by(broker, command, str(file))
+        assert b"100 % of " in shown and b"KiB" in shown, command
+        # Nobody looks at a pipe.
+        assert on_broker(broker, command, str(file))[2] == "", command
+        assert shown_by(broker, "-q", command, str(file)) == b"", command
+    assert len(json.loads(file.read_text())["queues"]) == 1000
+
+
+def shown_by(broker, *words):
+    """What a command that succeeds writes to a terminal as its standard error."""
     person, terminal = os.openpty()
-    words = [str(binary()), "ctl", "import_definitions", str(file), "--data-dir", str(broker.data_dir)]
+    words = [str(binary()), "ctl", *words, "--data-dir", str(broker.data_dir)]
     with os.fdopen(person, "rb", buffering=0) as screen:
-        with subprocess.Popen(words, env=Leveret.environment(), stdout=subprocess.DEVNULL, stderr=terminal) as importing:
+        with subprocess.Popen(words, env=Leveret.environment(), stdout=subprocess.DEVNULL, stderr=terminal) as command:
             os.close(terminal)
             shown = b"".join(iter(lambda: read_of(screen), b""))
-        assert importing.returncode == 0
-    assert b"100" in shown and b"KiB" in shown
-    # Nobody looks at a pipe.
-    assert on_broker(broker, "import_definitions", str(file))[2] == ""
+        assert command.returncode == 0, shown
+    return shown
 
 
 def read_of(screen):
