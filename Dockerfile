@@ -24,7 +24,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=build /leveret/target/release/leveret /usr/local/bin/leveret
 COPY config/leveret.toml /etc/leveret/leveret.example.toml
 # Health checks and scripts that call RabbitMQ's tools by their names.
-COPY config/bin/rabbitmqctl config/bin/rabbitmq-diagnostics /usr/local/bin/
+COPY config/bin/rabbitmqctl config/bin/rabbitmq-diagnostics config/bin/rabbitmq-queues \
+    config/bin/rabbitmq-plugins /usr/local/bin/
 
 ENV LEVERET_LISTEN_AMQP=0.0.0.0:5672 \
     LEVERET_HTTP_LISTEN=0.0.0.0:15672 \

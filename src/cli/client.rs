@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::handshake;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
@@ -141,16 +141,46 @@ impl Client {
         &self.target
     }
 
+    /// The number by which this process knows that of a broker on this machine; None if it does not, since the broker is
+    /// in a namespace that cannot be seen from here, or is not on this machine.
+    ///
+    /// # Errors
+    /// If there is no broker.
+    pub(super) fn process(&self) -> Result<Option<i32>, CallError> {
+        self.runtime.block_on(self.target.process()).map_err(CallError::Unreachable)
+    }
+
     /// Asks, and waits for the whole answer.
     ///
     /// # Errors
     /// If there is none.
     pub(super) fn ask(&self, question: Question) -> Result<Answer, CallError> {
+        self.watch(question, |_, _| {})
+    }
+
+    /// The same for a large answer: after each part of it `progress` is told how many bytes are there, and of how many, if the
+    /// broker says it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn watch(
+        &self,
+        question: Question,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Answer, CallError> {
         let asked = async {
             let response = self.send(question).await?;
             let status = response.status().as_u16();
-            let body = response.into_body().collect().await.map_err(|_| CallError::Broken)?;
-            Ok(Answer { status, body: body.to_bytes().to_vec() })
+            let size = response.body().size_hint().exact();
+            let (mut body, mut read) = (response.into_body(), Vec::new());
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.map_err(|_| CallError::Broken)?.into_data() else { continue };
+                read.extend_from_slice(&data);
+                if let Some(size) = size {
+                    progress(read.len() as u64, size);
+                }
+            }
+            Ok(Answer { status, body: read })
         };
         self.runtime.block_on(async { timeout(self.patience, asked).await.map_err(|_| CallError::TimedOut)? })
     }

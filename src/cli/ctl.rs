@@ -5,8 +5,11 @@ mod broker;
 mod checks;
 mod connections;
 mod definitions;
+mod features;
 mod limits;
 mod lists;
+mod log;
+mod memory;
 mod node;
 mod options;
 mod output;
@@ -15,6 +18,7 @@ mod password;
 mod permissions;
 mod policies;
 mod queues;
+mod stopping;
 mod topology;
 mod users;
 mod vhosts;
@@ -23,12 +27,13 @@ mod waiting;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, CommandFactory as _, Subcommand};
 use serde_json::Value;
 
 use self::broker::Broker;
 use self::options::Options;
 use super::failure::Failure;
+use super::{CommandLine, VERSION, print};
 
 /// The exit code for a command line that is not understood.
 pub(super) const USAGE: u8 = 64;
@@ -77,7 +82,7 @@ Exit codes:
 
 /// What to do on which broker.
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, version = VERSION)]
 pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
@@ -89,6 +94,23 @@ pub(super) struct Arguments {
 enum Command {
     #[command(flatten)]
     Node(node::Command),
+    /// Print this help, or that of a command
+    #[command(name = "help")]
+    Help {
+        /// The command
+        command: Option<String>,
+    },
+    /// Print the version of this program
+    #[command(name = "version")]
+    Version,
+    #[command(flatten)]
+    Memory(memory::Command),
+    #[command(flatten)]
+    Log(log::Command),
+    #[command(flatten)]
+    Features(features::Command),
+    #[command(flatten)]
+    Stopping(stopping::Command),
     #[command(flatten)]
     Waiting(waiting::Command),
     #[command(flatten)]
@@ -149,6 +171,8 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
     let options = &arguments.options;
     match &arguments.command {
         // These need no broker, or wait for one.
+        Command::Help { command } => return help(command.as_deref()),
+        Command::Version => return print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
         Command::Users(users::Command::HashPassword(hash)) => return hash.print(options),
         Command::Waiting(command) => waiting::run(command, options)?,
         _ => {}
@@ -157,7 +181,11 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
     broker.check_node()?;
     match &arguments.command {
         Command::Node(command) => node::run(command, &broker),
-        Command::Waiting(_) => Ok(()),
+        Command::Memory(command) => memory::run(command, &broker),
+        Command::Log(command) => log::run(command, &broker),
+        Command::Features(command) => features::run(command, &broker),
+        Command::Stopping(command) => stopping::run(command, &broker),
+        Command::Help { .. } | Command::Version | Command::Waiting(_) => Ok(()),
         Command::Checks(command) => checks::run(command, &broker),
         Command::Lists(command) => lists::run(command, &broker),
         Command::Queues(command) => queues::run(command, &broker),
@@ -170,6 +198,21 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
         Command::Limits(command) => limits::run(command, &broker),
         Command::Definitions(command) => definitions::run(command, &broker),
         Command::Topology(command) => topology::run(command, &broker),
+    }
+}
+
+/// Prints the help of `ctl`, or of one of its commands.
+fn help(command: Option<&str>) -> Result<(), Failure> {
+    let mut line = CommandLine::command();
+    line.build();
+    let words = std::iter::once("ctl").chain(command);
+    let found = words.into_iter().try_fold(&mut line, |at, word| at.find_subcommand_mut(word));
+    match (found, command) {
+        (Some(found), _) => print(&found.render_long_help().to_string()),
+        (None, named) => {
+            let text = format!("there is no command {}", named.unwrap_or_default());
+            Err(Failure::RefusedAs { code: USAGE, text })
+        }
     }
 }
 

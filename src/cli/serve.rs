@@ -139,7 +139,8 @@ async fn run(
     };
     tokio::spawn(obey(signals, reloader, stop.clone(), directory));
     tokio::spawn(supervisor::prove_life(Arc::clone(&broker)));
-    info!(milliseconds = millis(started.elapsed()), "ready");
+    // Whoever starts RabbitMQ in a container waits for these words of its log.
+    info!(milliseconds = millis(started.elapsed()), as_rabbitmq = "Server startup complete", "ready");
     supervisor::ready();
     let managing = tokio::spawn(management.run(stop.clone()));
     server.run(stop).await;

@@ -52,6 +52,9 @@ pub(crate) enum Answer {
     Noted(Box<Self>, &'static str, String),
 }
 
+/// The header that names what is kept and makes no difference.
+pub(crate) const UNHEEDED: &str = "leveret-unheeded";
+
 impl Answer {
     /// JSON that a function writes.
     pub(crate) fn stream(write: impl FnOnce(&mut Sink) + Send + 'static) -> Self {

@@ -155,3 +155,50 @@ pub(crate) fn all() -> Vec<Resource> {
     ];
     kinds.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The table of who may do what, which is tried on a broker.
+    const TRIED: &str = include_str!("../../tests/python/management/roles.py");
+
+    /// Methods and paths of the table: a text that is a method belongs to the next one, others are what is read.
+    fn tried() -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut method = "GET";
+        for text in TRIED.split('"').skip(1).step_by(2) {
+            if ["GET", "PUT", "POST", "DELETE"].contains(&text) {
+                method = text;
+            } else {
+                let path = text.split('?').next().unwrap_or_default();
+                found.push((std::mem::replace(&mut method, "GET").to_owned(), format!("/{path}")));
+            }
+        }
+        found
+    }
+
+    fn is_one(pattern: &str, path: &str) -> bool {
+        let (pattern, path): (Vec<&str>, Vec<&str>) =
+            (pattern.split('/').collect(), path.split('/').collect());
+        pattern.len() == path.len()
+            && pattern.iter().zip(&path).all(|(part, name)| part.starts_with('{') || part == name)
+    }
+
+    #[test]
+    fn everything_is_tried_by_every_kind_of_visitor() {
+        let tried = tried();
+        let mut untried = BTreeSet::new();
+        for Resource { path, verbs } in all() {
+            for verb in verbs {
+                let method = verb.method.as_str();
+                if !tried.iter().any(|(by, at)| by == method && is_one(path, at)) {
+                    untried.insert(format!("{method} {path}"));
+                }
+            }
+        }
+        assert!(untried.is_empty(), "not in tests/python/management/roles.py: {untried:#?}");
+    }
+}

@@ -138,15 +138,24 @@ fn trusting(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// A connection to the broker of a data directory.
+fn local(data_dir: &Path) -> io::Result<UnixStream> {
+    let stream = control_socket::connect(data_dir)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
 impl Target {
+    /// The process that listens there, as the operating system tells it; it has 0 for one that cannot be seen.
+    pub(super) async fn process(&self) -> io::Result<Option<i32>> {
+        let Self::Local(data_dir) = self else { return Ok(None) };
+        Ok(local(data_dir)?.peer_cred()?.pid().filter(|pid| *pid > 0))
+    }
+
     /// Connects.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let remote = match self {
-            Self::Local(data_dir) => {
-                let stream = control_socket::connect(data_dir)?;
-                stream.set_nonblocking(true)?;
-                return Ok(Box::new(UnixStream::from_std(stream)?));
-            }
+            Self::Local(data_dir) => return Ok(Box::new(local(data_dir)?)),
             Self::Remote(remote) => remote,
         };
         let stream = TcpStream::connect((remote.bare_host(), remote.port)).await?;

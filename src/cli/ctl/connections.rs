@@ -1,5 +1,7 @@
 //! The commands that close connections of clients.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use hyper::Method;
 
@@ -34,6 +36,12 @@ pub(super) struct CloseAll {
     /// Only those to this vhost
     #[arg(short = 'p', long, value_name = "VHOST")]
     vhost: Option<String>,
+    /// Those to all vhosts, as without --vhost
+    #[arg(long, conflicts_with = "vhost")]
+    global: bool,
+    /// Milliseconds to wait after each
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, hide_default_value = true)]
+    per_connection_delay: u64,
     /// At most so many
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
@@ -97,6 +105,7 @@ impl CloseAll {
                 outcome => {
                     outcome?;
                     closed += 1;
+                    std::thread::sleep(Duration::from_millis(self.per_connection_delay));
                 }
             }
         }

@@ -38,6 +38,9 @@ pub(super) struct OfFile {
     /// Of this vhost only, without users and permissions
     #[arg(short = 'p', long, value_name = "VHOST")]
     vhost: Option<String>,
+    /// What the file is written in
+    #[arg(long, value_parser = ["json"], default_value = "json", ignore_case = true, hide = true)]
+    format: String,
     /// The file; - is standard output, or standard input
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -70,7 +73,13 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
 }
 
 fn export(of: &OfFile, broker: &Broker<'_>) -> Result<(), Failure> {
-    let definitions = broker.get(&of.names(), of.about())?;
+    let mut meter = Meter::new(broker.options.is_quiet());
+    let question = Question::new(Method::GET, path(&of.names()));
+    let answer = broker.client.watch(question, |done, size| {
+        meter.show(done, size, &format!("{} KiB", size.div_ceil(1024)));
+    });
+    meter.end();
+    let definitions = broker.done(answer.map_err(|error| broker.silence(error))?, of.about())?.json();
     let text = format!("{definitions:#}\n");
     if of.is_stream() {
         return print(&text);
@@ -99,7 +108,7 @@ impl Import {
             }
         };
         let body = Upload::watched(text, Box::new(progress));
-        let path = format!("{}?dry_run={dry_run}", path(&of.names()));
+        let path = format!("{}?dry_run={dry_run}&report=true", path(&of.names()));
         let answer = broker.ask(Question { body, ..Question::new(Method::POST, path) })?;
         if let Some(failure) = listed(&answer.json()) {
             return Err(failure);
@@ -108,9 +117,29 @@ impl Import {
         if *dry_run {
             return print(&format!("{:#}\n", answer.json()));
         }
+        let report = answer.json();
+        let lines = |key: &str| report[key].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        for (key, what) in REMARKED {
+            for line in lines(key).filter_map(Value::as_str).take(MOST_REMARKS) {
+                broker.remark(&format!("{what}: {}", one_line(line)));
+            }
+            if let Some(more @ 1..) = lines(key).len().checked_sub(MOST_REMARKS) {
+                broker.remark(&format!("{what}: {more} more"));
+            }
+        }
         broker.say("definitions imported")
     }
 }
+
+/// What of a report somebody has to know, and how it is called.
+const REMARKED: [(&str, &str); 3] = [
+    ("unsupported", "imported and without effect"),
+    ("skipped", "not imported"),
+    ("left_unchanged", "left as it is"),
+];
+
+/// Remarks of one kind.
+const MOST_REMARKS: usize = 20;
 
 /// Several things that are wrong with definitions, a line each.
 fn listed(answer: &Value) -> Option<Failure> {

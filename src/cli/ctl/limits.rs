@@ -4,9 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::broker::{About, Broker};
+use super::options::Format;
 use super::output::Column;
 use super::{InVHost, parsed};
 use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::config::parse_size;
 
 #[derive(Debug, Subcommand)]
@@ -40,9 +42,12 @@ pub(super) struct SetOfVHost {
 
 #[derive(Debug, Args)]
 pub(super) struct ListOfVHosts {
-    /// Of this vhost only
+    /// Of this vhost only, as one object
     #[arg(short = 'p', long, value_name = "VHOST")]
     vhost: Option<String>,
+    /// Of all vhosts, as without --vhost
+    #[arg(long, conflicts_with = "vhost")]
+    global: bool,
 }
 
 #[derive(Debug, Args)]
@@ -63,9 +68,12 @@ pub(super) struct ClearOfUser {
 
 #[derive(Debug, Args)]
 pub(super) struct ListOfUsers {
-    /// Of this user only
+    /// Of this user only, as one object
     #[arg(long)]
     user: Option<String>,
+    /// Of all users, as without --user
+    #[arg(long, conflicts_with = "user")]
+    global: bool,
 }
 
 #[derive(Debug, Args)]
@@ -94,17 +102,15 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             set_of_vhost(broker, &at.vhost, &parsed(limits, "the limits")?)
         }
         Command::ClearVhostLimits(at) => set_of_vhost(broker, &at.vhost, &json!({})),
-        Command::ListVhostLimits(ListOfVHosts { vhost }) => {
-            let names: Vec<&str> = std::iter::once("vhost-limits").chain(vhost.as_deref()).collect();
-            let list = broker.get(&names, vhost.as_deref().map(About::vhost).unwrap_or_default())?;
-            broker.show(&with_some(list), &["vhost", "value"].map(Column::same))
+        Command::ListVhostLimits(ListOfVHosts { vhost, .. }) => {
+            let about = vhost.as_deref().map(About::vhost).unwrap_or_default();
+            list(broker, ("vhost-limits", vhost.as_deref()), about, "vhost")
         }
         Command::SetUserLimits(SetOfUser { user, limits }) => set_of_user(broker, user, limits),
         Command::ClearUserLimits(ClearOfUser { user, limit }) => clear_of_user(broker, user, limit),
-        Command::ListUserLimits(ListOfUsers { user }) => {
-            let names: Vec<&str> = std::iter::once("user-limits").chain(user.as_deref()).collect();
-            let list = broker.get(&names, user.as_deref().map(About::user).unwrap_or_default())?;
-            broker.show(&with_some(list), &["user", "value"].map(Column::same))
+        Command::ListUserLimits(ListOfUsers { user, .. }) => {
+            let about = user.as_deref().map(About::user).unwrap_or_default();
+            list(broker, ("user-limits", user.as_deref()), about, "user")
         }
         Command::SetVmMemoryHighWatermark(watermark) => {
             broker.put(&["alarm-limits", "memory"], &watermark.value()?, About::default()).map(|_| ())
@@ -113,6 +119,22 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             broker.put(&["alarm-limits", "disk"], &limit.value()?, About::default()).map(|_| ())
         }
     }
+}
+
+/// Lists the limits of all, or those of one, which are one object in a line as rabbitmqctl has it.
+fn list(
+    broker: &Broker<'_>,
+    (resource, one): (&'static str, Option<&str>),
+    about: About<'_>,
+    whose: &'static str,
+) -> Result<(), Failure> {
+    let names: Vec<&str> = std::iter::once(resource).chain(one).collect();
+    let rows = with_some(broker.get(&names, about)?);
+    if one.is_some() && broker.options.format() != Format::Json {
+        let limits = rows.get(0).map_or_else(|| json!({}), |row| row["value"].clone());
+        return print(&format!("{limits}\n"));
+    }
+    broker.show(&rows, &[Column::same(whose), Column::of("limits", "value")])
 }
 
 /// Those rows that have a limit.

@@ -13,7 +13,10 @@ use crate::cli::failure::Failure;
 pub(super) enum Command {
     /// List the queues of a vhost
     #[command(name = "list_queues")]
-    Queues(In),
+    Queues(InState),
+    /// List the queues of a vhost that do not answer, of which there are none
+    #[command(name = "list_unresponsive_queues")]
+    Unresponsive(In),
     /// List the exchanges of a vhost
     #[command(name = "list_exchanges")]
     Exchanges(In),
@@ -40,6 +43,21 @@ pub(super) struct In {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct InState {
+    #[command(flatten)]
+    list: In,
+    /// Those whose node runs: all
+    #[arg(long)]
+    online: bool,
+    /// Those whose node does not run: none
+    #[arg(long)]
+    offline: bool,
+    /// Those of the node that is asked: all
+    #[arg(long)]
+    local: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Of {
     /// The columns, such as name; a wrong one tells which there are
     columns: Vec<String>,
@@ -62,8 +80,10 @@ const QUEUES: List = List {
         Column::same("policy"),
         Column::same("operator_policy"),
         Column::same("effective_policy_definition"),
+        Column::of("pid", "name"),
         Column::of("owner_pid", "owner_pid_details.name"),
         Column::same("exclusive"),
+        Column::same("exclusive_consumer_pid"),
         Column::same("exclusive_consumer_tag"),
         Column::same("single_active_consumer_tag"),
         Column::same("messages_ready"),
@@ -79,10 +99,14 @@ const QUEUES: List = List {
         Column::same("message_bytes_ram"),
         Column::same("message_bytes_persistent"),
         Column::same("head_message_timestamp"),
+        Column::same("disk_reads"),
+        Column::same("disk_writes"),
         Column::same("consumers"),
         Column::same("consumer_utilisation"),
         Column::same("consumer_capacity"),
         Column::same("memory"),
+        Column::same("slave_pids"),
+        Column::same("synchronised_slave_pids"),
         Column::same("state"),
         Column::same("type"),
         Column::same("node"),
@@ -112,12 +136,20 @@ const BINDINGS: List = List {
     resource: "bindings",
     columns: &[
         Column::of("source_name", "source"),
+        Column::always("source_kind", "exchange"),
         Column::of("destination_name", "destination"),
         Column::of("destination_kind", "destination_type"),
         Column::same("routing_key"),
         Column::same("arguments"),
     ],
-    usual: &["source_name", "destination_name", "destination_kind", "routing_key", "arguments"],
+    usual: &[
+        "source_name",
+        "source_kind",
+        "destination_name",
+        "destination_kind",
+        "routing_key",
+        "arguments",
+    ],
 };
 
 const CONSUMERS: List = List {
@@ -156,7 +188,9 @@ const CONNECTIONS: List = List {
         Column::same("peer_host"),
         Column::same("ssl"),
         Column::same("ssl_protocol"),
+        Column::same("ssl_key_exchange"),
         Column::same("ssl_cipher"),
+        Column::same("ssl_hash"),
         Column::same("peer_cert_subject"),
         Column::same("peer_cert_issuer"),
         Column::same("peer_cert_validity"),
@@ -210,7 +244,11 @@ const CHANNELS: List = List {
 pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
     let in_vhost = |list: &List, In { at, of }: &In| list.show(broker, Some(&at.vhost), of);
     match command {
-        Command::Queues(list) => in_vhost(&QUEUES, list),
+        Command::Queues(InState { list: In { at, of }, online: false, offline: true, local: false }) => {
+            QUEUES.show_none(broker, &at.vhost, of)
+        }
+        Command::Queues(InState { list, .. }) => in_vhost(&QUEUES, list),
+        Command::Unresponsive(In { at, of }) => QUEUES.show_none(broker, &at.vhost, of),
         Command::Exchanges(list) => in_vhost(&EXCHANGES, list),
         Command::Bindings(list) => in_vhost(&BINDINGS, list),
         Command::Consumers(list) => in_vhost(&CONSUMERS, list),
@@ -221,15 +259,26 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
 
 impl List {
     fn show(&self, broker: &Broker<'_>, vhost: Option<&str>, of: &Of) -> Result<(), Failure> {
-        let usual: Vec<String> = self.usual.iter().map(|name| (*name).to_owned()).collect();
-        let columns = chosen(self.columns, if of.columns.is_empty() { &usual } else { &of.columns })?;
+        let columns = self.chosen(of)?;
         broker.show(&self.rows(broker, vhost, &columns)?, &columns)
+    }
+
+    /// Shows the names of columns, if the vhost is there.
+    fn show_none(&self, broker: &Broker<'_>, vhost: &str, of: &Of) -> Result<(), Failure> {
+        let columns = self.chosen(of)?;
+        broker.get(&["vhosts", vhost], About::vhost(vhost))?;
+        broker.show(&Value::Array(Vec::new()), &columns)
+    }
+
+    fn chosen(&self, of: &Of) -> Result<Vec<Column>, Failure> {
+        let usual: Vec<String> = self.usual.iter().map(|name| (*name).to_owned()).collect();
+        chosen(self.columns, if of.columns.is_empty() { &usual } else { &of.columns })
     }
 
     fn rows(&self, broker: &Broker<'_>, vhost: Option<&str>, columns: &[Column]) -> Result<Value, Failure> {
         let names: Vec<&str> = std::iter::once(self.resource).chain(vhost).collect();
         // What is not shown is not sent.
-        let from: Vec<&str> = columns.iter().map(|column| column.from).collect();
+        let from: Vec<&str> = columns.iter().filter_map(Column::place).collect();
         let path = format!("{}?columns={}", path(&names), from.join(","));
         broker.get_at(path, vhost.map(About::vhost).unwrap_or_default())
     }

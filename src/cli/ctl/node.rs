@@ -23,19 +23,28 @@ pub(super) enum Command {
     Environment,
     /// Print the version of the broker
     ServerVersion,
-    /// Open the log file anew, after the old one was moved away
-    RotateLogs,
-    /// Set the least severe level that is logged, until the restart or the next reload
-    SetLogLevel {
-        /// off, error, warn, info, debug or trace
-        level: String,
+    /// Say what the cluster is called
+    SetClusterName {
+        /// The name
+        name: String,
     },
+    /// List how often clients have tried to log in since the start, by protocol
+    ListNodeAuthAttemptStats,
+    /// Begin these counts anew
+    ResetNodeAuthAttemptMetrics,
     /// Show status, connections, channels, and all vhosts with their queues, exchanges and bindings
     Report,
 }
 
 const LISTENERS: &[Column] =
     &[Column::same("protocol"), Column::of("interface", "ip_address"), Column::same("port")];
+
+const ATTEMPTS: &[Column] = &[
+    Column::same("protocol"),
+    Column::same("auth_attempts"),
+    Column::same("auth_attempts_failed"),
+    Column::same("auth_attempts_succeeded"),
+];
 
 /// Runs a command.
 pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
@@ -51,11 +60,13 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             let overview = overview(broker)?;
             print(&format!("{}\n", overview["product_version"].as_str().unwrap_or_default()))
         }
-        Command::RotateLogs => broker.post(&["log", "rotation"], &json!({}), About::default()).map(|_| ()),
-        Command::SetLogLevel { level } => {
-            let body = json!({ "level": level });
-            broker.put(&["log", "level"], &body, About::default()).map(|_| ())
+        Command::SetClusterName { name } => {
+            broker.put(&["cluster-name"], &json!({ "name": name }), About::default()).map(|_| ())
         }
+        Command::ListNodeAuthAttemptStats => {
+            broker.show(&broker.get(&attempts(&node(broker)?), About::default())?, ATTEMPTS)
+        }
+        Command::ResetNodeAuthAttemptMetrics => broker.delete(&attempts(&node(broker)?), About::default()),
         Command::Report => {
             status(broker)?;
             let vhosts = broker.get(&["vhosts"], About::default())?;
@@ -66,17 +77,22 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
     }
 }
 
+fn attempts(node: &Value) -> [&str; 3] {
+    ["auth", "attempts", node["name"].as_str().unwrap_or_default()]
+}
+
 fn overview(broker: &Broker<'_>) -> Result<Value, Failure> {
     broker.get(&["overview"], About::default())
 }
 
 /// The broker is the one node there is.
-fn node(broker: &Broker<'_>) -> Result<Value, Failure> {
+pub(super) fn node(broker: &Broker<'_>) -> Result<Value, Failure> {
     let nodes = broker.get(&["nodes"], About::default())?;
     Ok(nodes.get(0).cloned().unwrap_or_default())
 }
 
-fn alarms(node: &Value) -> Vec<&'static str> {
+/// The alarms that are on.
+pub(super) fn alarms(node: &Value) -> Vec<&'static str> {
     let all = [("mem_alarm", "memory"), ("disk_free_alarm", "disk")];
     all.into_iter().filter(|(key, _)| node[*key] == true).map(|(_, name)| name).collect()
 }
@@ -113,7 +129,9 @@ fn described(overview: &Value, node: &Value, alarms: &[&str]) -> String {
     let mut line = |name: &str, value: String| text.push_str(&format!("{name:<18}{value}\n"));
     let product = format!("{} {}", words(&overview["product_name"]), words(&overview["product_version"]));
     line("Node", words(&node["name"]));
-    line("Version", format!("{product} (for tools: RabbitMQ {})", words(&overview["rabbitmq_version"])));
+    line("Version", product);
+    // Tools that look for it know by these words which of their ways to take.
+    line("RabbitMQ version:", words(&overview["rabbitmq_version"]));
     line("Process", format!("{}, for {}", words(&node["os_pid"]), duration(node["uptime"].as_u64())));
     line("Data", words(&node["db_dir"]));
     line("Configuration", words(&node["config_files"]));
@@ -210,6 +228,8 @@ mod tests {
         let text = described(&overview, &node, &alarms(&node));
         for line in [
             "Node              leveret@host\n",
+            "Version           Leveret 1\n",
+            "RabbitMQ version: 4.1.0\n",
             "Process           7, for 1 d 1 h\n",
             "Configuration     -\n",
             "Alarms            memory\n",

@@ -14,7 +14,7 @@ use crate::cli::{DirectoryArgument, Place, SourceArguments, parse_assignment};
 
 /// Options that are complete by themselves.
 pub(super) const TAKES_NO_VALUE: &[&str] =
-    &["-q", "--quiet", "-s", "--silent", "--json", "--no-table-headers", "-h", "--help"];
+    &["-q", "--quiet", "-s", "--silent", "--json", "--no-table-headers", "-h", "--help", "-l", "--longnames"];
 
 const BROKER: &str = "Which broker";
 const LOOK: &str = "How it looks";
@@ -64,6 +64,19 @@ pub(super) struct Options {
     /// Print no names of columns
     #[arg(long, global = true, help_heading = LOOK)]
     no_table_headers: bool,
+    #[command(flatten)]
+    erlang: OfErlang,
+}
+
+/// What scripts tell RabbitMQ's tools of how Erlang finds a node, which makes no difference here.
+#[derive(Args)]
+struct OfErlang {
+    /// Names of nodes have whole host names
+    #[arg(short, long, global = true, hide = true)]
+    longnames: bool,
+    /// What lets one node of Erlang speak with another
+    #[arg(long, value_name = "TEXT", global = true, hide = true)]
+    erlang_cookie: Option<String>,
 }
 
 impl std::fmt::Debug for Options {

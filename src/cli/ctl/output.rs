@@ -10,26 +10,52 @@ use super::options::{Format, Options};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 
-/// A column: its name, and where its value is in a row of the API, as keys with dots between them.
+/// A column: its name, and where its value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Column {
-    pub(super) name: &'static str,
-    pub(super) from: &'static str,
+    name: &'static str,
+    from: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A place in a row of the API, as keys with dots between them.
+    Row(&'static str),
+    /// It is the same in all rows.
+    Always(&'static str),
 }
 
 impl Column {
     /// One that is called as in the API.
     pub(super) const fn same(name: &'static str) -> Self {
-        Self { name, from: name }
+        Self::of(name, name)
     }
 
     /// One that has another name there.
     pub(super) const fn of(name: &'static str, from: &'static str) -> Self {
-        Self { name, from }
+        Self { name, from: Origin::Row(from) }
+    }
+
+    /// One that the API does not have, since there is only one value.
+    pub(super) const fn always(name: &'static str, value: &'static str) -> Self {
+        Self { name, from: Origin::Always(value) }
+    }
+
+    /// Where it is in a row of the API.
+    pub(super) fn place(&self) -> Option<&'static str> {
+        match self.from {
+            Origin::Row(place) => Some(place),
+            Origin::Always(_) => None,
+        }
     }
 
     fn value(self, row: &Value) -> Value {
-        self.from.split('.').try_fold(row, |value, key| value.get(key)).cloned().unwrap_or_default()
+        match self.from {
+            Origin::Row(place) => {
+                place.split('.').try_fold(row, |value, key| value.get(key)).cloned().unwrap_or_default()
+            }
+            Origin::Always(value) => value.into(),
+        }
     }
 }
 
@@ -48,6 +74,11 @@ pub(super) fn chosen(known: &[Column], names: &[String]) -> Result<Vec<Column>, 
     // As with RabbitMQ's tool they may come in one word.
     let words = names.iter().flat_map(|words| words.split([' ', ',']).map(str::to_owned));
     words.filter(|name| !name.is_empty()).map(|name| find(&name)).collect()
+}
+
+/// Words of a script, some of which have nothing in them.
+pub(super) fn without_empty(words: &[String]) -> Vec<String> {
+    words.iter().filter(|word| !word.is_empty()).cloned().collect()
 }
 
 impl Broker<'_> {

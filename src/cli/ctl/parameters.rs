@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::broker::{About, Broker};
 use super::output::Column;
 use super::{InVHost, parsed};
+use crate::broker::parameters::Component;
 use crate::cli::failure::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -64,7 +65,11 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             let Clear { at: InVHost { vhost }, component, name } = of;
             let value = parsed(value, "the value")?;
             let body = json!({ "vhost": vhost, "component": component, "name": name, "value": value });
-            broker.put(&["parameters", component, vhost, name], &body, of.about()).map(|_| ())
+            broker.put(&["parameters", component, vhost, name], &body, of.about())?;
+            if let Ok(Component::Unsupported(kept)) = Component::parse(component) {
+                broker.remark(&format!("it is kept and has no effect: {kept} is not supported"));
+            }
+            Ok(())
         }
         Command::ClearParameter(of) => {
             broker.delete(&["parameters", &of.component, &of.at.vhost, &of.name], of.about())

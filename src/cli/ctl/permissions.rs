@@ -13,6 +13,9 @@ pub(super) enum Command {
     /// Say what a user may do in a vhost
     #[command(name = "set_permissions")]
     Set(Set),
+    /// Say what a user may do in all vhosts that there are now
+    #[command(name = "set_permissions_globally")]
+    SetGlobally(SetGlobally),
     /// Take a user's permissions in a vhost away
     #[command(name = "clear_permissions")]
     Clear(OfUser),
@@ -54,6 +57,20 @@ impl OfUser {
 pub(super) struct Set {
     #[command(flatten)]
     of: OfUser,
+    #[command(flatten)]
+    patterns: Patterns,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SetGlobally {
+    /// The user
+    user: String,
+    #[command(flatten)]
+    patterns: Patterns,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Patterns {
     /// A regular expression that is looked for in the names of what the user may declare and delete; "" is nothing
     configure: String,
     /// The same for what the user may publish to and bind to sources
@@ -98,9 +115,14 @@ const EXCHANGE: Column = Column::same("exchange");
 /// Runs a command.
 pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure> {
     match command {
-        Command::Set(Set { of, configure, write, read }) => {
-            let body = json!({ "configure": configure, "write": write, "read": read });
-            broker.put(&["permissions", &of.at.vhost, &of.user], &body, of.about()).map(|_| ())
+        Command::Set(Set { of, patterns }) => patterns.set(broker, &of.at.vhost, &of.user),
+        Command::SetGlobally(SetGlobally { user, patterns }) => {
+            let vhosts = broker.get_at("/vhosts?columns=name".to_owned(), About::default())?;
+            let names = vhosts.as_array().into_iter().flatten().filter_map(|row| row["name"].as_str());
+            for vhost in names {
+                patterns.set(broker, vhost, user)?;
+            }
+            Ok(())
         }
         Command::Clear(of) => broker.delete_any(&["permissions", &of.at.vhost, &of.user], of.about()),
         Command::List(at) => {
@@ -129,5 +151,13 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             let list = broker.get(&["users", user, "topic-permissions"], About::user(user))?;
             broker.show_all(&list, &[VHOST, EXCHANGE, WRITE, READ])
         }
+    }
+}
+
+impl Patterns {
+    fn set(&self, broker: &Broker<'_>, vhost: &str, user: &str) -> Result<(), Failure> {
+        let Self { configure, write, read } = self;
+        let body = json!({ "configure": configure, "write": write, "read": read });
+        broker.put(&["permissions", vhost, user], &body, About::both(vhost, user)).map(|_| ())
     }
 }

@@ -17,6 +17,12 @@ pub(super) enum Command {
     PurgeQueue(OfQueue),
     /// Delete a queue with what is in it
     DeleteQueue(Delete),
+    /// Spread the leaders of queues evenly over the nodes; there is one
+    Rebalance {
+        /// Of which type: classic, quorum, stream or all
+        #[arg(value_parser = ["all", "classic", "quorum", "stream"], default_value = "all")]
+        queue_type: String,
+    },
     /// Move the messages that wait in a queue to the end of another one, without losing or doubling any
     MoveMessages(Move),
 }
@@ -65,6 +71,9 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             let path = path(&["queues", &of.at.vhost, &of.queue]);
             let path = format!("{path}?if-empty={if_empty}&if-unused={if_unused}");
             broker.done(broker.ask(Question::new(Method::DELETE, path))?, of.about()).map(|_| ())
+        }
+        Command::Rebalance { .. } => {
+            broker.post(&["rebalance", "queues"], &json!({}), About::default()).map(|_| ())
         }
         Command::MoveMessages(moved) => moved.run(broker),
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::broker::{About, Broker};
 use super::options::Options;
-use super::output::Column;
+use super::output::{Column, without_empty};
 use super::password::{chosen, given};
 use crate::cli::failure::Failure;
 use crate::cli::print;
@@ -124,7 +124,7 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
             broker.post(&["users", user, "authenticated"], &body, About::default()).map(|_| ())
         }
         Command::SetUserTags(SetTags { of: OfUser { user }, tags }) => {
-            let body = json!({ "tags": tags });
+            let body = json!({ "tags": without_empty(tags) });
             broker.put(&["users", user, "tags"], &body, About::user(user)).map(|_| ())
         }
         Command::ListUsers => {

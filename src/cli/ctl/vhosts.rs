@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::broker::{About, Broker};
-use super::output::{Column, chosen};
+use super::node::node;
+use super::output::{Column, chosen, without_empty};
 use super::{InVHost, SOFTWARE};
 use crate::cli::client::{Question, path};
 use crate::cli::failure::Failure;
@@ -16,6 +17,14 @@ pub(super) enum Command {
     AddVhost(Add),
     /// Change what is said of a vhost; what is not named stays
     UpdateVhostMetadata(Update),
+    /// Give a vhost these tags and no others
+    SetVhostTags(SetTags),
+    /// Have a vhost refuse to be deleted
+    EnableVhostDeletionProtection(OfVHost),
+    /// End that
+    DisableVhostDeletionProtection(OfVHost),
+    /// Start a vhost again that does not run; all do
+    RestartVhost(InVHost),
     /// Delete a vhost with all that is in it, and close its connections
     DeleteVhost(OfVHost),
     /// List the vhosts
@@ -57,6 +66,14 @@ pub(super) struct Update {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct SetTags {
+    #[command(flatten)]
+    of: OfVHost,
+    /// The tags; without one it has none
+    tags: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(super) struct OfVHost {
     /// The vhost
     vhost: String,
@@ -64,7 +81,7 @@ pub(super) struct OfVHost {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The columns: name, description, tags, default_queue_type, tracing
+    /// The columns [default: name]; a wrong one tells which there are
     columns: Vec<String>,
 }
 
@@ -73,7 +90,10 @@ const COLUMNS: &[Column] = &[
     Column::same("description"),
     Column::same("tags"),
     Column::same("default_queue_type"),
+    Column::same("protected_from_deletion"),
     Column::same("tracing"),
+    Column::same("cluster_state"),
+    Column::same("metadata"),
 ];
 
 /// Runs a command.
@@ -81,13 +101,28 @@ pub(super) fn run(command: &Command, broker: &Broker<'_>) -> Result<(), Failure>
     match command {
         Command::AddVhost(add) => add.run(broker),
         Command::UpdateVhostMetadata(update) => update.run(broker),
+        Command::SetVhostTags(SetTags { of, tags }) => {
+            let (of, tags) = (of.clone(), Some(without_empty(tags)));
+            Update { of, description: None, tags, default_queue_type: None }.run(broker)
+        }
+        Command::EnableVhostDeletionProtection(OfVHost { vhost }) => broker
+            .post(&["vhosts", vhost, "deletion", "protection"], &json!({}), About::vhost(vhost))
+            .map(|_| ()),
+        Command::DisableVhostDeletionProtection(OfVHost { vhost }) => {
+            broker.delete(&["vhosts", vhost, "deletion", "protection"], About::vhost(vhost))
+        }
+        Command::RestartVhost(InVHost { vhost }) => {
+            let node = node(broker)?;
+            let names = ["vhosts", vhost, "start", node["name"].as_str().unwrap_or_default()];
+            broker.post(&names, &json!({}), About::vhost(vhost)).map(|_| ())
+        }
         Command::DeleteVhost(OfVHost { vhost }) => {
             broker.delete(&["vhosts", vhost], About::default().thing("vhost", vhost))
         }
         Command::ListVhosts(List { columns }) => {
             let list = broker.get(&["vhosts"], About::default())?;
             if columns.is_empty() {
-                return broker.show(&list, &COLUMNS[..4]);
+                return broker.show(&list, &COLUMNS[..1]);
             }
             broker.show(&list, &chosen(COLUMNS, columns)?)
         }

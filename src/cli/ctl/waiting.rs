@@ -25,6 +25,11 @@ pub(super) enum Command {
     AwaitStartup,
     /// Wait until the broker answers, or the process ends that it is to be
     Wait(Wait),
+    /// Wait until so many nodes run; there is one
+    AwaitOnlineNodes {
+        /// How many
+        count: u32,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -40,7 +45,11 @@ pub(super) struct Wait {
 /// Runs a command.
 pub(super) fn run(command: &Command, options: &Options) -> Result<(), Failure> {
     let (pidfile, mut pid) = match command {
-        Command::AwaitStartup => (None, None),
+        Command::AwaitOnlineNodes { count } if *count > 1 => {
+            let text = format!("there is one node, and there are never {count}");
+            return Err(Failure::RefusedAs { code: UNAVAILABLE, text });
+        }
+        Command::AwaitStartup | Command::AwaitOnlineNodes { .. } => (None, None),
         Command::Wait(Wait { pidfile, pid }) => (pidfile.as_deref(), *pid),
     };
     let times = (options.patience(PATIENCE).as_millis() / EVERY.as_millis()).max(1);
@@ -72,13 +81,21 @@ pub(super) fn run(command: &Command, options: &Options) -> Result<(), Failure> {
     Err(Failure::RefusedAs { code: TIMED_OUT, text: format!("it took too long: {why}") })
 }
 
-fn number_in(path: &Path) -> Option<i32> {
+/// The number of a process that a file has.
+pub(super) fn number_in(path: &Path) -> Option<i32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Whether there is such a process.
-fn runs(pid: i32) -> bool {
-    let Some(pid) = Pid::from_raw(pid) else { return false };
+/// Whether there is such a process, and it has not ended.
+pub(super) fn runs(pid: i32) -> bool {
+    let Some(named) = Pid::from_raw(pid) else { return false };
     // One that belongs to somebody else is there too.
-    !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+    !matches!(test_kill_process(named), Err(rustix::io::Errno::SRCH)) && !is_unreaped(pid)
+}
+
+/// Whether a process has ended and nobody has asked yet how, where the system has files about processes. What it is called
+/// stands before its state, and may have brackets in it.
+fn is_unreaped(pid: i32) -> bool {
+    let told = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    told.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }

@@ -46,7 +46,7 @@ fn export(call: &Call) -> Result<Answer, ApiError> {
     })
 }
 
-/// With `dry_run=true` nothing is changed, and the answer is what would be.
+/// With `dry_run=true` nothing is changed, and the answer is what would be; with `report=true` it is what was.
 fn import(call: &Call) -> Result<Answer, ApiError> {
     let file = uploaded(call)?;
     let document = match parse(file.as_deref().unwrap_or(&call.body), scope(call)) {
@@ -57,7 +57,11 @@ fn import(call: &Call) -> Result<Answer, ApiError> {
     let options = ImportOptions { dry_run, by: call.visitor.name().to_owned(), ..ImportOptions::default() };
     match call.broker().import(&document, &options) {
         Ok((report, _)) if dry_run => Ok(Answer::Json(report.value())),
-        Ok((_, gate)) => call.settle(gate).map(|()| Answer::NoContent),
+        Ok((report, gate)) => {
+            call.settle(gate)?;
+            let is_told = call.query.is_true("report");
+            Ok(if is_told { Answer::Json(report.value()) } else { Answer::NoContent })
+        }
         Err(problems) => Ok(refused(&problems)),
     }
 }

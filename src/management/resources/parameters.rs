@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::broker::masking::{masked, unmasked};
 use crate::broker::parameters::{CLUSTER_NAME, Component, ParameterError, RuntimeParameter};
 use crate::broker::vhost::VHost;
-use crate::management::answer::Answer;
+use crate::management::answer::{Answer, UNHEEDED};
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
@@ -104,7 +104,11 @@ fn set(call: &Call) -> Result<Answer, ApiError> {
     let value = unmasked(value, known).map_err(|error| ParameterError::BadValue(error.to_string()))?;
     let (component, name) = (call.name("component"), call.name("name"));
     call.settle(vhost.set_parameter(component, name, &value, call.visitor.name())?)?;
-    Ok(Answer::put(before.is_none()))
+    let answer = Answer::put(before.is_none());
+    Ok(match Component::parse(component) {
+        Ok(Component::Unsupported(kept)) => Answer::Noted(Box::new(answer), UNHEEDED, kept.to_owned()),
+        Ok(Component::Policy(_) | Component::Limits) | Err(_) => answer,
+    })
 }
 
 fn clear(call: &Call) -> Result<Answer, ApiError> {

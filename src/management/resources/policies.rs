@@ -7,15 +7,12 @@ use serde_json::{Map, Value};
 use crate::broker::policies::PolicyKind;
 use crate::broker::policies::policy::Policy;
 use crate::broker::vhost::VHost;
-use crate::management::answer::Answer;
+use crate::management::answer::{Answer, UNHEEDED};
 use crate::management::call::Call;
 use crate::management::error::ApiError;
 use crate::management::listing::{Rows, array, single};
 use crate::management::routes::{InVHost, Resource, delete, get, put};
 use crate::management::visitor::Level;
-
-/// The header that names the keys of a definition that make no difference.
-const UNHEEDED: &str = "leveret-unheeded";
 
 /// What RabbitMQ's refusals begin with.
 const INVALID: &str = "Validation failed\n\n";

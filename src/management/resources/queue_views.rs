@@ -154,9 +154,6 @@ impl Told {
         told.insert("deliveries".to_owned(), self.deliveries_of(view.id).into());
         // Which exchange a message came by is not counted for queues, as in RabbitMQ unless rates are "detailed".
         told.insert("incoming".to_owned(), json!([]));
-        if let Some(owner) = &view.owner_connection {
-            told.insert("owner_pid_details".to_owned(), connection_details(owner));
-        }
     }
 
     /// What each channel was given of a queue.
@@ -209,7 +206,12 @@ fn put_figures(told: &mut Map<String, Value>, view: &QueueView) {
     put("message_bytes_persistent", figures.persistent_bytes.into());
     put("message_bytes_paged_out", view.paged_out_bytes().into());
     put("head_message_timestamp", figures.head_timestamp.into());
+    put("disk_reads", view.counts.disk_reads.into());
+    put("disk_writes", view.counts.disk_writes.into());
     put("garbage_collection", garbage_collection());
+    if let Some(owner) = &view.owner_connection {
+        put("owner_pid_details", connection_details(owner));
+    }
     if let Some(since) = view.idle_since.filter(|_| view.state == QueueState::Idle) {
         put("idle_since", moment(since).into());
     }

@@ -63,6 +63,9 @@ def test_rabbitmqs_names_are_those_commands(on, tmp_path):
     assert (code, out, err) == (0, "", "")
     code, out, _ = finish([str(scripts / "rabbitmqctl"), "-q", "list_vhosts", "name"], environment)
     assert (code, out) == (0, "name\n/\na b\n")
+    # What says how Erlang finds a node makes no difference.
+    for words in (["-l", "list_vhosts", "name"], ["list_vhosts", "--longnames", "--erlang-cookie", "x", "name"]):
+        assert finish([str(scripts / "rabbitmqctl"), "-s", *words], environment)[:2] == (0, "/\na b\n")
     code, out, _ = finish([str(scripts / "rabbitmq-diagnostics"), "status"], environment)
     assert code == 0 and "leveret@" in out
 
@@ -168,6 +171,7 @@ def test_a_log_that_was_moved_away_is_made_anew(tmp_path):
     process = subprocess.Popen(words, env=Leveret.environment())
     try:
         ctl("await_startup")
+        assert run("log_location", "--data-dir", data)[:2] == (0, f"{log}\n")
         ctl("add_vhost", "earlier")
         log.rename(old)
         ctl("rotate_logs")

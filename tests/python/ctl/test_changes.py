@@ -1,12 +1,15 @@
 """What commands change, beside users, vhosts, permissions and policies, which have tests of their own."""
 
 import json
+import os
+import subprocess
 
 import pika
 import pika.exceptions
 import pytest
 
 from ctl.run import done, fails, on_broker
+from support.broker import Leveret, binary
 from support.deadline import eventually, pump
 from support.messages import is_there, publish
 
@@ -50,6 +53,7 @@ def test_connections_are_closed(on, opened):
     assert closed_with(second) == (320, "CONNECTION_FORCED - go away")
     assert "there is no connection" in fails(broker, 65, "close_connection", name, "go away")
     assert done(broker, "close_all_connections", "-p", "other", "bye") == "1 connections closed\n"
+    assert done(broker, "close_all_connections", "--global", "--limit", "0", "bye") == "0 connections closed\n"
     assert closed_with(third)[1] == "CONNECTION_FORCED - bye"
     done(broker, "close_all_user_connections", "guest", "enough")
     assert closed_with(first)[1] == closed_with(last)[1] == "CONNECTION_FORCED - enough"
@@ -64,11 +68,13 @@ def test_parameters_are_set_and_cleared(on):
     assert rows(broker, "list_parameters") == [
         {"component": "vhost-limits", "name": "limits", "value": {"max-queues": 3}}
     ]
-    assert rows(broker, "list_vhost_limits", "-p", "/") == [{"vhost": "/", "value": {"max-queues": 3}}]
+    assert rows(broker, "list_vhost_limits", "-p", "/") == [{"vhost": "/", "limits": {"max-queues": 3}}]
     done(broker, "clear_parameter", "vhost-limits", "limits")
     assert rows(broker, "list_parameters") == []
     fails(broker, 65, "clear_parameter", "vhost-limits", "limits")
     fails(broker, 65, "set_parameter", "nothing", "n", "1")
+    _, _, err = on_broker(broker, "set_parameter", "shovel", "s", '{"src-uri": "amqp://", "src-queue": "a"}')
+    assert err == "leveret: it is kept and has no effect: shovel is not supported\n"
     done(broker, "set_global_parameter", "colour", '"green"')
     assert {"name": "colour", "value": "green"} in rows(broker, "list_global_parameters")
     done(broker, "clear_global_parameter", "colour")
@@ -90,6 +96,37 @@ def test_what_is_said_of_a_vhost_is_changed_in_part(on):
     }
     assert 'there is no vhost "w"' in fails(broker, 65, "update_vhost_metadata", "w", "--tags", "x")
     assert on_broker(broker, "update_vhost_metadata", "v")[0] == 64
+
+
+def test_a_vhost_is_tagged_and_protected(on):
+    broker = on()
+    done(broker, "add_vhost", "v", "--description", "of tests", "--tags", "a")
+    done(broker, "set_vhost_tags", "v", "b", "c")
+    columns = ["name", "description", "tags", "protected_from_deletion"]
+    told = {"name": "v", "description": "of tests", "tags": ["b", "c"], "protected_from_deletion": False}
+    assert told in rows(broker, "list_vhosts", *columns)
+    # A script whose variable is empty.
+    done(broker, "set_vhost_tags", "v", "")
+    done(broker, "enable_vhost_deletion_protection", "v")
+    assert told | {"tags": [], "protected_from_deletion": True} in rows(broker, "list_vhosts", *columns)
+    fails(broker, 70, "delete_vhost", "v")
+    done(broker, "restart_vhost", "-p", "v")
+    done(broker, "disable_vhost_deletion_protection", "v")
+    done(broker, "delete_vhost", "v")
+    for words in (["set_vhost_tags", "v", "x"], ["enable_vhost_deletion_protection", "v"], ["restart_vhost", "-p", "v"]):
+        assert fails(broker, 65, *words) == 'leveret: there is no vhost "v"\n', words
+
+
+def test_permissions_are_set_in_all_vhosts(on):
+    broker = on({"vhosts.names": '["other"]'})
+    done(broker, "add_user", "alice", "secret")
+    done(broker, "set_permissions_globally", "alice", "^a", ".*", "")
+    patterns = {"configure": "^a", "write": ".*", "read": ""}
+    found = rows(broker, "list_user_permissions", "alice")
+    assert [{"vhost": row["vhost"], **{key: row[key] for key in patterns}} for row in found] == [
+        {"vhost": vhost, **patterns} for vhost in ("/", "other")
+    ]
+    assert fails(broker, 67, "set_permissions_globally", "nobody", ".*", ".*", ".*") == "leveret: User \"nobody\" does not exist\n"
 
 
 def test_tracing_is_turned_on_and_off(on, opened):
@@ -136,7 +173,7 @@ def test_definitions_are_exported_and_imported(on, opened, tmp_path):
     done(broker, "add_vhost", "v")
     done(broker, "add_user", "alice", "secret")
     file = tmp_path / "definitions.json"
-    assert str(file) in done(broker, "export_definitions", str(file))
+    assert str(file) in done(broker, "export_definitions", str(file), "--format", "json")
     assert file.stat().st_mode & 0o777 == 0o600
     exported = json.loads(file.read_text())
     assert {queue["name"] for queue in exported["queues"]} == {"q"}
@@ -160,3 +197,54 @@ def test_definitions_are_exported_and_imported(on, opened, tmp_path):
     assert report["counts"]["queues"] == {"created": 1, "changed": 0, "unchanged": 0}
     assert "new" not in done(broker, "export_definitions")
     fails(broker, 70, "import_definitions", str(tmp_path / "none"))
+
+
+def test_an_import_tells_what_has_no_effect(on):
+    broker = on()
+    shovels = [{"vhost": "/", "component": "shovel", "name": f"s{number:02}", "value": {}} for number in range(22)]
+    definitions = {
+        "parameters": shovels,
+        "policies": [{"vhost": "/", "name": "p", "pattern": "x", "definition": {"queue-mode": "lazy"}}],
+        "exchanges": [{"vhost": "/", "name": "amq.topic", "type": "topic", "durable": True}],
+    }
+    code, out, err = on_broker(broker, "import_definitions", stdin=json.dumps(definitions))
+    assert (code, out) == (0, "definitions imported\n")
+    lines = err.splitlines()
+    assert sum("without effect: parameters[" in line for line in lines) + sum("policies[0]" in line for line in lines) == 20
+    assert "leveret: imported and without effect: 3 more" in lines
+    assert any("not imported: " in line and "amq.topic" in line for line in lines)
+    assert on_broker(broker, "-q", "import_definitions", stdin=json.dumps(definitions)) == (0, "definitions imported\n", "")
+
+
+def test_progress_is_shown_to_a_person(on, tmp_path):
+    broker = on()
+    file = tmp_path / "definitions.json"
+    queues = [{"vhost": "/", "name": f"q{number}", "durable": True} for number in range(1000)]
+    file.write_text(json.dumps({"queues": queues}))
+    for command in ("import_definitions", "export_definitions"):
+        shown = shown_by(broker, command, str(file))
+        assert b"100 % of " in shown and b"KiB" in shown, command
+        # Nobody looks at a pipe.
+        assert on_broker(broker, command, str(file))[2] == "", command
+        assert shown_by(broker, "-q", command, str(file)) == b"", command
+    assert len(json.loads(file.read_text())["queues"]) == 1000
+
+
+def shown_by(broker, *words):
+    """What a command that succeeds writes to a terminal as its standard error."""
+    person, terminal = os.openpty()
+    words = [str(binary()), "ctl", *words, "--data-dir", str(broker.data_dir)]
+    with os.fdopen(person, "rb", buffering=0) as screen:
+        with subprocess.Popen(words, env=Leveret.environment(), stdout=subprocess.DEVNULL, stderr=terminal) as command:
+            os.close(terminal)
+            shown = b"".join(iter(lambda: read_of(screen), b""))
+        assert command.returncode == 0, shown
+    return shown
+
+
+def read_of(screen):
+    """What a terminal shows; nothing once nobody writes to it any more."""
+    try:
+        return screen.read(4096)
+    except OSError:
+        return b""

@@ -26,6 +26,9 @@ def test_it_becomes_ready_and_ends_with_0(leveret):
         socket.create_connection((broker.host, broker.port), timeout=1).close()
     listening = [record["protocol"] for record in broker.records() if record["message"] == "listening"]
     assert listening == ["amqp", "http", "prometheus"]
+    # What starts RabbitMQ in a container looks for these words in the text of the log.
+    [ready] = [record for record in broker.records() if record["message"] == "ready"]
+    assert ready["as_rabbitmq"] == "Server startup complete"
 
 
 def test_every_line_of_the_log_is_json(leveret):

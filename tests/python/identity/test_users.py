@@ -27,7 +27,7 @@ def tags(broker):
 
 def limits(broker):
     """The users that have limits, with these."""
-    return {row["user"]: row["value"] for row in listed(broker, "list_user_limits")}
+    return {row["user"]: row["limits"] for row in listed(broker, "list_user_limits")}
 
 
 def refused(code, *command, stdin=""):

@@ -46,7 +46,7 @@ def test_vhosts_are_kept_with_what_was_said_of_them(on):
     ctl(broker, "delete_vhost", "gone")
     broker.kill()
     broker = on()
-    assert listed(broker, "list_vhosts") == [
+    assert listed(broker, "list_vhosts", "name", "description", "tags", "default_queue_type") == [
         {"name": "/", "description": "", "tags": [], "default_queue_type": "classic"},
         {"name": "/eu", "description": "all of Europe", "tags": ["a", "b"], "default_queue_type": "classic"},
     ]

@@ -95,6 +95,19 @@ def test_parameters_nobody_knows(api, vhost):
     missing(api.get("parameters", "vhost-limits", "no vhost"))
 
 
+@pytest.mark.own_broker
+@pytest.mark.parametrize("component", ["shovel", "federation-upstream", "federation-upstream-set"])
+def test_a_parameter_that_has_no_effect_is_told(api, vhost, component):
+    path = ("parameters", component, vhost, "n")
+    for status in (201, 204):
+        answer = api.put(*path, body={"value": {"uri": "amqp://"}})
+        assert (answer.status, answer.headers["leveret-unheeded"]) == (status, component)
+    answer = api.put("parameters", "vhost-limits", vhost, "limits", body={"value": {"max-queues": 100}})
+    assert (answer.status, answer.headers["leveret-unheeded"]) == (201, None)
+    api.done("DELETE", "parameters", "vhost-limits", vhost, "limits")
+    api.done("DELETE", *path)
+
+
 def test_a_password_stays_when_its_address_is_put_back(server, api, vhost):
     if server.is_rabbitmq:
         pytest.skip("RabbitMQ shows the password")

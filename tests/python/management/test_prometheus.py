@@ -30,6 +30,33 @@ GAUGES = [
     "rabbitmq_process_max_fds",
     "rabbitmq_process_open_fds",
 ]
+# What its earlier revisions ask for besides, and the alerts that come with RabbitMQ's operator for Kubernetes.
+EARLIER_GAUGES = [
+    "rabbitmq_process_max_tcp_sockets",
+    "rabbitmq_process_open_tcp_sockets",
+    "rabbitmq_channel_consumers",
+    "rabbitmq_channel_messages_unconfirmed",
+    "rabbitmq_consumers",
+    "rabbitmq_queue_consumers",
+    "rabbitmq_queue_messages",
+    "rabbitmq_alarms_memory_used_watermark",
+    "rabbitmq_alarms_free_disk_space_watermark",
+    "rabbitmq_alarms_file_descriptor_limit",
+]
+EARLIER_COUNTERS = [
+    "rabbitmq_channel_messages_published_total",
+    "rabbitmq_channel_messages_confirmed_total",
+    "rabbitmq_channel_messages_unroutable_dropped_total",
+    "rabbitmq_channel_messages_unroutable_returned_total",
+    "rabbitmq_channel_messages_delivered_total",
+    "rabbitmq_channel_messages_delivered_ack_total",
+    "rabbitmq_channel_messages_redelivered_total",
+    "rabbitmq_channel_messages_acked_total",
+    "rabbitmq_channel_get_total",
+    "rabbitmq_channel_get_ack_total",
+    "rabbitmq_channel_get_empty_total",
+    "rabbitmq_queue_messages_published_total",
+]
 COUNTERS = [
     "rabbitmq_connections_opened_total",
     "rabbitmq_connections_closed_total",
@@ -126,6 +153,18 @@ def test_what_the_dashboard_asks_for(server, metrics):
         assert found.all(f"rabbitmq_global_messages_{kind}_total", **CLASSIC), kind
     if not server.is_rabbitmq:
         assert types["rabbitmq_message_size_bytes_bucket"] == "histogram"
+
+
+@pytest.mark.own_broker
+def test_what_earlier_dashboards_and_alerts_ask_for(metrics):
+    found = metrics()
+    # Their panels are sums over all series, which are one each.
+    for kind, names in (("gauge", EARLIER_GAUGES), ("counter", EARLIER_COUNTERS)):
+        samples = {name: [(found.types()[one.name], one.labels) for one in found.all(name)] for name in names}
+        assert samples == dict.fromkeys(names, [(kind, {})])
+    # What an alert divides by.
+    assert 0 <= found.value("rabbitmq_process_open_tcp_sockets") < found.value("rabbitmq_process_max_tcp_sockets")
+    assert found.value("rabbitmq_alarms_file_descriptor_limit") == 0
 
 
 def test_what_panels_join_on(server, metrics):

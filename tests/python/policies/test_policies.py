@@ -183,7 +183,7 @@ def test_policies_are_there_after_a_restart(on, opened, end):
         }
     ]
     assert [policy["name"] for policy in listed(again, "list_operator_policies")] == ["o"]
-    assert listed(again, "list_vhost_limits") == [{"vhost": "/", "value": {"max-queues": 1}}]
+    assert listed(again, "list_vhost_limits") == [{"vhost": "/", "limits": {"max-queues": 1}}]
 
 
 def test_operators_bound_queues_by_the_configuration(on, opened):

@@ -65,6 +65,11 @@ pub(super) const ALARMS: &[NodeMetric] = &[
         |scrape, out| out.count(u64::from(scrape.broker().alarms.is_disk_on())),
     ),
     NodeMetric::gauge(
+        "alarms_file_descriptor_limit",
+        "1 while files are short; there is no such alarm",
+        |_, out| out.count(0),
+    ),
+    NodeMetric::gauge(
         "unreachable_cluster_peers_count",
         "Nodes of the cluster that cannot be reached: there are no others",
         |_, out| out.count(0),
@@ -168,6 +173,14 @@ pub(super) const LIMITS: &[NodeMetric] = &[
         let limit = scrape.broker().node.process().open_files_limit;
         out.one(limit.map_or(f64::INFINITY, |limit| limit as f64));
     }),
+    NodeMetric::gauge(
+        "process_max_tcp_sockets",
+        "Most sockets that may be open: as for files",
+        |scrape, out| {
+            let limit = scrape.broker().node.process().open_files_limit;
+            out.one(limit.map_or(f64::INFINITY, |limit| limit as f64));
+        },
+    ),
     NodeMetric::gauge(
         "resident_memory_limit_bytes",
         "Memory in use from which on publishers are blocked; 0 is never",
