@@ -9,8 +9,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What a start calls, by `benches/start-order.sh`.
-const ORDER: &str = "benches/start-order.txt";
+/// A linker script with what a start calls, by `benches/start-order.sh`.
+const ORDER: &str = "benches/start-order.ld";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -33,14 +33,14 @@ fn main() {
     }
 }
 
-/// What tells a linker of the order. Names in it that are not in the program are nothing to warn of.
+/// What tells a linker of the order.
 fn order() -> [String; 2] {
     let order = env::current_dir().unwrap_or_default().join(ORDER);
-    [format!("--symbol-ordering-file={}", order.display()), "--no-warn-symbol-ordering".to_owned()]
+    ["-T".to_owned(), order.display().to_string()]
 }
 
-/// Whether the linker of this build takes [`order`]: LLD does, which is what rustc brings on some systems only, and others
-/// may have been chosen. So a program that does nothing is linked.
+/// Whether the linker of this build takes [`order`]: LLD and GNU's do, and others may have been chosen. So a program that
+/// does nothing is linked.
 fn orders_functions(compiler: &str) -> bool {
     let (Some(out), Ok(target)) = (env::var_os("OUT_DIR"), env::var("TARGET")) else { return false };
     let out = PathBuf::from(out);

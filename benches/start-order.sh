@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Writes benches/start-order.txt: the functions that a start of the broker calls, and then those that some work calls,
-# by the names the linker knows. The build puts them side by side into the program (build.rs): then an idle broker
-# keeps 2 MB of its text in memory, and not the half of it in which they were scattered.
+# Writes benches/start-order.ld, a linker script that puts those functions side by side into the program which a start
+# of the broker calls, and behind them those that some work calls: then an idle broker keeps 2 to 3 MB of its text in
+# memory, and not the half of it in which they were scattered.
 #
 #   benches/start-order.sh
 #
-# A name that is gone is passed over and a function that is new lies with all others, so that the file need not follow
-# every change; write it again after a new compiler, which renames all functions, or when an idle broker has grown.
+# The names are without the hashes that change with compilers and dependencies. One that stands for several functions
+# then, all of a generic one for instance, is there with its hash first, and without it behind all others. A name that is
+# gone is passed over, and a function that is new lies with all others: the file need not follow every change. Write it
+# again when an idle broker has grown.
 # Read: CARGO_TARGET_DIR (target).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -57,5 +59,18 @@ start again
 stop
 
 called first again >"$scratch/start"
-{ cat "$scratch/start"; called work | comm -23 - "$scratch/start"; } >benches/start-order.txt
-wc -l benches/start-order.txt
+called work | comm -23 - "$scratch/start" | cat "$scratch/start" - >"$scratch/called"
+awk '
+    function of(name) { sub(/17h[0-9a-f]+E$/, "17h*", name); return name }
+    NR == FNR { count[of($1)]++; next }
+    count[of($1)] == 1 { put(of($1)); next }
+    { exact[++n] = $1 }
+    function put(name) { printf "        *(.text.%s)\n", name }
+    BEGIN { printf "/* What a start calls, by benches/start-order.sh. */\nSECTIONS\n{\n    .text.start :\n    {\n" }
+    END {
+        for (i = 1; i <= n; i++) put(exact[i])
+        for (i = 1; i <= n; i++) if (!seen[of(exact[i])]++) put(of(exact[i]))
+        printf "    }\n}\nINSERT BEFORE .text;\n"
+    }
+' "$scratch/functions" "$scratch/called" >benches/start-order.ld
+wc -l benches/start-order.ld
