@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 /// What a thread does. It may block, and take locks.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -25,10 +25,7 @@ pub enum OnPanic {
 /// See the module. Dropping it lets the threads finish what was submitted.
 pub struct Workers {
     shared: Arc<Shared>,
-    name: String,
-    most: usize,
-    /// The first is started at once, each other when a job comes while all are busy.
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -43,7 +40,6 @@ struct Shared {
 struct Jobs {
     waiting: VecDeque<Job>,
     running: usize,
-    threads: usize,
     stop: bool,
 }
 
@@ -52,44 +48,26 @@ struct Jobs {
 pub struct Full;
 
 impl Workers {
-    /// Up to `most` threads, called `name` with their number. An idle thread takes memory, so that there are only as many
-    /// as had to do at the same time, and at least one.
+    /// Starts `count` threads, called `name` with their number.
     ///
     /// # Errors
-    /// If the operating system has no thread for the first.
-    pub fn start(name: &str, most: usize, on_panic: OnPanic) -> io::Result<Self> {
+    /// If the operating system has no more threads.
+    pub fn start(name: &str, count: usize, on_panic: OnPanic) -> io::Result<Self> {
         let (jobs, changed, idle) = (Mutex::default(), Condvar::new(), Condvar::new());
         let shared = Arc::new(Shared { on_panic, jobs, changed, idle });
-        let workers = Self { shared, name: name.to_owned(), most, threads: Mutex::default() };
-        workers.start_another()?;
-        Ok(workers)
-    }
-
-    fn start_another(&self) -> io::Result<()> {
-        let mut threads = self.threads.lock();
-        if threads.len() >= self.most {
-            return Ok(());
+        let mut workers = Self { shared, threads: Vec::new() };
+        for number in 0..count {
+            let shared = workers.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
+            workers.threads.push(thread.spawn(move || shared.work())?);
         }
-        let shared = self.shared.clone();
-        let thread = std::thread::Builder::new().name(format!("{}-{}", self.name, threads.len()));
-        threads.push(thread.spawn(move || shared.work())?);
-        self.shared.jobs.lock().threads = threads.len();
-        Ok(())
+        Ok(workers)
     }
 
     /// Has a job done soon. Does not block.
     pub fn submit(&self, job: Job) {
-        self.submitted(self.shared.jobs.lock(), job);
-    }
-
-    fn submitted(&self, mut jobs: MutexGuard<'_, Jobs>, job: Job) {
-        jobs.waiting.push_back(job);
-        let all_are_busy = jobs.running + jobs.waiting.len() > jobs.threads && jobs.threads < self.most;
-        drop(jobs);
+        self.shared.jobs.lock().waiting.push_back(job);
         self.shared.changed.notify_one();
-        if all_are_busy && let Err(error) = self.start_another() {
-            tracing::warn!(%error, name = self.name, "no further thread; those that run do the work");
-        }
     }
 
     /// As [`submit`](Self::submit), unless `most` others wait already.
@@ -97,11 +75,14 @@ impl Workers {
     /// # Errors
     /// If they do.
     pub fn submit_among(&self, job: Job, most: usize) -> Result<(), Full> {
-        let jobs = self.shared.jobs.lock();
-        if jobs.waiting.len() >= most {
-            return Err(Full);
+        {
+            let mut jobs = self.shared.jobs.lock();
+            if jobs.waiting.len() >= most {
+                return Err(Full);
+            }
+            jobs.waiting.push_back(job);
         }
-        self.submitted(jobs, job);
+        self.shared.changed.notify_one();
         Ok(())
     }
 
@@ -148,7 +129,7 @@ impl Drop for Workers {
         self.shared.jobs.lock().stop = true;
         self.shared.changed.notify_all();
         let own = std::thread::current().id();
-        for thread in self.threads.get_mut().drain(..) {
+        for thread in self.threads.drain(..) {
             // The last job may be the last to hold what owns us.
             if thread.thread().id() != own && thread.join().is_err() {
                 tracing::error!("a worker thread panicked");
@@ -159,7 +140,7 @@ impl Drop for Workers {
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("name", &self.name).field("most", &self.most).finish_non_exhaustive()
+        f.debug_struct("Workers").field("threads", &self.threads.len()).finish_non_exhaustive()
     }
 }
 
@@ -208,44 +189,6 @@ mod tests {
         }));
         workers.finish();
         assert_eq!(done.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn a_thread_is_started_for_each_that_has_to_wait() {
-        let workers = Workers::start("test", 3, OnPanic::Abort).unwrap();
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let releases: Vec<_> = (0..4)
-            .map(|_| {
-                let (release, released) = std::sync::mpsc::channel::<()>();
-                let begun = sender.clone();
-                workers.submit(Box::new(move || {
-                    begun.send(()).unwrap();
-                    released.recv().unwrap();
-                }));
-                release
-            })
-            .collect();
-        // The fourth waits for one of the three.
-        (0..3).for_each(|_| receiver.recv().unwrap());
-        assert!(receiver.try_recv().is_err());
-        releases.iter().for_each(|release| release.send(()).unwrap());
-        workers.finish();
-        receiver.try_recv().unwrap();
-        assert_eq!(workers.threads.lock().len(), 3);
-
-        workers.submit(Box::new(|| {}));
-        workers.finish();
-        assert_eq!(workers.threads.lock().len(), 3);
-    }
-
-    #[test]
-    fn one_thread_does_what_comes_one_after_another() {
-        let workers = Workers::start("test", 3, OnPanic::Abort).unwrap();
-        for _ in 0..10 {
-            workers.submit(Box::new(|| {}));
-            workers.finish();
-        }
-        assert_eq!(workers.threads.lock().len(), 1);
     }
 
     #[test]
