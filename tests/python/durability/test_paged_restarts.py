@@ -260,10 +260,10 @@ def test_a_start_does_not_read_the_backlog(on):
 def test_messages_are_read_while_they_are_carried_to_another_file(on, tmp_path):
     """Little is left in the oldest files, so it is appended to the journal again, on a disk that takes its time to
     write: at any moment a get finds its message, in the old place or in the new one."""
-    settings = {"storage.journal_file": "1MiB", "storage.journal_budget": "2MiB"}
+    settings = {"storage.journal_file": "256KiB", "storage.journal_budget": "512KiB"}
     broker = on(settings)
     link = link_to(broker)
-    queues = [f"q{number}" for number in range(200)]
+    queues = [f"q{number}" for number in range(80)]
     for queue in queues:
         link.call("queue.declare", queue=queue, durable=True)
     backlog = Backlog(lambda uid: 100)
