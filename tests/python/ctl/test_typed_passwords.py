@@ -3,12 +3,14 @@
 import os
 import pty
 import select
+import termios
 import time
 
 import pytest
 
 from identity.login import logs_in
 from support.broker import Leveret, binary
+from support.deadline import eventually
 
 pytestmark = pytest.mark.own_broker
 
@@ -35,6 +37,8 @@ def typed(broker, *words, answers):
             except OSError:
                 break  # The command has ended.
             if screen.endswith(b": ") and answers:
+                # It asks, and then sees to it that what is typed does not show: a person is slower than that.
+                eventually(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO, "nothing shows")
                 os.write(terminal, answers.pop(0).encode() + b"\n")
     finally:
         os.close(terminal)
