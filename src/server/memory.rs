@@ -57,11 +57,11 @@ pub(super) async fn watch(broker: Arc<Broker>, interval: Duration, stop: Cancell
     }
 }
 
-/// Has the allocator give back what it keeps since more than a second. It looks for that only when it frees something
-/// that is not small, and a broker that idles never does.
+/// Has the allocator give back what it keeps since more than a second. It looks for that only when something is taken
+/// that is not small, and a broker that idles never takes any.
 ///
-/// What is freed here stays out of that look, for the allocator hands it out again each time. So it is more than what
-/// was used before and freed would have room for: it lies where no page was ever touched, and takes none.
+/// What is taken here is out of that look itself, each time. So it is more than what was used before and freed would have
+/// room for: it lies where no page was ever touched, and takes none.
 pub(super) fn give_back_memory() {
     const UNTOUCHED: usize = 64 << 20;
     let mut room = Vec::<u8>::new();
