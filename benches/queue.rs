@@ -12,7 +12,7 @@ use leveret::message::{Body, Message, MessageBuilder};
 use leveret::output::Output;
 use leveret::protocol::frame::{FrameKind, begin_frame, end_frame};
 use leveret::protocol::properties::{Properties, PropertiesBuilder};
-use leveret::queue::{ConsumerSpec, Get, Link, Push, Queue, Settle};
+use leveret::queue::{ConsumerSpec, Get, Intake, Link, Push, Queue, Settle};
 
 /// What RabbitMQ's clients agree on.
 const FRAME_MAX: u32 = 131_072;
@@ -25,11 +25,19 @@ fn main() {
 #[derive(Clone, Default)]
 struct Sink(Rc<Cell<u64>>);
 
-impl Link for Sink {
-    fn push(&self, message: &Message, position: Position, _redelivered: bool) -> Push {
+impl Intake for &Sink {
+    fn push(&mut self, message: &Message, position: Position, _redelivered: bool) -> Push {
         black_box((message, position));
         self.0.set(self.0.get() + 1);
         Push::Taken { wake: false }
+    }
+}
+
+impl Link for Sink {
+    type Intake<'a> = &'a Self;
+
+    fn intake(&self) -> &Self {
+        self
     }
 
     fn gone(&self) -> bool {

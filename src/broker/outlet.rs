@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::ids::{ConnectionId, Position};
-use crate::lock::{Rank, RankedMutex};
+use crate::lock::{Rank, RankedMutex, RankedMutexGuard};
 use crate::message::Message;
 use crate::protocol::reply::AmqpError;
-use crate::queue::{Link, Push};
+use crate::queue::{Intake, Link, Push};
 
 /// Bytes of deliveries that a connection may have waiting, unless a single message is larger.
 pub const CAPACITY: usize = 4 * 1024 * 1024;
@@ -222,23 +222,30 @@ pub struct OutletLink {
     pub no_ack: bool,
 }
 
-impl Link for OutletLink {
+/// The outlet while a queue offers messages to one of its consumers.
+pub struct OutletIntake<'a> {
+    link: &'a OutletLink,
+    state: RankedMutexGuard<'a, State>,
+}
+
+impl Intake for OutletIntake<'_> {
     #[inline]
-    fn push(&self, message: &Message, position: Position, redelivered: bool) -> Push {
-        let mut state = self.outlet.state.lock();
+    fn push(&mut self, message: &Message, position: Position, redelivered: bool) -> Push {
+        let Self { link, state } = self;
+        let state = &mut **state;
         if state.closed {
             return Push::Closed;
         }
         let cost = cost(message);
         if state.bytes > 0 && state.bytes + cost > CAPACITY {
-            state.parked.push(self.consumer);
+            state.parked.push(link.consumer);
             return Push::Full;
         }
-        if !self.no_ack && !state.windows.is_empty() {
-            let window = state.windows.iter_mut().find(|window| window.channel == self.channel);
+        if !link.no_ack && !state.windows.is_empty() {
+            let window = state.windows.iter_mut().find(|window| window.channel == link.channel);
             if let Some(window) = window {
                 if window.unacked >= window.limit {
-                    window.parked.push(self.consumer);
+                    window.parked.push(link.consumer);
                     return Push::Full;
                 }
                 window.unacked += 1;
@@ -248,10 +255,19 @@ impl Link for OutletLink {
         state.deliveries.push(Delivery {
             message: message.clone(),
             position,
-            consumer: self.consumer,
+            consumer: link.consumer,
             redelivered,
         });
         Push::Taken { wake: !std::mem::replace(&mut state.notified, true) }
+    }
+}
+
+impl Link for OutletLink {
+    type Intake<'a> = OutletIntake<'a>;
+
+    #[inline]
+    fn intake(&self) -> OutletIntake<'_> {
+        OutletIntake { link: self, state: self.outlet.state.lock() }
     }
 
     fn gone(&self) -> bool {
@@ -285,12 +301,12 @@ mod tests {
         let outlet = Outlet::new();
         let link = link(&outlet, 7, true);
         let message = message(10);
-        assert_eq!(link.push(&message, Position(0), false), Push::Taken { wake: true });
-        assert_eq!(link.push(&message, Position(1), false), Push::Taken { wake: false });
+        assert_eq!(link.intake().push(&message, Position(0), false), Push::Taken { wake: true });
+        assert_eq!(link.intake().push(&message, Position(1), false), Push::Taken { wake: false });
         let mut taken = Taken::default();
         outlet.take(&mut taken);
         assert_eq!(taken.deliveries.iter().map(|d| d.position.0).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(link.push(&message, Position(2), false), Push::Taken { wake: true });
+        assert_eq!(link.intake().push(&message, Position(2), false), Push::Taken { wake: true });
     }
 
     #[test]
@@ -298,15 +314,15 @@ mod tests {
         let outlet = Outlet::new();
         let (a, b) = (link(&outlet, 1, true), link(&outlet, 2, true));
         let huge = message(CAPACITY * 2);
-        assert!(matches!(a.push(&huge, Position(0), false), Push::Taken { .. }));
-        assert_eq!(b.push(&message(1), Position(0), false), Push::Full);
+        assert!(matches!(a.intake().push(&huge, Position(0), false), Push::Taken { .. }));
+        assert_eq!(b.intake().push(&message(1), Position(0), false), Push::Full);
         let mut taken = Taken::default();
         outlet.take(&mut taken);
-        assert_eq!(b.push(&message(1), Position(0), false), Push::Full);
+        assert_eq!(b.intake().push(&message(1), Position(0), false), Push::Full);
         let mut resume = Vec::new();
         outlet.release(taken.deliveries[0].cost(), &mut resume);
         assert_eq!(resume, [2, 2]);
-        assert!(matches!(b.push(&message(1), Position(0), false), Push::Taken { .. }));
+        assert!(matches!(b.intake().push(&message(1), Position(0), false), Push::Taken { .. }));
     }
 
     #[test]
@@ -316,12 +332,12 @@ mod tests {
         let mut resume = Vec::new();
         outlet.set_window(1, 2, 1, &mut resume);
         let message = message(1);
-        assert!(matches!(acking.push(&message, Position(0), false), Push::Taken { .. }));
-        assert_eq!(acking.push(&message, Position(1), false), Push::Full);
-        assert!(matches!(free.push(&message, Position(1), false), Push::Taken { .. }));
+        assert!(matches!(acking.intake().push(&message, Position(0), false), Push::Taken { .. }));
+        assert_eq!(acking.intake().push(&message, Position(1), false), Push::Full);
+        assert!(matches!(free.intake().push(&message, Position(1), false), Push::Taken { .. }));
         outlet.open_window(1, 1, &mut resume);
         assert_eq!(resume, [1]);
-        assert!(matches!(acking.push(&message, Position(1), false), Push::Taken { .. }));
+        assert!(matches!(acking.intake().push(&message, Position(1), false), Push::Taken { .. }));
     }
 
     #[test]
@@ -329,7 +345,7 @@ mod tests {
         let outlet = Outlet::new();
         let link = link(&outlet, 1, false);
         outlet.close(&mut Taken::default());
-        assert_eq!(link.push(&message(1), Position(0), false), Push::Closed);
+        assert_eq!(link.intake().push(&message(1), Position(0), false), Push::Closed);
         assert!(!link.gone());
     }
 
@@ -339,14 +355,14 @@ mod tests {
         let mut resume = Vec::new();
         outlet.set_window(1, 1, 1, &mut resume);
         for key in 0..1000 {
-            assert_eq!(link(&outlet, key, false).push(&message(1), Position(0), false), Push::Full);
+            assert_eq!(link(&outlet, key, false).intake().push(&message(1), Position(0), false), Push::Full);
             outlet.forget(key);
         }
         assert_eq!(outlet.state.lock().windows[0].parked, [0; 0]);
         let filler = link(&outlet, 2000, true);
-        assert!(matches!(filler.push(&message(CAPACITY), Position(0), false), Push::Taken { .. }));
+        assert!(matches!(filler.intake().push(&message(CAPACITY), Position(0), false), Push::Taken { .. }));
         for key in [1, 2, 3] {
-            assert_eq!(link(&outlet, key, true).push(&message(1), Position(0), false), Push::Full);
+            assert_eq!(link(&outlet, key, true).intake().push(&message(1), Position(0), false), Push::Full);
         }
         outlet.forget(2);
         outlet.release(CAPACITY * 2, &mut resume);
@@ -362,7 +378,10 @@ mod tests {
         let mut resume = Vec::new();
         for burst in [10_000, 20_000, 0, 10, 0] {
             for position in 0..burst {
-                assert!(matches!(link.push(&message, Position(position), false), Push::Taken { .. }));
+                assert!(matches!(
+                    link.intake().push(&message, Position(position), false),
+                    Push::Taken { .. }
+                ));
                 assert!(!link.gone(), "it was told before");
             }
             outlet.take(&mut taken);

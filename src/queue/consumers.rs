@@ -227,12 +227,28 @@ impl<L> Consumers<L> {
         self.rings.first()?.turns.front().copied()
     }
 
-    /// The consumer whose turn it was took a message: it goes to the end of its ring, or out of it.
+    /// How many messages the consumer whose turn it is can take, if no other one would get some of them in between.
     #[inline]
-    pub(super) fn served(&mut self, id: ConsumerId) {
+    pub(super) fn credit_alone(&self) -> usize {
+        let Some(Ring { turns, .. }) = self.rings.first() else { return 0 };
+        let Some(Some(consumer)) = turns.front().and_then(|id| self.slots.get(id.0 as usize)) else {
+            return 0;
+        };
+        if turns.len() > 1 {
+            return 0;
+        }
+        match consumer.spec {
+            ConsumerSpec { no_ack: true, .. } | ConsumerSpec { prefetch: 0, .. } => usize::MAX,
+            ConsumerSpec { prefetch, .. } => u32::from(prefetch).saturating_sub(consumer.unacked) as usize,
+        }
+    }
+
+    /// The consumer whose turn it was took messages: it goes to the end of its ring, or out of it.
+    #[inline]
+    pub(super) fn served(&mut self, id: ConsumerId, messages: u32) {
         let Some(Some(consumer)) = self.slots.get_mut(id.0 as usize) else { return };
         if !consumer.spec.no_ack {
-            consumer.unacked += 1;
+            consumer.unacked += messages;
         }
         let stays = consumer.can_take();
         let Some(ring) = self.rings.first_mut() else { return };
@@ -371,7 +387,7 @@ mod tests {
         let mut turns = Vec::new();
         for _ in 0..4 {
             let turn = consumers.turn().unwrap();
-            consumers.served(turn);
+            consumers.served(turn, 1);
             turns.push(turn);
         }
         assert_eq!(turns, [ids[3], ids[1], ids[3], ids[1]]);

@@ -59,6 +59,12 @@ impl Deaths {
         self.dead_bytes
     }
 
+    /// Whether it is known of any message that it came back.
+    #[inline]
+    pub(super) fn has_returns(&self) -> bool {
+        !self.counts.is_empty()
+    }
+
     /// How often the message at `position` came back.
     #[inline]
     pub(super) fn returns(&self, position: Position) -> Returns {
@@ -154,7 +160,7 @@ impl<L: Link> Queue<L> {
         entry.set_state(State::Dead);
         if ready {
             self.take_position(position);
-            self.depth.lose_ready(bytes);
+            self.depth.lose_ready(1, bytes);
             self.paging.died(position, memory, absent);
         }
         self.deaths.forget_count(position);

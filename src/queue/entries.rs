@@ -282,6 +282,14 @@ impl Entries {
         (!entry.is_vacant()).then_some(entry)
     }
 
+    /// The entries from `position` on that lie in one chunk with it, also vacant ones. They are to stay what they are of
+    /// both.
+    #[inline]
+    pub(super) fn neighbours(&mut self, position: Position) -> &mut [Entry] {
+        let Some((index, slot)) = self.slot(position) else { return &mut [] };
+        self.chunks[index].as_mut().map_or(&mut [], |chunk| &mut chunk.slots[slot..])
+    }
+
     /// Takes the entry at `position` out.
     #[inline]
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
@@ -292,14 +300,47 @@ impl Entries {
         }
         let entry = std::mem::take(&mut chunk.slots[slot]);
         chunk.used -= 1;
-        // The newest chunk stays while it has room: the next push goes there.
-        let has_room = self.next.0 / CHUNK == self.first + index as u64;
-        if chunk.used == 0 && !has_room {
+        self.free_if_done(index);
+        Some(entry)
+    }
+
+    /// Drops the entries of a range for which `gone` says so.
+    #[inline]
+    pub(super) fn drop_range(
+        &mut self,
+        range: Range<Position>,
+        mut gone: impl FnMut(Position, &mut Entry) -> bool,
+    ) {
+        let mut next = range.start;
+        while let Some(at) = self.next_chunk(next).filter(|at| *at < range.end)
+            && let Some((index, slot)) = self.slot(at)
+            && let Some(chunk) = &mut self.chunks[index]
+        {
+            let count = (range.end.0 - at.0).min(CHUNK - slot as u64);
+            let slots = &mut chunk.slots[slot..slot + count as usize];
+            let mut left = chunk.used;
+            for (position, entry) in (at.0..).map(Position).zip(slots) {
+                if !entry.is_vacant() && gone(position, entry) {
+                    *entry = VACANT;
+                    left -= 1;
+                }
+            }
+            chunk.used = left;
+            self.free_if_done(index);
+            next = Position(at.0 + count);
+        }
+    }
+
+    /// Frees the chunk at `index` if nothing is left in it. The newest one stays while it has room: the next push goes
+    /// there.
+    #[inline]
+    fn free_if_done(&mut self, index: usize) {
+        let is_done = self.chunks[index].as_ref().is_some_and(|chunk| chunk.used == 0);
+        if is_done && self.next.0 / CHUNK != self.first + index as u64 {
             self.spare = self.chunks[index].take();
             self.count -= 1;
             self.trim();
         }
-        Some(entry)
     }
 
     /// Lets go of places for chunks at both ends.

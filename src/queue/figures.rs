@@ -47,13 +47,13 @@ impl Counts {
     }
 
     #[inline]
-    pub(super) fn delivered(&mut self, no_ack: bool, redelivered: bool) {
+    pub(super) fn delivered(&mut self, no_ack: bool, messages: u64, redelivered: u64) {
         if no_ack {
-            self.deliver_no_ack += 1;
+            self.deliver_no_ack += messages;
         } else {
-            self.deliver += 1;
+            self.deliver += messages;
         }
-        self.redeliver += u64::from(redelivered);
+        self.redeliver += redelivered;
     }
 
     pub(super) fn got(&mut self, no_ack: bool, redelivered: bool) {

@@ -113,6 +113,12 @@ impl Lanes {
         self.0.iter().map(Lane::fresh).find(|fresh| fresh.start < fresh.end).map(|fresh| fresh.start)
     }
 
+    /// The lane with the first position that was never delivered.
+    #[inline]
+    pub(super) fn first_with_fresh(&mut self) -> Option<&mut Lane> {
+        self.0.iter_mut().find(|lane| !lane.fresh().is_empty())
+    }
+
     /// The entry at `position`, if there is one.
     #[inline]
     pub(super) fn entry(&mut self, position: Position) -> Option<&mut Entry> {

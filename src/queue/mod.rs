@@ -8,6 +8,7 @@
 pub mod arguments;
 mod consumers;
 mod deaths;
+mod delivering;
 mod entries;
 mod figures;
 mod folding;
@@ -40,14 +41,24 @@ use rules::{Rules, Traits};
 use runs::Runs;
 pub use runs::{Run, Unread};
 
-/// The way to one consumer. Called while the queue is locked, so that deliveries keep the queue's order: it only
-/// puts the message down for the consumer's connection.
+/// The way to one consumer. Called while the queue is locked, so that deliveries keep the queue's order.
 pub trait Link: Clone {
-    /// Offers a message.
-    fn push(&self, message: &Message, position: Position, redelivered: bool) -> Push;
+    /// What takes messages for the consumer.
+    type Intake<'a>: Intake
+    where
+        Self: 'a;
+
+    /// Begins to offer messages. What is returned may hold a lock: it is kept for a few messages at most.
+    fn intake(&self) -> Self::Intake<'_>;
 
     /// Tells the consumer that its queue is gone. Returns whether its connection has to be woken.
     fn gone(&self) -> bool;
+}
+
+/// Where messages for one consumer are put down for its connection.
+pub trait Intake {
+    /// Offers a message.
+    fn push(&mut self, message: &Message, position: Position, redelivered: bool) -> Push;
 }
 
 /// What became of a message offered to a consumer.
@@ -122,10 +133,10 @@ pub struct Depth {
 }
 
 impl Depth {
-    /// A message is not ready any more. What is known of bytes may be an estimate after a crash, but not without messages.
+    /// Messages are not ready any more. What is known of bytes may be an estimate after a crash, but not without messages.
     #[inline]
-    fn lose_ready(&mut self, bytes: u64) {
-        self.ready -= 1;
+    fn lose_ready(&mut self, messages: u64, bytes: u64) {
+        self.ready -= messages;
         self.ready_bytes = if self.ready == 0 { 0 } else { self.ready_bytes.saturating_sub(bytes) };
     }
 }
@@ -256,134 +267,6 @@ impl<L: Link> Queue<L> {
         position
     }
 
-    /// Hands ready messages to consumers with credit, until one of both runs out or the next message is not in memory.
-    /// Then drops what has no room or is over its time at `now`, in milliseconds since 1970. Connections to wake are
-    /// added to `wakes`.
-    pub fn deliver(&mut self, now: u64, wakes: &mut Vec<L>) {
-        let mut drops = limits::DROPS_AT_ONCE;
-        self.unfinished = false;
-        if std::mem::take(&mut self.requeued) && self.rules.is_limited() {
-            self.drop_surplus(now, drops);
-        }
-        loop {
-            let absent = self.hand_out(now, &mut drops, wakes);
-            if self.may_expire() || self.rules.is_limited() {
-                self.drop_surplus(now, drops);
-            }
-            // Once that is dropped for which they wait, the next one may be in memory.
-            if absent.is_none() || absent == self.next_ready() || self.unfinished {
-                return;
-            }
-        }
-    }
-
-    /// Hands out messages, and drops up to `drops` that are over their time. Returns the one that consumers wait for if
-    /// it is not in memory.
-    #[inline]
-    fn hand_out(&mut self, now: u64, drops: &mut usize, wakes: &mut Vec<L>) -> Option<Position> {
-        let may_expire = self.may_expire();
-        while let Some(id) = self.consumers.turn() {
-            let position = self.next_ready()?;
-            let Some(entry) = self.lanes.entry(position) else {
-                self.paging.want();
-                return Some(position);
-            };
-            let Some(message) = &entry.message else {
-                self.paging.want();
-                return Some(position);
-            };
-            // At its last moment it is still given to who waits for it: a lifetime of zero is one.
-            if may_expire && self.rules.deadline(message).is_some_and(|deadline| deadline < now) {
-                if *drops == 0 {
-                    break;
-                }
-                *drops -= 1;
-                self.expire(position);
-                continue;
-            }
-            let Some(consumer) = self.consumers.consumer(id) else { break };
-            let seen = message.as_seen(self.deaths.returns(position));
-            let message = seen.as_ref().unwrap_or(message);
-            let redelivered = entry.redelivered();
-            match consumer.link.push(message, position, redelivered) {
-                Push::Taken { wake } => {
-                    if wake {
-                        wakes.push(consumer.link.clone());
-                    }
-                    let no_ack = consumer.spec.no_ack;
-                    entry.set_state(if no_ack { State::Held } else { State::Unacked });
-                    let bytes = entry.body_len();
-                    self.consumers.served(id);
-                    self.counts.delivered(no_ack, redelivered);
-                    self.took_ready(position, bytes, no_ack);
-                    self.let_go_delivered(position);
-                }
-                Push::Full => {
-                    self.counts.parked += 1;
-                    self.consumers.park(id);
-                }
-                Push::Closed => self.consumers.set_active(id, false),
-            }
-        }
-        None
-    }
-
-    /// The ready message to deliver next.
-    #[inline]
-    fn next_ready(&self) -> Option<Position> {
-        let fresh = self.lanes.first_fresh();
-        match self.returned.first() {
-            Some(returned) => Some(fresh.map_or(returned, |fresh| fresh.min(returned))),
-            None => fresh,
-        }
-    }
-
-    /// Whether the message at `position`, if there is one, is ready.
-    fn is_ready(&self, position: Position) -> bool {
-        let fresh = self.lanes.of(position).is_some_and(|lane| lane.fresh().contains(&position));
-        fresh || self.returned.contains(position)
-    }
-
-    /// Takes the position of a ready message out of those that are ready.
-    #[inline]
-    fn take_position(&mut self, position: Position) {
-        match self.lanes.of_mut(position) {
-            Some(lane) if lane.head == position => lane.head = position.next(),
-            _ => self.take_returned_or_later(position),
-        }
-    }
-
-    fn take_returned_or_later(&mut self, position: Position) {
-        if self.returned.first() == Some(position) {
-            self.returned.pop_first();
-            return;
-        }
-        let Some(lane) = self.lanes.of_mut(position) else { return };
-        if position < lane.head {
-            self.returned.remove(position);
-            return;
-        }
-        self.returned.insert_range(lane.head..position);
-        lane.head = position.next();
-    }
-
-    /// Books the message at `position`, which was the next ready one, as delivered.
-    #[inline]
-    fn took_ready(&mut self, position: Position, bytes: u64, no_ack: bool) {
-        self.take_position(position);
-        self.depth.lose_ready(bytes);
-        if self.paging.is_wanted(position) {
-            self.paging.took(self.lanes.get(position).map_or(0, Entry::memory));
-        }
-        if no_ack {
-            self.depth.held += 1;
-            self.outstanding.held_bytes += bytes;
-        } else {
-            self.depth.unacked += 1;
-            self.outstanding.unacked_bytes += bytes;
-        }
-    }
-
     /// Takes the next ready message for basic.get at `now`, in milliseconds since 1970. It is settled like a delivery,
     /// with no consumer.
     pub fn get(&mut self, no_ack: bool, now: u64) -> Get {
@@ -404,7 +287,6 @@ impl<L: Link> Queue<L> {
         let (redelivered, bytes) = (entry.redelivered(), entry.body_len());
         self.counts.got(no_ack, redelivered);
         self.took_ready(position, bytes, no_ack);
-        self.let_go_delivered(position);
         if self.may_expire() {
             // What is told to remain is there.
             self.drop_before_get(now);

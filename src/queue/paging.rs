@@ -502,7 +502,7 @@ impl<L: Link> Queue<L> {
         self.take_position(position);
         self.deaths.forget_count(position);
         let bytes = self.take_unreadable(position, stored);
-        self.depth.lose_ready(bytes);
+        self.depth.lose_ready(1, bytes);
         self.paging.absent -= 1;
     }
 

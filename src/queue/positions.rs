@@ -18,6 +18,10 @@ impl PositionSet {
         self.ranges.first_key_value().map(|(&from, _)| Position(from))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Adds a position that is not in the set.
     pub(super) fn insert(&mut self, position: Position) {
         self.insert_range(position..position.next());

@@ -2,10 +2,24 @@
 
 use std::ops::Range;
 
+use super::figures::{Memory, Stored};
 use super::{Link, Purged, Queue, Settle, State, Taken};
 use crate::deaths::Reason;
 use crate::ids::{ConsumerId, Position};
 use crate::queue::arguments::QueueKind;
+
+/// Positions that follow each other, as ranges.
+fn rows(positions: impl Iterator<Item = Position>) -> impl Iterator<Item = Range<Position>> {
+    let mut positions = positions.peekable();
+    std::iter::from_fn(move || {
+        let first = positions.next()?;
+        let mut end = first.next();
+        while positions.next_if_eq(&end).is_some() {
+            end = end.next();
+        }
+        Some(first..end)
+    })
+}
 
 impl<L: Link> Queue<L> {
     /// Settles deliveries at `positions`, given to `consumer` or taken by get or by a consumer that is gone. A
@@ -20,6 +34,61 @@ impl<L: Link> Queue<L> {
         how: Settle,
         mut removed: impl FnMut(Position, bool),
     ) {
+        let leaves = how == Settle::Ack || how == Settle::Reject && self.rules.dead_letters.is_none();
+        let credit = if leaves && self.runs.is_empty() && !self.deaths.has_returns() {
+            rows(positions).map(|row| self.drop_row(row, &mut removed)).sum()
+        } else {
+            self.settle_each(positions, how, removed)
+        };
+        if how == Settle::Ack {
+            self.counts.ack += u64::from(credit);
+        }
+        if let Some(consumer) = consumer.filter(|_| credit > 0) {
+            self.consumers.give_credit(consumer, credit);
+        }
+        self.lower_relief();
+        self.release_if_empty();
+    }
+
+    /// Drops those of neighbouring messages that are outstanding: what they change together is changed once. Returns how
+    /// much credit that gives back.
+    fn drop_row(&mut self, row: Range<Position>, removed: &mut impl FnMut(Position, bool)) -> u32 {
+        let Some(lane) = self.lanes.of_mut(row.start) else { return 0 };
+        let (mut memory, mut stored) = (Memory::default(), Stored::default());
+        let (mut unacked, mut held) = ((0, 0), (0, 0));
+        lane.entries.drop_range(row, |position, entry| {
+            let (messages, bytes) = match entry.state() {
+                State::Ready | State::Dead => return false,
+                State::Unacked => &mut unacked,
+                State::Held => &mut held,
+            };
+            *messages += 1;
+            *bytes += entry.body_len();
+            if let Some(message) = &entry.message {
+                memory.add(message);
+            }
+            if entry.is_stored() {
+                stored.add(entry.body_len());
+            }
+            removed(position, entry.is_stored());
+            true
+        });
+        self.depth.unacked -= unacked.0;
+        self.outstanding.unacked_bytes -= unacked.1;
+        self.depth.held -= held.0;
+        self.outstanding.held_bytes -= held.1;
+        self.memory -= memory;
+        self.stored -= stored;
+        unacked.0 as u32
+    }
+
+    /// As [`settle`](Self::settle), one after the other. Returns how much credit that gives back.
+    fn settle_each(
+        &mut self,
+        positions: impl Iterator<Item = Position>,
+        how: Settle,
+        mut removed: impl FnMut(Position, bool),
+    ) -> u32 {
         let mut credit = 0;
         for position in positions {
             let Some(entry) = self.lanes.entry(position) else { continue };
@@ -52,14 +121,7 @@ impl<L: Link> Queue<L> {
                 Settle::Unsent => self.make_ready(position),
             }
         }
-        if how == Settle::Ack {
-            self.counts.ack += u64::from(credit);
-        }
-        if let Some(consumer) = consumer.filter(|_| credit > 0) {
-            self.consumers.give_credit(consumer, credit);
-        }
-        self.lower_relief();
-        self.release_if_empty();
+        credit
     }
 
     /// Puts an outstanding message back to its place.

@@ -6,7 +6,7 @@ mod sequences;
 mod steps;
 mod store;
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use super::rules::Traits;
@@ -82,9 +82,9 @@ impl TestLink {
     }
 }
 
-impl Link for TestLink {
-    fn push(&self, message: &Message, position: Position, redelivered: bool) -> Push {
-        let mut connection = self.0.borrow_mut();
+impl Intake for RefMut<'_, Connection> {
+    fn push(&mut self, message: &Message, position: Position, redelivered: bool) -> Push {
+        let connection = &mut **self;
         if connection.closed {
             return Push::Closed;
         }
@@ -100,6 +100,14 @@ impl Link for TestLink {
         let pushed = Pushed { link: connection.number, position: position.0, redelivered, wake, returns };
         connection.log.borrow_mut().push(pushed);
         Push::Taken { wake }
+    }
+}
+
+impl Link for TestLink {
+    type Intake<'a> = RefMut<'a, Connection>;
+
+    fn intake(&self) -> RefMut<'_, Connection> {
+        self.0.borrow_mut()
     }
 
     fn gone(&self) -> bool {

@@ -76,7 +76,7 @@ impl Open {
         }
         let mut rest = deliveries.drain(..);
         while let Some(row) = Row::at_front(rest.as_slice()) {
-            rest.by_ref().take(row.len).for_each(|delivery| self.send_delivery(wire, delivery));
+            self.send_row(wire, row.consumer, rest.by_ref().take(row.len));
             if let Some(consumer) = self.consumers.get(row.consumer) {
                 self.bound_unacked(wire, consumer.channel);
             }
@@ -86,37 +86,38 @@ impl Open {
         self.taken.deliveries = deliveries;
     }
 
+    /// Encodes the next deliveries, which are all for one consumer.
     #[inline]
-    fn send_delivery(&mut self, wire: &mut Wire, delivery: Delivery) {
-        let cost = delivery.cost();
-        let Delivery { message, position, consumer: key, redelivered } = delivery;
-        let Some(consumer) = self.consumers.get_mut(key) else {
-            debug_assert!(false, "a delivery for a consumer that is not there");
-            return;
+    fn send_row(&mut self, wire: &mut Wire, key: u32, row: impl ExactSizeIterator<Item = Delivery>) {
+        let consumer = self.consumers.get_mut(key);
+        debug_assert!(consumer.is_some(), "deliveries for a consumer that is not there");
+        let found = consumer.and_then(|consumer| Some((self.channels.get_mut(&consumer.channel)?, consumer)));
+        let Some((channel, consumer)) = found else {
+            return row.for_each(drop);
         };
-        let Some(channel) = self.channels.get_mut(&consumer.channel) else { return };
-        let tag = if consumer.no_ack {
-            channel.unacked.skip()
-        } else {
-            consumer.outstanding += 1;
-            self.timeouts.delivered = true;
-            channel.unacked.push(Unacked { consumer: key, position })
-        };
-        let args = consumer.prefix.len() - FRAME_HEADER + 9 + message.names_len();
-        wire.out.append(|out| {
-            let start = out.len();
-            out.extend_from_slice(&consumer.prefix);
-            let size = u32::try_from(args).unwrap_or(u32::MAX).to_be_bytes();
-            out[start + 3..start + FRAME_HEADER].copy_from_slice(&size);
-            out.extend_from_slice(&tag.to_be_bytes());
-            out.push(u8::from(redelivered));
-        });
-        message.write_names_and_content(&mut wire.out, consumer.channel, wire.frame_max);
-        let auto_ack = consumer.no_ack.then_some((key, position));
-        if consumer.no_ack {
-            consumer.outstanding += 1;
+        consumer.outstanding += u32::try_from(row.len()).unwrap_or(u32::MAX);
+        self.timeouts.delivered |= !consumer.no_ack;
+        let (prefix, number, frame_max) = (&*consumer.prefix, consumer.channel, wire.frame_max);
+        for delivery in row {
+            let cost = delivery.cost();
+            let Delivery { message, position, redelivered, .. } = delivery;
+            let (tag, auto_ack) = if consumer.no_ack {
+                (channel.unacked.skip(), Some((key, position)))
+            } else {
+                (channel.unacked.push(Unacked { consumer: key, position }), None)
+            };
+            let args = prefix.len() - FRAME_HEADER + 9 + message.names_len();
+            wire.out.append(|out| {
+                let start = out.len();
+                out.extend_from_slice(prefix);
+                let size = u32::try_from(args).unwrap_or(u32::MAX).to_be_bytes();
+                out[start + 3..start + FRAME_HEADER].copy_from_slice(&size);
+                let [t0, t1, t2, t3, t4, t5, t6, t7] = tag.to_be_bytes();
+                out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(redelivered)]);
+            });
+            message.write_names_and_content(&mut wire.out, number, frame_max);
+            self.sent.note(wire.out.queued(), cost, auto_ack);
         }
-        self.sent.note(wire.out.queued(), cost, auto_ack);
     }
 
     /// The socket took bytes: settles what needed no acknowledgement, and makes room in the outlet.
@@ -171,7 +172,7 @@ impl Open {
                     self.trace_deliveries(wire, std::slice::from_ref(&delivery));
                 }
                 let row = Row::at_front(std::slice::from_ref(&delivery));
-                self.send_delivery(wire, delivery);
+                self.send_row(wire, delivery.consumer, std::iter::once(delivery));
                 row.into_iter().for_each(|row| self.count_row(row));
             } else {
                 room += delivery.cost();
