@@ -320,13 +320,17 @@ impl QueueCell {
     ) -> Taken {
         let refuses = state.queue.rules().refuses();
         if !self.spec.durable && !refuses {
-            for message in messages {
-                state.queue.publish(message, false);
-            }
+            state.queue.publish_all(messages);
             return Taken::default();
         }
         let (mut kept, mut refused) = (false, 0);
         let end = self.bodies.journal.append(|batch| {
+            let mut messages = messages.peekable();
+            if !refuses {
+                let keeps_all = state.queue.keeps_all();
+                let transient = |message: &Message| !keeps_all && !message.is_persistent();
+                state.queue.publish_all(std::iter::from_fn(|| messages.next_if(transient)));
+            }
             for message in messages {
                 if refuses && self.refuse(state, &message, wakes) {
                     refused += 1;

@@ -3,7 +3,7 @@
 //! All of it is plain numbers under the queue's lock, next to what a step changes anyway.
 
 use std::iter::Sum;
-use std::ops::SubAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use super::{ConsumerSpec, Depth, Entry, Link, Queue, memory_of};
 use crate::ids::ConsumerId;
@@ -106,6 +106,14 @@ impl<'a> Sum<&'a Entry> for Memory {
             memory.add(message);
         });
         memory
+    }
+}
+
+impl AddAssign for Memory {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.messages += other.messages;
+        self.bodies += other.bodies;
     }
 }
 

@@ -267,6 +267,23 @@ impl<L: Link> Queue<L> {
         position
     }
 
+    /// As [`publish`](Self::publish), messages that are not stored.
+    #[inline]
+    pub fn publish_all(&mut self, messages: impl Iterator<Item = Message>) {
+        let mut memory = Memory::default();
+        for message in messages {
+            let bytes = memory.add(&message);
+            self.has_lifetimes |= message.has_lifetime();
+            let lane = self.traits.lane_of(&message);
+            let position = self.lanes.lane(lane).entries.push(Entry::new(message, false));
+            self.paging.came(position, bytes);
+        }
+        self.counts.publish += memory.messages;
+        self.depth.ready += memory.messages;
+        self.depth.ready_bytes += memory.bodies;
+        self.memory += memory;
+    }
+
     /// Takes the next ready message for basic.get at `now`, in milliseconds since 1970. It is settled like a delivery,
     /// with no consumer.
     pub fn get(&mut self, no_ack: bool, now: u64) -> Get {

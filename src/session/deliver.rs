@@ -34,17 +34,18 @@ struct Stretch {
 }
 
 impl Sent {
+    /// Notes deliveries up to the output's mark `until`.
     #[inline]
-    fn note(&mut self, until: u64, cost: usize, auto_ack: Option<(u32, Position)>) {
+    fn note(&mut self, until: u64, cost: usize, auto_ack: Option<(u32, Position, u64)>) {
         if let Some(last) = self.stretches.back_mut()
             && last.cost < STRETCH
         {
             let joins = match (&mut last.auto_ack, auto_ack) {
                 (None, None) => true,
-                (Some((consumer, first, count)), Some((other, position)))
+                (Some((consumer, first, count)), Some((other, position, more)))
                     if *consumer == other && first.0 + *count == position.0 =>
                 {
-                    *count += 1;
+                    *count += more;
                     true
                 }
                 _ => false,
@@ -55,7 +56,6 @@ impl Sent {
                 return;
             }
         }
-        let auto_ack = auto_ack.map(|(consumer, position)| (consumer, position, 1));
         self.stretches.push_back(Stretch { until, cost, auto_ack });
     }
 }
@@ -98,13 +98,23 @@ impl Open {
         consumer.outstanding += u32::try_from(row.len()).unwrap_or(u32::MAX);
         self.timeouts.delivered |= !consumer.no_ack;
         let (prefix, number, frame_max) = (&*consumer.prefix, consumer.channel, wire.frame_max);
+        let auto_ack = |first, count| consumer.no_ack.then_some((key, first, count));
+        // Neighbours that are not noted yet.
+        let (mut first, mut count, mut cost) = (Position::default(), 0, 0);
         for delivery in row {
-            let cost = delivery.cost();
+            if cost >= STRETCH || first.0 + count != delivery.position.0 {
+                if count > 0 {
+                    self.sent.note(wire.out.queued(), cost, auto_ack(first, count));
+                }
+                (first, count, cost) = (delivery.position, 0, 0);
+            }
+            count += 1;
+            cost += delivery.cost();
             let Delivery { message, position, redelivered, .. } = delivery;
-            let (tag, auto_ack) = if consumer.no_ack {
-                (channel.unacked.skip(), Some((key, position)))
+            let tag = if consumer.no_ack {
+                channel.unacked.skip()
             } else {
-                (channel.unacked.push(Unacked { consumer: key, position }), None)
+                channel.unacked.push(Unacked { consumer: key, position })
             };
             let args = prefix.len() - FRAME_HEADER + 9 + message.names_len();
             wire.out.append(|out| {
@@ -116,7 +126,9 @@ impl Open {
                 out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(redelivered)]);
             });
             message.write_names_and_content(&mut wire.out, number, frame_max);
-            self.sent.note(wire.out.queued(), cost, auto_ack);
+        }
+        if count > 0 {
+            self.sent.note(wire.out.queued(), cost, auto_ack(first, count));
         }
     }
 
