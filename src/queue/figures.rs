@@ -141,6 +141,11 @@ pub(super) struct Stored {
 
 impl Stored {
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    #[inline]
     pub(super) fn add(&mut self, bytes: u64) {
         self.add_many(1, bytes);
     }

@@ -201,11 +201,13 @@ impl<L: Link> Queue<L> {
         self.paging.kept = bytes;
     }
 
-    /// Whether bodies leave memory, so that it matters how far the journal is written.
+    /// Whether bodies leave memory, so that it matters how far the journal is written. Those of messages that nothing else
+    /// has do not, however many they are.
     #[inline]
     #[must_use]
     pub fn is_paging(&self) -> bool {
-        self.paging.absent > 0 || self.memory.bytes > self.paging.kept
+        let can_leave = || !self.stored.is_empty() || !self.runs.is_empty();
+        self.paging.absent > 0 || self.memory.bytes > self.paging.kept && can_leave()
     }
 
     /// Whether what was planned is being read.
