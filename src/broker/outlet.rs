@@ -18,8 +18,9 @@ pub const CAPACITY: usize = 4 * 1024 * 1024;
 /// Entries for which an emptied buffer keeps room, however few the last batch had.
 const KEPT_ENTRIES: usize = 1024;
 
-/// What a delivery costs beside the message: method frame, tag, the entry itself.
-const OVERHEAD: usize = 64;
+/// What a delivery counts beside the message. It is more than it takes, so that of small ones there are some thousands at
+/// most: those are still in the processor's caches when they are written and freed.
+const OVERHEAD: usize = 1024;
 
 /// A message for one of the connection's consumers.
 #[derive(Debug)]

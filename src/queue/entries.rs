@@ -599,6 +599,33 @@ mod tests {
     }
 
     #[test]
+    fn of_a_range_that_goes_which_is_told_and_empty_chunks_are_freed() {
+        for (range, odd_only, gone) in
+            [(0..300, false, 0..0), (10..290, true, 0..0), (64..192, false, 100..200), (0..900, true, 0..130)]
+        {
+            let mut entries = filled(300);
+            (gone.start..gone.end).for_each(|n| drop(entries.remove(Position(n))));
+            let mut asked = Vec::new();
+            entries.drop_range(Position(range.start)..Position(range.end), |position, entry| {
+                assert_eq!(number_of(entry), position.0);
+                asked.push(position.0);
+                !odd_only || position.0 % 2 == 1
+            });
+            let there = |n: &u64| !gone.contains(n);
+            let expected: Vec<u64> = (range.start..range.end.min(300)).filter(there).collect();
+            assert_eq!(asked, expected);
+            let stays = |n: &u64| there(n) && (!range.contains(n) || odd_only && n % 2 == 0);
+            let kept: Vec<u64> = (0..300).filter(stays).collect();
+            assert_eq!(numbers(&entries), kept);
+            let used: usize = entries.chunks.iter().flatten().map(|chunk| usize::from(chunk.used)).sum();
+            assert_eq!((used, entries.count), (kept.len(), entries.chunks.iter().flatten().count()));
+            // The newest one is where the next message goes.
+            assert!(entries.chunks.iter().flatten().rev().skip(1).all(|chunk| chunk.used > 0));
+            assert_eq!(entries.push(entry(300)), Position(300));
+        }
+    }
+
+    #[test]
     fn the_next_chunk_skips_what_is_not_there() {
         let mut entries = Entries::default();
         assert_eq!(entries.next_chunk(Position(0)), None);

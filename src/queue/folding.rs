@@ -106,7 +106,11 @@ impl<L: Link> Queue<L> {
             if is_dead {
                 entry.set_state(State::Dead);
             }
-            lane.entries.insert(position, entry);
+            if position == lane.entries.next() {
+                lane.entries.push(entry);
+            } else {
+                lane.entries.insert(position, entry);
+            }
             if !is_dead {
                 queue.depth.ready += 1;
                 queue.depth.ready_bytes += body_len;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::outlet::Delivery;
+use crate::broker::outlet::{CAPACITY, Delivery};
 use crate::channel::unacked::Unacked;
 use crate::ids::Position;
 use crate::protocol::frame::FRAME_HEADER;
@@ -12,8 +12,8 @@ use crate::session::counting::Row;
 use crate::session::open::Open;
 use crate::session::wire::Wire;
 
-/// Bytes after which a new stretch of output is counted on its own, so that room in the outlet comes back in steps.
-const STRETCH: usize = 64 * 1024;
+/// What deliveries of one stretch of output cost at most, so that room in the outlet comes back in steps.
+const STRETCH: usize = CAPACITY / 16;
 
 /// Deliveries that are encoded and not written yet, in the order of the output.
 #[derive(Debug, Default)]
