@@ -609,12 +609,12 @@ mod tests {
             entries.drop_range(Position(range.start)..Position(range.end), |position, entry| {
                 assert_eq!(number_of(entry), position.0);
                 asked.push(position.0);
-                !odd_only || position.0 % 2 == 1
+                !odd_only || !position.0.is_multiple_of(2)
             });
             let there = |n: &u64| !gone.contains(n);
             let expected: Vec<u64> = (range.start..range.end.min(300)).filter(there).collect();
             assert_eq!(asked, expected);
-            let stays = |n: &u64| there(n) && (!range.contains(n) || odd_only && n % 2 == 0);
+            let stays = |n: &u64| there(n) && (!range.contains(n) || odd_only && n.is_multiple_of(2));
             let kept: Vec<u64> = (0..300).filter(stays).collect();
             assert_eq!(numbers(&entries), kept);
             let used: usize = entries.chunks.iter().flatten().map(|chunk| usize::from(chunk.used)).sum();

@@ -1,7 +1,7 @@
 //! Publishes of one read, collected so that each queue is locked once.
 //!
-//! Messages with the same route are kept as one run. When routes alternate, the run is spread over a line for each
-//! queue; order within a queue is the order of publishing either way.
+//! Messages that go the same way are kept as one run, whatever their keys are. When ways alternate, the run is spread over a
+//! line for each queue; order within a queue is the order of publishing either way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl PublishBatch {
     /// Adds a message that goes to at least one queue.
     #[inline]
     pub(super) fn add(&mut self, channel: u16, route: &Arc<Route>, message: Message) {
-        let same = self.route.as_ref().is_some_and(|run| Arc::ptr_eq(run, route));
+        let same = self.route.as_ref().is_some_and(|run| Arc::ptr_eq(run, route) || run.leads_as(route));
         if !same {
             self.spread();
             self.end_group();
@@ -323,6 +323,34 @@ mod tests {
         assert_eq!(counts(&mut batch), [(1, 3, 5), (1, 2, 2), (2, 1, 1), (2, 1, 2)]);
         batch.add(2, &elsewhere, message(b""));
         assert_eq!(counts(&mut batch), [(2, 1, 2)]);
+    }
+
+    #[test]
+    fn keys_that_lead_the_same_way_share_a_run() {
+        let vhost = vhost();
+        let cells = queues(&vhost, 3);
+        let (one, other) = (ExchangeCounts::new("one"), ExchangeCounts::new("other"));
+        let route = |cells: &[Arc<QueueCell>], exchange: &Arc<ExchangeCounts>| {
+            Arc::new(Route { queues: cells.into(), exchange: exchange.clone() })
+        };
+        for (first, second, shared) in [
+            (route(&cells[..2], &one), route(&cells[..2], &one), true),
+            (route(&cells[..2], &one), route(&cells[..2], &other), false),
+            (route(&cells[..2], &one), route(&cells[1..], &one), false),
+            (route(&cells[..2], &one), route(&cells, &one), false),
+        ] {
+            let mut batch = PublishBatch::default();
+            for route in [&first, &second, &first] {
+                batch.add(1, route, message(b""));
+            }
+            assert_eq!((batch.lines.is_empty(), batch.run.len()), (shared, if shared { 3 } else { 1 }));
+            let counted: u64 = counts(&mut batch).iter().map(|(_, count, _)| count).sum();
+            assert_eq!(counted, 3);
+            batch.flush(&vhost, &mut RouteScratch::default(), |_, _, _| {});
+            assert!(batch.is_empty());
+        }
+        let ready: Vec<u64> = cells.iter().map(|cell| cell.counts().0.ready).collect();
+        assert_eq!(ready, [3 + 3 + 2 + 3, 3 + 3 + 3 + 3, 1 + 1]);
     }
 
     #[test]

@@ -31,6 +31,16 @@ impl Route {
     pub fn may_refuse(&self) -> bool {
         self.queues.iter().any(|cell| cell.may_refuse())
     }
+
+    /// Whether it leads from the same exchange to the same queues as another one.
+    #[inline]
+    #[must_use]
+    pub fn leads_as(&self, other: &Self) -> bool {
+        let mut queues = self.queues.iter().zip(&other.queues);
+        Arc::ptr_eq(&self.exchange, &other.exchange)
+            && self.queues.len() == other.queues.len()
+            && queues.all(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 /// A route and how long it holds.
