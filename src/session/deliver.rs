@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::outlet::{CAPACITY, Delivery};
+use crate::broker::outlet::Delivery;
 use crate::channel::unacked::Unacked;
 use crate::ids::Position;
 use crate::protocol::frame::FRAME_HEADER;
@@ -12,8 +12,9 @@ use crate::session::counting::Row;
 use crate::session::open::Open;
 use crate::session::wire::Wire;
 
-/// What deliveries of one stretch of output cost at most, so that room in the outlet comes back in steps.
-const STRETCH: usize = CAPACITY / 16;
+/// What deliveries of one stretch of output cost at most, but for the last of them. Room in the outlet comes back in such
+/// steps, and what came back of a stretch of which a part was written may be delivered twice.
+const STRETCH: usize = 64 * 1024;
 
 /// Deliveries that are encoded and not written yet, in the order of the output.
 #[derive(Debug, Default)]
@@ -29,25 +30,45 @@ struct Stretch {
     until: u64,
     /// What they count in the outlet.
     cost: usize,
-    /// Those that are settled once written: consumer, first position, how many. They are consecutive.
-    auto_ack: Option<(u32, Position, u64)>,
+    /// Those that are settled once written.
+    auto_ack: Option<Held>,
+}
+
+/// Neighbouring messages of a queue that are settled once they are written.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// The session's key of their consumer.
+    consumer: u32,
+    first: Position,
+    count: u64,
+}
+
+impl Held {
+    /// Takes `more` along if they follow. Returns whether they do.
+    #[inline]
+    fn join(&mut self, more: Self) -> bool {
+        let follows = self.consumer == more.consumer && self.first.0 + self.count == more.first.0;
+        if follows {
+            self.count += more.count;
+        }
+        follows
+    }
+
+    fn positions(self) -> impl Iterator<Item = Position> {
+        (self.first.0..self.first.0 + self.count).map(Position)
+    }
 }
 
 impl Sent {
     /// Notes deliveries up to the output's mark `until`.
     #[inline]
-    fn note(&mut self, until: u64, cost: usize, auto_ack: Option<(u32, Position, u64)>) {
+    fn note(&mut self, until: u64, cost: usize, auto_ack: Option<Held>) {
         if let Some(last) = self.stretches.back_mut()
-            && last.cost < STRETCH
+            && last.cost + cost <= STRETCH
         {
             let joins = match (&mut last.auto_ack, auto_ack) {
                 (None, None) => true,
-                (Some((consumer, first, count)), Some((other, position, more)))
-                    if *consumer == other && first.0 + *count == position.0 =>
-                {
-                    *count += more;
-                    true
-                }
+                (Some(held), Some(more)) => held.join(more),
                 _ => false,
             };
             if joins {
@@ -58,10 +79,6 @@ impl Sent {
         }
         self.stretches.push_back(Stretch { until, cost, auto_ack });
     }
-}
-
-fn positions(first: Position, count: u64) -> impl Iterator<Item = Position> {
-    (first.0..first.0 + count).map(Position)
 }
 
 impl Open {
@@ -98,7 +115,7 @@ impl Open {
         consumer.outstanding += u32::try_from(row.len()).unwrap_or(u32::MAX);
         self.timeouts.delivered |= !consumer.no_ack;
         let (prefix, number, frame_max) = (&*consumer.prefix, consumer.channel, wire.frame_max);
-        let auto_ack = |first, count| consumer.no_ack.then_some((key, first, count));
+        let auto_ack = |first, count| consumer.no_ack.then_some(Held { consumer: key, first, count });
         // Neighbours that are not noted yet.
         let (mut first, mut count, mut cost) = (Position::default(), 0, 0);
         for delivery in row {
@@ -135,19 +152,30 @@ impl Open {
     /// The socket took bytes: settles what needed no acknowledgement, and makes room in the outlet.
     pub(super) fn on_written(&mut self, wire: &mut Wire) {
         let written = wire.out.written();
-        let mut room = 0;
+        let (mut room, mut done) = (0, None::<Held>);
         while self.sent.stretches.front().is_some_and(|stretch| stretch.until <= written) {
             let Some(stretch) = self.sent.stretches.pop_front() else { break };
             room += stretch.cost;
-            if let Some((key, first, count)) = stretch.auto_ack {
-                self.consumers.give_back(key, positions(first, count), Settle::Ack);
-                self.consumers.settled(key, u32::try_from(count).unwrap_or(u32::MAX));
+            // Each queue is locked once for what follows.
+            if let Some(held) = stretch.auto_ack
+                && !done.as_mut().is_some_and(|done| done.join(held))
+                && let Some(before) = done.replace(held)
+            {
+                self.settle_written(before);
             }
+        }
+        if let Some(held) = done {
+            self.settle_written(held);
         }
         if room > 0 {
             self.release_room(wire, room);
         }
         self.move_letters();
+    }
+
+    fn settle_written(&mut self, held: Held) {
+        self.consumers.give_back(held.consumer, held.positions(), Settle::Ack);
+        self.consumers.settled(held.consumer, u32::try_from(held.count).unwrap_or(u32::MAX));
     }
 
     fn release_room(&mut self, wire: &Wire, room: usize) {
@@ -211,9 +239,51 @@ impl Open {
         for stretch in std::mem::take(&mut self.sent.stretches) {
             let how = if from >= written && !is_flushed { Settle::Unsent } else { Settle::Requeue };
             from = stretch.until;
-            if let Some((key, first, count)) = stretch.auto_ack {
-                self.settlements.extend(positions(first, count).map(|position| (key, position, how)));
+            if let Some(held) = stretch.auto_ack {
+                self.settlements.extend(held.positions().map(|position| (held.consumer, position, how)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(consumer: u32, first: u64, count: u64) -> Option<Held> {
+        Some(Held { consumer, first: Position(first), count })
+    }
+
+    #[test]
+    fn a_stretch_has_neighbours_of_one_consumer_and_no_more_than_it_may() {
+        let mut sent = Sent::default();
+        for (until, cost, auto_ack) in [
+            (1, STRETCH / 2, held(1, 0, 3)),
+            (2, STRETCH / 2, held(1, 3, 2)),
+            // No room, a gap, another consumer, and one that acknowledges.
+            (3, 1, held(1, 5, 1)),
+            (4, 1, held(1, 7, 1)),
+            (5, 1, held(2, 8, 1)),
+            (6, 1, None),
+            (7, 1, None),
+            (8, 2 * STRETCH, None),
+            (9, 1, None),
+        ] {
+            sent.note(until, cost, auto_ack);
+        }
+        let seen = |stretch: &Stretch| {
+            let held = stretch.auto_ack.map_or((0, 0, 0), |held| (held.consumer, held.first.0, held.count));
+            (stretch.until, stretch.cost, held)
+        };
+        let expected = [
+            (2, STRETCH, (1, 0, 5)),
+            (3, 1, (1, 5, 1)),
+            (4, 1, (1, 7, 1)),
+            (5, 1, (2, 8, 1)),
+            (7, 2, (0, 0, 0)),
+            (8, 2 * STRETCH, (0, 0, 0)),
+            (9, 1, (0, 0, 0)),
+        ];
+        assert_eq!(sent.stretches.iter().map(seen).collect::<Vec<_>>(), expected);
     }
 }
