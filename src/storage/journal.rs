@@ -31,6 +31,7 @@ pub use crate::storage::files::{Held, Located};
 use crate::storage::image::Image;
 use crate::storage::meters::Meters;
 use crate::storage::options::{JournalOptions, Sync};
+use crate::storage::pacing::Served;
 use crate::storage::room::Room;
 use crate::storage::{recovery, writer};
 pub use retiring::{DAMAGED_PREFIX, JournalUsage, Retiring};
@@ -128,6 +129,8 @@ pub(super) enum Parked {
     Idle,
     /// It lets more gather, until somebody waits.
     Gathering,
+    /// It lets so many records gather for the one who waits, until there is another.
+    Expecting(u32),
 }
 
 impl Journal {
@@ -216,7 +219,11 @@ impl Journal {
         let added = inner.buffered() - from;
         inner.planned += added + GROUP_OVERHEAD;
         self.shared.backlog.fetch_add(added, Ordering::Relaxed);
-        let writer = self.shared.wake_writer(&mut inner, Parked::Idle);
+        let asleep = match inner.parked {
+            Parked::Expecting(records) if inner.has_gathered(records) => inner.parked,
+            _ => Parked::Idle,
+        };
+        let writer = self.shared.wake_writer(&mut inner, asleep);
         drop(inner);
         if let Some(writer) = writer {
             writer.unpark();
@@ -292,7 +299,8 @@ impl Journal {
             return;
         }
         inner.waiters.push((at, waker.clone()));
-        let asleep = inner.parked;
+        let is_expected = matches!(inner.parked, Parked::Expecting(_)) && inner.waits_alone();
+        let asleep = if is_expected { Parked::No } else { inner.parked };
         let writer = self.shared.wake_writer(&mut inner, asleep);
         drop(inner);
         if let Some(writer) = writer {
@@ -432,9 +440,9 @@ impl Shared {
         self.written_address.store(address, Ordering::Release);
     }
 
-    /// Publishes new positions and wakes who waited for them.
-    pub(super) fn advance(&self, written: u64, durable: u64) {
-        let due: Vec<Waker> = {
+    /// Publishes new positions and wakes who waited for them. Returns who that was.
+    pub(super) fn advance(&self, written: u64, durable: u64) -> Served {
+        let mut due: Vec<Waker> = {
             let mut inner = self.inner.lock();
             self.written.fetch_max(written, Ordering::AcqRel);
             self.durable.fetch_max(durable, Ordering::AcqRel);
@@ -442,6 +450,29 @@ impl Shared {
             inner.waiters.extract_if(.., |(at, _)| reached(progress, *at)).map(|(_, waker)| waker).collect()
         };
         due.iter().for_each(Waker::wake_by_ref);
+        match due.pop() {
+            None => Served::Nobody,
+            Some(last) if due.iter().all(|waker| waker.will_wake(&last)) => Served::One(last),
+            Some(_) => Served::Several,
+        }
+    }
+}
+
+impl Inner {
+    /// Records in the buffer that is written next.
+    pub(super) fn gathered(&self) -> u32 {
+        self.buffers.front().map_or(0, |buffer| buffer.count)
+    }
+
+    /// Whether the next group has so many records, or as many as it can have.
+    fn has_gathered(&self, records: u32) -> bool {
+        self.buffers.len() > 1 || self.gathered() >= records
+    }
+
+    /// Whether all who wait are the same task.
+    pub(super) fn waits_alone(&self) -> bool {
+        let Some(((_, first), others)) = self.waiters.split_first() else { return true };
+        others.iter().all(|(_, waker)| waker.will_wake(first))
     }
 }
 
@@ -491,5 +522,27 @@ mod tests {
         assert_eq!((woken(), journal.progress().durable), (1, second));
         journal.wake_at(Progress { written: first, durable: first }, &waker);
         assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn it_is_told_whether_one_alone_was_woken() {
+        let journal = Journal::stepped();
+        let (first, second, third) = (append(&journal), append(&journal), append(&journal));
+        let waker = || Waker::from(Arc::new(Counter(AtomicUsize::new(0))));
+        let (one, other) = (waker(), waker());
+        for (durable, waker) in
+            [(first, &one), (first, &one), (second, &one), (second, &other), (third, &other)]
+        {
+            journal.wake_at(Progress { durable, ..Progress::default() }, waker);
+        }
+        let alone = || journal.shared.inner.lock().waits_alone();
+        let served = |lsn: Lsn| journal.shared.advance(lsn.0, lsn.0);
+        assert!(matches!(served(first), Served::One(woken) if woken.will_wake(&one)));
+        assert!(!alone());
+        assert!(matches!(served(second), Served::Several));
+        assert!(alone());
+        assert!(matches!(served(third), Served::One(woken) if woken.will_wake(&other)));
+        assert!(matches!(served(third), Served::Nobody));
+        assert!(alone());
     }
 }

@@ -16,6 +16,7 @@ pub mod item;
 pub mod journal;
 pub mod meters;
 pub mod options;
+mod pacing;
 mod progress;
 pub mod record;
 mod recovery;

@@ -16,8 +16,9 @@ use crate::storage::disk::{Disk, DiskFile, Open, is_full, read_exact_at, write_a
 use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::files::Begun;
 use crate::storage::group::{FIXED, GroupHeader, align};
-use crate::storage::journal::{Parked, Shared};
+use crate::storage::journal::{Inner, Parked, Shared};
 use crate::storage::options::{JournalOptions, Sync};
+use crate::storage::pacing::{Expected, Pacing, Served};
 use crate::storage::recovery::Unproven;
 use crate::storage::room::Room;
 
@@ -64,6 +65,9 @@ struct Writer {
     unsynced_since: Option<Instant>,
     /// The position up to which a sync returned: what the next groups prove.
     synced: u64,
+    pacing: Pacing,
+    /// Records in the group that was written last.
+    records: u32,
 }
 
 /// The file being written.
@@ -94,6 +98,8 @@ pub(super) fn start(
         current: None,
         unsynced_since: None,
         synced,
+        pacing: Pacing::default(),
+        records: 0,
     };
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
         let _abort = AbortOnPanic;
@@ -195,9 +201,15 @@ impl Writer {
                 let sync_wanted = inner.sync_waiters.iter().any(|(lsn, _)| *lsn > self.synced);
                 let waited_for = sync_wanted || !inner.waiters.is_empty();
                 inner.parked = Parked::No;
+                let expected = if sync_wanted || inner.stop { None } else { self.expected(&inner) };
                 match inner.buffers.front() {
+                    Some(_) if let Some((records, left)) = expected => {
+                        inner.parked = Parked::Expecting(records);
+                        left
+                    }
                     Some(_) if inner.stop || waited_for || gathered => {
                         let buffer = inner.buffers.pop_front();
+                        self.pacing.begin(buffer.as_ref().map_or(0, |buffer| buffer.count));
                         return (buffer, inner.stop);
                     }
                     Some(_) => {
@@ -216,6 +228,14 @@ impl Writer {
             };
             std::thread::park_timeout(wait);
         }
+    }
+
+    /// How many records the next group should have, if it has fewer and it is worth waiting for them, and how long.
+    fn expected(&self, inner: &Inner) -> Option<(u32, Duration)> {
+        let Expected { records, until } = self.pacing.expected()?;
+        let left = until.saturating_duration_since(now());
+        let is_short = inner.buffers.len() == 1 && inner.gathered() < records;
+        (is_short && inner.waits_alone() && !left.is_zero()).then_some((records, left))
     }
 
     fn is_sync_wanted(&self) -> bool {
@@ -251,6 +271,7 @@ impl Writer {
         self.put(start, &fixed, &mut buffer)?;
         timing.end(header.len());
         let (number, end) = (buffer.file, buffer.base + u64::from(buffer.count));
+        self.records = buffer.count;
         let memory = buffer.into_memory();
         self.tail =
             Tail { end, address: bodies + bodies_len, sequence: self.tail.sequence + 1, chain: checksum };
@@ -415,23 +436,26 @@ impl Writer {
             let shared = self.shared.clone();
             let timing = shared.meters.syncs.begin();
             current.file.sync_data()?;
-            timing.end(0);
-            self.synced();
+            let took = timing.end(0);
+            let served = self.synced();
+            let gathered = self.shared.inner.lock().gathered();
+            self.pacing.served(served, self.records, gathered, took, now());
         }
         self.unsynced_since = None;
         self.shared.advance(self.tail.end, self.tail.end);
         Ok(())
     }
 
-    /// Everything written is on disk.
-    fn synced(&mut self) {
+    /// Everything written is on disk. Returns whom that was told.
+    fn synced(&mut self) -> Served {
         self.unsynced_since = None;
         self.synced = self.tail.end;
         self.shared.synced.store(self.synced, Ordering::Release);
-        self.shared.advance(self.tail.end, self.tail.end);
+        let served = self.shared.advance(self.tail.end, self.tail.end);
         let mut inner = self.shared.inner.lock();
         let reached = inner.sync_waiters.extract_if(.., |(lsn, _)| *lsn <= self.synced);
         reached.for_each(|(_, waiting)| waiting.unpark());
+        served
     }
 }
 
