@@ -1,6 +1,6 @@
 //! How ready messages go to consumers: in the order of their positions, to whose turn it is.
 
-use super::entries::{Entry, State};
+use super::entry::{Entry, State};
 use super::{Intake, Link, Push, Queue, limits};
 use crate::ids::{ConsumerId, Position};
 use crate::message::Returns;

@@ -6,173 +6,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::memory_of;
-use crate::ids::{Location, Place, Position};
-use crate::message::Message;
-
-/// Slots of one chunk; a power of two.
-const CHUNK: u64 = 64;
-
-/// What holds a message that is in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Waits to be delivered.
-    Ready,
-    /// Delivered, and the consumer will acknowledge it.
-    Unacked,
-    /// Handed to a consumer that does not acknowledge, and not yet written to its socket.
-    Held,
-    /// On its way to the dead-letter exchange.
-    Dead,
-}
-
-/// One message in the queue: 24 bytes, for there may be millions.
-#[derive(Debug, Default)]
-pub(super) struct Entry {
-    /// The message, unless it has left memory.
-    pub(super) message: Option<Message>,
-    /// Where it is stored; unknown while only the message itself knows, or if it is not stored.
-    pub(super) place: Place,
-    body_len: u32,
-    /// State and flags in the low bits. Above them how much longer than its body it is where it is stored, once the
-    /// message has left memory.
-    packed: u32,
-}
-
-/// The state of a slot that holds nothing is 0.
-const STATE: u32 = 0b111;
-const READY: u32 = 1;
-const UNACKED: u32 = 2;
-const HELD: u32 = 3;
-const DEAD: u32 = 4;
-const REDELIVERED: u32 = 1 << 3;
-const STORED: u32 = 1 << 4;
-const OVERHEAD_SHIFT: u32 = 5;
-
-impl Entry {
-    /// A ready message. `stored` says whether storage keeps it for this queue.
-    #[inline]
-    pub(super) fn new(message: Message, stored: bool) -> Self {
-        let body_len = clamped(message.body_len());
-        let packed = READY | if stored { STORED } else { 0 };
-        Self { message: Some(message), place: Place::UNKNOWN, body_len, packed }
-    }
-
-    /// A ready message that is not in memory.
-    pub(super) fn absent(place: Place, body_len: u64, stored_len: u64, stored: bool) -> Self {
-        let packed = READY | if stored { STORED } else { 0 };
-        let mut entry = Self { message: None, place, body_len: clamped(body_len), packed };
-        entry.set_stored_len(stored_len);
-        entry
-    }
-
-    /// What does not fit is a hint that is too short: whoever reads the message finds its true length.
-    fn set_stored_len(&mut self, stored_len: u64) {
-        let overhead = clamped(stored_len.saturating_sub(self.body_len())).min(u32::MAX >> OVERHEAD_SHIFT);
-        self.packed = self.packed & !(u32::MAX << OVERHEAD_SHIFT) | overhead << OVERHEAD_SHIFT;
-    }
-
-    /// Takes the message out of memory, if it is there.
-    pub(super) fn take_message(&mut self) -> Option<Message> {
-        let message = self.message.take()?;
-        self.set_stored_len(message.stored_len());
-        Some(message)
-    }
-
-    fn is_vacant(&self) -> bool {
-        self.packed & STATE == 0
-    }
-
-    #[inline]
-    pub(super) fn state(&self) -> State {
-        match self.packed & STATE {
-            UNACKED => State::Unacked,
-            HELD => State::Held,
-            DEAD => State::Dead,
-            _ => State::Ready,
-        }
-    }
-
-    #[inline]
-    pub(super) fn set_state(&mut self, state: State) {
-        let bits = match state {
-            State::Ready => READY,
-            State::Unacked => UNACKED,
-            State::Held => HELD,
-            State::Dead => DEAD,
-        };
-        self.packed = self.packed & !STATE | bits;
-    }
-
-    /// Whether it was delivered before and came back.
-    #[inline]
-    pub(super) fn redelivered(&self) -> bool {
-        self.packed & REDELIVERED != 0
-    }
-
-    pub(super) fn set_redelivered(&mut self) {
-        self.packed |= REDELIVERED;
-    }
-
-    /// Whether storage keeps it for this queue.
-    #[inline]
-    pub(super) fn is_stored(&self) -> bool {
-        self.packed & STORED != 0
-    }
-
-    #[inline]
-    pub(super) fn body_len(&self) -> u64 {
-        u64::from(self.body_len)
-    }
-
-    /// About how many bytes it takes where it is stored.
-    pub(super) fn stored_len(&self) -> u64 {
-        match &self.message {
-            Some(message) => message.stored_len(),
-            None => self.body_len() + u64::from(self.packed >> OVERHEAD_SHIFT),
-        }
-    }
-
-    /// About how many bytes of memory its message takes: none if it is not there.
-    #[inline]
-    pub(super) fn memory(&self) -> u64 {
-        self.message.as_ref().map_or(0, memory_of)
-    }
-
-    /// The body address of its message, if that lies in the journal.
-    pub(super) fn address(&self) -> Option<u64> {
-        match (self.place.location(), &self.message) {
-            (Location::Journal { address }, _) => Some(address),
-            (Location::Unknown, Some(message)) => Some(message.stored_at()).filter(|&address| address > 0),
-            _ => None,
-        }
-    }
-}
-
-/// The length as it fits an entry. No message is as long as what does not.
-fn clamped(len: u64) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-#[derive(Debug)]
-struct Chunk {
-    slots: [Entry; CHUNK as usize],
-    used: u8,
-}
-
-impl Chunk {
-    fn new() -> Box<Self> {
-        Box::new(Self { slots: [const { VACANT }; CHUNK as usize], used: 0 })
-    }
-}
-
-const VACANT: Entry = Entry { message: None, place: Place::UNKNOWN, body_len: 0, packed: 0 };
+use super::chunk::{CHUNK, Chunk, Folded, Held};
+use super::entry::Entry;
+use crate::ids::Position;
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// Chunks in order; `None` where nothing is but there is something on both sides.
-    chunks: VecDeque<Option<Box<Chunk>>>,
+    /// Chunks in order; none where nothing is but there is something on both sides.
+    chunks: VecDeque<Held>,
     /// Number of the first chunk.
     first: u64,
     /// The position that the next message gets.
@@ -185,15 +27,15 @@ pub(super) struct Entries {
 
 /// What a range of the table held.
 #[derive(Debug, Default)]
-#[expect(clippy::vec_box, reason = "chunks are moved as they are, not copied")]
 pub(super) struct Taken {
-    chunks: Vec<Box<Chunk>>,
+    chunks: Vec<Held>,
     entries: Vec<(Position, Entry)>,
 }
 
 impl Taken {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        let whole = self.chunks.iter().flat_map(|chunk| &chunk.slots).filter(|entry| !entry.is_vacant());
+        let chunks = self.chunks.iter().filter_map(Held::get);
+        let whole = chunks.flat_map(|chunk| &chunk.slots).filter(|entry| !entry.is_vacant());
         whole.chain(self.entries.iter().map(|(_, entry)| entry))
     }
 }
@@ -205,7 +47,7 @@ impl Entries {
         self.next
     }
 
-    /// About how many bytes the table takes.
+    /// About how many bytes the table takes. Chunks that are not made yet count as if they were.
     pub(super) fn memory(&self) -> u64 {
         (self.count * size_of::<Chunk>()) as u64
     }
@@ -216,8 +58,8 @@ impl Entries {
         let position = self.next;
         self.next = position.next();
         let last = self.first + self.chunks.len() as u64;
-        match self.chunks.back_mut() {
-            Some(Some(chunk)) if position.0 / CHUNK + 1 == last => {
+        match self.chunks.back_mut().and_then(Held::get_mut) {
+            Some(chunk) if position.0 / CHUNK + 1 == last => {
                 chunk.slots[(position.0 % CHUNK) as usize] = entry;
                 chunk.used += 1;
             }
@@ -238,21 +80,36 @@ impl Entries {
 
     /// The chunk with this number.
     fn chunk_for(&mut self, number: u64) -> &mut Chunk {
+        let index = self.index_for(number);
+        let Self { chunks, count, spare, .. } = self;
+        chunks[index].get_or_insert_with(|| {
+            *count += 1;
+            spare.take().unwrap_or_else(Chunk::new)
+        })
+    }
+
+    /// Where the chunk with this number is, or is to be.
+    fn index_for(&mut self, number: u64) -> usize {
         if self.chunks.is_empty() {
             self.first = number;
         }
         while number < self.first {
-            self.chunks.push_front(None);
+            self.chunks.push_front(Held::default());
             self.first -= 1;
         }
         while number - self.first >= self.chunks.len() as u64 {
-            self.chunks.push_back(None);
+            self.chunks.push_back(Held::default());
         }
-        let Self { chunks, first, count, spare, .. } = self;
-        chunks[(number - *first) as usize].get_or_insert_with(|| {
-            *count += 1;
-            spare.take().unwrap_or_else(Chunk::new)
-        })
+        (number - self.first) as usize
+    }
+
+    /// Puts the entries of a chunk that has none: they are made when one of them is asked for. `last` is the last of
+    /// their positions.
+    pub(super) fn fold(&mut self, last: Position, folded: Folded) {
+        self.next = self.next.max(last.next());
+        let index = self.index_for(last.0 / CHUNK);
+        self.chunks[index].fold(folded);
+        self.count += 1;
     }
 
     /// The next message gets `position`, or a later one.
@@ -270,7 +127,7 @@ impl Entries {
     #[inline]
     pub(super) fn entry(&mut self, position: Position) -> Option<&mut Entry> {
         let (index, slot) = self.slot(position)?;
-        let entry = &mut self.chunks[index].as_mut()?.slots[slot];
+        let entry = &mut self.chunks[index].get_mut()?.slots[slot];
         (!entry.is_vacant()).then_some(entry)
     }
 
@@ -278,7 +135,7 @@ impl Entries {
     #[inline]
     pub(super) fn get(&self, position: Position) -> Option<&Entry> {
         let (index, slot) = self.slot(position)?;
-        let entry = &self.chunks[index].as_ref()?.slots[slot];
+        let entry = &self.chunks[index].get()?.slots[slot];
         (!entry.is_vacant()).then_some(entry)
     }
 
@@ -287,14 +144,14 @@ impl Entries {
     #[inline]
     pub(super) fn neighbours(&mut self, position: Position) -> &mut [Entry] {
         let Some((index, slot)) = self.slot(position) else { return &mut [] };
-        self.chunks[index].as_mut().map_or(&mut [], |chunk| &mut chunk.slots[slot..])
+        self.chunks[index].get_mut().map_or(&mut [], |chunk| &mut chunk.slots[slot..])
     }
 
     /// Takes the entry at `position` out.
     #[inline]
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
         let (index, slot) = self.slot(position)?;
-        let chunk = self.chunks[index].as_mut()?;
+        let chunk = self.chunks[index].get_mut()?;
         if chunk.slots[slot].is_vacant() {
             return None;
         }
@@ -314,14 +171,14 @@ impl Entries {
         let mut next = range.start;
         while let Some(at) = self.next_chunk(next).filter(|at| *at < range.end)
             && let Some((index, slot)) = self.slot(at)
-            && let Some(chunk) = &mut self.chunks[index]
+            && let Some(chunk) = self.chunks[index].get_mut()
         {
             let count = (range.end.0 - at.0).min(CHUNK - slot as u64);
             let slots = &mut chunk.slots[slot..slot + count as usize];
             let mut left = chunk.used;
             for (position, entry) in (at.0..).map(Position).zip(slots) {
                 if !entry.is_vacant() && gone(position, entry) {
-                    *entry = VACANT;
+                    *entry = Entry::VACANT;
                     left -= 1;
                 }
             }
@@ -335,9 +192,8 @@ impl Entries {
     /// there.
     #[inline]
     fn free_if_done(&mut self, index: usize) {
-        let is_done = self.chunks[index].as_ref().is_some_and(|chunk| chunk.used == 0);
-        if is_done && self.next.0 / CHUNK != self.first + index as u64 {
-            self.spare = self.chunks[index].take();
+        if self.chunks[index].is_done() && self.next.0 / CHUNK != self.first + index as u64 {
+            self.spare = self.chunks[index].take_done();
             self.count -= 1;
             self.trim();
         }
@@ -345,11 +201,11 @@ impl Entries {
 
     /// Lets go of places for chunks at both ends.
     fn trim(&mut self) {
-        while let Some(None) = self.chunks.front() {
+        while self.chunks.front().is_some_and(Held::is_none) {
             self.chunks.pop_front();
             self.first += 1;
         }
-        while let Some(None) = self.chunks.back() {
+        while self.chunks.back().is_some_and(Held::is_none) {
             self.chunks.pop_back();
         }
     }
@@ -364,7 +220,8 @@ impl Entries {
             let chunk_end = (at / CHUNK + 1) * CHUNK;
             let index = (at / CHUNK - self.first) as usize;
             if at.is_multiple_of(CHUNK) && chunk_end <= end {
-                if let Some(chunk) = self.chunks[index].take() {
+                let chunk = std::mem::take(&mut self.chunks[index]);
+                if !chunk.is_none() {
                     self.count -= 1;
                     taken.chunks.push(chunk);
                 }
@@ -385,7 +242,7 @@ impl Entries {
     /// Takes an entry out and leaves its chunk.
     fn remove_only(&mut self, position: Position) -> Option<Entry> {
         let (index, slot) = self.slot(position)?;
-        let chunk = self.chunks[index].as_mut()?;
+        let chunk = self.chunks[index].get_mut()?;
         if chunk.slots[slot].is_vacant() {
             return None;
         }
@@ -396,9 +253,9 @@ impl Entries {
     /// Drops the chunk around a position if it holds nothing.
     fn drop_if_empty(&mut self, position: u64) {
         if let Some((index, _)) = self.slot(Position(position))
-            && self.chunks[index].as_ref().is_some_and(|chunk| chunk.used == 0)
+            && self.chunks[index].is_done()
         {
-            self.chunks[index] = None;
+            self.chunks[index] = Held::default();
             self.count -= 1;
         }
     }
@@ -409,7 +266,7 @@ impl Entries {
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.chunks.len());
         let chunks = (self.first + skipped as u64..).zip(self.chunks.range(skipped..));
         chunks
-            .filter_map(|(number, chunk)| Some((number, chunk.as_ref()?)))
+            .filter_map(|(number, chunk)| Some((number, chunk.get()?)))
             .flat_map(|(number, chunk)| (number * CHUNK..).map(Position).zip(&chunk.slots))
             .filter(move |(position, entry)| *position >= from && !entry.is_vacant())
     }
@@ -432,7 +289,7 @@ impl Entries {
 
     /// Frees what an empty table keeps for its next message.
     pub(super) fn release_if_empty(&mut self) {
-        if self.chunks.iter().flatten().all(|chunk| chunk.used == 0) {
+        if self.chunks.iter().all(|chunk| chunk.is_none() || chunk.is_done()) {
             self.chunks = VecDeque::new();
             self.spare = None;
             self.count = 0;
@@ -442,6 +299,12 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::chunk::restored;
+    use super::super::log::{MessageLog, StoredMessage};
     use super::*;
     use crate::message::{Body, MessageBuilder};
     use crate::protocol::properties::Properties;
@@ -464,6 +327,10 @@ mod tests {
         entries.iter_from(Position(0)).map(told).collect()
     }
 
+    fn chunks(entries: &Entries) -> impl DoubleEndedIterator<Item = &Chunk> {
+        entries.chunks.iter().filter_map(Held::get)
+    }
+
     fn filled(n: u64) -> Entries {
         let mut entries = Entries::default();
         for i in 0..n {
@@ -473,30 +340,13 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_small_and_says_what_it_was_made_of() {
-        assert_eq!(size_of::<Entry>(), 24);
-        for (body, stored) in [(0, 30), (128, 200), (1 << 30, (1 << 30) + 140_000)] {
-            let mut entry = Entry::absent(Place::journal(7), body, stored, true);
-            assert_eq!((entry.body_len(), entry.stored_len(), entry.address()), (body, stored, Some(7)));
-            for state in [State::Ready, State::Unacked, State::Dead, State::Held] {
-                entry.set_state(state);
-                assert_eq!(entry.state(), state);
-            }
-            assert!(!entry.redelivered() && entry.is_stored() && !entry.is_vacant());
-            entry.set_redelivered();
-            assert!(entry.redelivered() && entry.state() == State::Held);
-        }
-        assert!(Entry::absent(Place::UNKNOWN, 1, u64::MAX, false).stored_len() > 1 << 26);
-    }
-
-    #[test]
     fn chunks_go_when_all_in_them_is_gone() {
         let mut entries = filled(1000);
         for i in 1..1000 {
             assert_eq!(number_of(&entries.remove(Position(i)).unwrap()), i);
         }
         // Position 0 and the newest chunk are left.
-        assert_eq!((entries.chunks.iter().flatten().count(), entries.count), (2, 2));
+        assert_eq!((chunks(&entries).count(), entries.count), (2, 2));
         assert!(entries.entry(Position(0)).is_some());
         entries.remove(Position(0));
         assert_eq!(entries.chunks.len(), 1);
@@ -584,7 +434,7 @@ mod tests {
             assert_eq!(found, (range.start.max(gone)..range.end.max(gone)).collect::<Vec<_>>());
             let mut kept: Vec<u64> = (gone..count).filter(|n| !range.contains(n)).collect();
             assert_eq!(numbers(&entries), kept, "{count} {range:?} {gone}");
-            assert_eq!(entries.count, entries.chunks.iter().flatten().count());
+            assert_eq!(entries.count, chunks(&entries).count());
             for n in count..count + 200 {
                 assert_eq!(entries.push(entry(n)), Position(n));
                 kept.push(n);
@@ -617,11 +467,54 @@ mod tests {
             let stays = |n: &u64| there(n) && (!range.contains(n) || odd_only && n.is_multiple_of(2));
             let kept: Vec<u64> = (0..300).filter(stays).collect();
             assert_eq!(numbers(&entries), kept);
-            let used: usize = entries.chunks.iter().flatten().map(|chunk| usize::from(chunk.used)).sum();
-            assert_eq!((used, entries.count), (kept.len(), entries.chunks.iter().flatten().count()));
+            let used: usize = chunks(&entries).map(|chunk| usize::from(chunk.used)).sum();
+            assert_eq!((used, entries.count), (kept.len(), chunks(&entries).count()));
             // The newest one is where the next message goes.
-            assert!(entries.chunks.iter().flatten().rev().skip(1).all(|chunk| chunk.used > 0));
+            assert!(chunks(&entries).rev().skip(1).all(|chunk| chunk.used > 0));
             assert_eq!(entries.push(entry(300)), Position(300));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_that_a_restart_folds_is_as_one_that_was_filled(
+            positions in prop::collection::btree_set(0_u64..700, 1..500),
+            steps in prop::collection::vec((0_u8..7, 0_u64..750, 0_u64..200), 0..12),
+        ) {
+            let message =
+                |&at: &u64| StoredMessage { position: Position(at), address: at + 1, stored_len: 30, body_len: 7 };
+            let log = Arc::new(positions.iter().map(message).collect::<MessageLog>());
+            let (mut folded, mut filled) = (Entries::default(), Entries::default());
+            for piece in log.pieces(CHUNK) {
+                let last = log.piece(piece).last().unwrap().position;
+                folded.fold(last, Folded::new(log.clone(), piece, false));
+            }
+            log.iter().for_each(|message| filled.insert(message.position, restored(message, false)));
+            let all = |entries: &Entries| -> Vec<_> {
+                entries.iter_from(Position(0)).map(|(position, entry)| (position, entry.address())).collect()
+            };
+            for (what, at, len) in steps {
+                let (from, to) = (Position(at), Position(at + len));
+                prop_assert_eq!((folded.next(), folded.memory()), (filled.next(), filled.memory()));
+                prop_assert_eq!(folded.next_chunk(from), filled.next_chunk(from));
+                match what {
+                    0 => prop_assert_eq!(all(&folded), all(&filled)),
+                    1 => prop_assert_eq!(folded.get(from).is_some(), filled.get(from).is_some()),
+                    2 => prop_assert_eq!(folded.remove(from).is_some(), filled.remove(from).is_some()),
+                    3 => prop_assert_eq!(folded.push(entry(1)), filled.push(entry(1))),
+                    4 => {
+                        let taken = [folded.take_range(from..to), filled.take_range(from..to)];
+                        let [folded, filled] = taken.map(|taken| taken.iter().count());
+                        prop_assert_eq!(folded, filled);
+                    }
+                    5 => [&mut folded, &mut filled]
+                        .map(|entries| entries.drop_range(from..to, |position, _| position.0 % 3 > 0))
+                        .into_iter()
+                        .collect(),
+                    _ => prop_assert_eq!(folded.neighbours(from).len(), filled.neighbours(from).len()),
+                }
+            }
+            prop_assert_eq!(all(&folded), all(&filled));
         }
     }
 

@@ -1,34 +1,24 @@
 //! What a checkpoint and a restart have to do with a queue: which of its messages lie in an old part of the journal,
 //! that they were moved to a segment, and how it is made again of what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::chunk::{CHUNK, Folded, restored};
 use super::lanes::Lane;
+use super::log::MessageLog;
 use super::rules::Traits;
 use super::{Entry, Link, Queue, Run, State, memory_of};
 use crate::deaths::Reason;
 use crate::ids::{Location, Place, Position};
 use crate::message::Message;
 
-/// A stored message of a queue before a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestoredMessage {
-    /// Its position.
-    pub position: Position,
-    /// Where it is.
-    pub place: Place,
-    /// Bytes of its body.
-    pub body_len: u32,
-    /// Bytes it takes where it is.
-    pub stored_len: u32,
-}
-
 /// A queue before a restart.
 #[derive(Debug, Default)]
-pub struct Restored<M> {
-    /// Messages that no run has, in rising order of their positions.
-    pub messages: M,
+pub struct Restored {
+    /// Messages in the journal, in rising order of their positions. No run has them.
+    pub messages: MessageLog,
     /// What lies in segments.
     pub runs: Vec<Run>,
     /// What else is known.
@@ -84,44 +74,19 @@ pub struct Unstored {
 impl<L: Link> Queue<L> {
     /// A queue as it was before a restart. Everything is ready, or dead, and nothing in memory.
     #[must_use]
-    pub fn restored(traits: Traits, content: Restored<impl IntoIterator<Item = RestoredMessage>>) -> Self {
+    pub fn restored(traits: Traits, content: Restored) -> Self {
         let Restored { messages, runs, marks } = content;
         let mut queue = Self { has_lifetimes: marks.has_lifetimes, ..Self::new(traits) };
         for &LaneState { number, delivered, .. } in &marks.lanes {
             let lane = queue.lanes.lane(number);
             (lane.flagged_below, lane.mark) = (delivered, delivered);
         }
-        let mut dead: BTreeMap<Position, Reason> = marks.dead.iter().copied().collect();
-        let mut ready: Vec<Range<u64>> = Vec::new();
-        for message in messages {
-            let RestoredMessage { position, place, body_len, stored_len } = message;
-            let body_len = u64::from(body_len);
-            let mut entry = Entry::absent(place, body_len, stored_len.into(), true);
-            let lane = queue.lanes.lane(position.lane());
-            if position < lane.flagged_below {
-                entry.set_redelivered();
-            }
-            let is_dead = dead.remove(&position).is_some();
-            queue.stored.add(body_len);
-            if is_dead {
-                entry.set_state(State::Dead);
-            }
-            if position == lane.entries.next() {
-                lane.entries.push(entry);
-            } else {
-                lane.entries.insert(position, entry);
-            }
-            if !is_dead {
-                queue.depth.ready += 1;
-                queue.depth.ready_bytes += body_len;
-                extend(&mut ready, position.0);
-            }
-        }
+        let mut ready = queue.restore_messages(messages, &marks.dead);
         for run in runs {
             queue.depth.ready += run.live.len();
             queue.depth.ready_bytes += run.bytes;
             queue.stored.add_many(run.live.len(), run.bytes);
-            run.live.iter().for_each(|position| extend(&mut ready, position));
+            run.live.iter().for_each(|position| extend(&mut ready, position..position + 1));
             queue.runs.add(run);
         }
         ready.sort_unstable_by_key(|range| range.start);
@@ -140,6 +105,48 @@ impl<L: Link> Queue<L> {
         queue.paging.lack(queue.depth.ready);
         queue.restore_deaths(&marks.dead, marks.counts);
         queue
+    }
+
+    /// Puts what is in the journal into the table. Returns the positions of those that are ready.
+    fn restore_messages(&mut self, messages: MessageLog, dead: &[(Position, Reason)]) -> Vec<Range<u64>> {
+        let messages = Arc::new(messages);
+        let dead: BTreeSet<u64> = dead.iter().map(|(position, _)| position.0).collect();
+        let mut ready = Vec::new();
+        for piece in messages.pieces(CHUNK) {
+            let (mut first, mut end) = (u64::MAX, 0);
+            for (range, body_len) in messages.ranges(piece) {
+                (first, end) = (first.min(range.start), range.end);
+                let count = range.end - range.start;
+                let body_len = u64::from(body_len);
+                self.stored.add_many(count, count * body_len);
+                let dying = dead.range(range.clone()).count() as u64;
+                self.depth.ready += count - dying;
+                self.depth.ready_bytes += (count - dying) * body_len;
+                if dying == 0 {
+                    extend(&mut ready, range);
+                } else {
+                    let alive = range.filter(|position| !dead.contains(position));
+                    alive.for_each(|position| extend(&mut ready, position..position + 1));
+                }
+            }
+            let lane = self.lanes.lane(Position(first).lane());
+            let flagged = lane.flagged_below.0;
+            let are_alike = (end <= flagged || flagged <= first) && dead.range(first..end).next().is_none();
+            if are_alike {
+                let folded = Folded::new(messages.clone(), piece, first < flagged);
+                lane.entries.fold(Position(end - 1), folded);
+                continue;
+            }
+            for message in messages.piece(piece) {
+                let position = message.position;
+                let mut entry = restored(message, position.0 < flagged);
+                if dead.contains(&position.0) {
+                    entry.set_state(State::Dead);
+                }
+                lane.entries.insert(position, entry);
+            }
+        }
+        ready
     }
 
     /// Those that have an entry are dead at once; the others are when they are read.
@@ -326,9 +333,9 @@ impl<L: Link> Queue<L> {
 }
 
 /// Adds a position to ranges of which the last one may end just before it.
-fn extend(ranges: &mut Vec<Range<u64>>, position: u64) {
+fn extend(ranges: &mut Vec<Range<u64>>, by: Range<u64>) {
     match ranges.last_mut() {
-        Some(last) if last.end == position => last.end += 1,
-        _ => ranges.push(position..position + 1),
+        Some(last) if last.end == by.start => last.end = by.end,
+        _ => ranges.push(by),
     }
 }

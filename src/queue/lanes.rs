@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::entries::{Entries, Entry, Taken};
+use super::entries::{Entries, Taken};
+use super::entry::Entry;
 use crate::ids::Position;
 
 /// The messages of one priority.

@@ -6,14 +6,17 @@
 //! says what has to be read before it can deliver.
 
 pub mod arguments;
+mod chunk;
 mod consumers;
 mod deaths;
 mod delivering;
 mod entries;
+mod entry;
 mod figures;
 mod folding;
 mod lanes;
 mod limits;
+pub mod log;
 mod paging;
 mod positions;
 pub mod rules;
@@ -29,10 +32,11 @@ pub use consumers::ConsumerSpec;
 use consumers::Consumers;
 use deaths::Deaths;
 pub use deaths::{DeadMessage, Event};
-use entries::{Entry, State, Taken};
+use entries::Taken;
+use entry::{Entry, State};
 pub use figures::{ConsumerState, Counts, Figures};
 use figures::{Memory, Outstanding, Stored};
-pub use folding::{LaneState, Marks, Restored, RestoredMessage, StoredHere, Unstored};
+pub use folding::{LaneState, Marks, Restored, StoredHere, Unstored};
 use lanes::Lanes;
 use paging::Paging;
 pub use paging::{Found, KEPT_BYTES, Load, Wanted};

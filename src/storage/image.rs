@@ -3,18 +3,16 @@
 //! It is put together before anything is served, from what the catalogue has and then the journal's records in order.
 //! Records may come twice, or after what they speak of is gone. No message is read for it.
 
-mod log;
-
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 use roaring::RoaringTreemap;
 
-pub(super) use self::log::ADDRESSES;
-pub use self::log::{MessageLog, StoredMessage};
 use crate::deaths::Reason;
 use crate::ids::{Position, QueueId};
 use crate::protocol::field::Table;
+use crate::queue::log::ADDRESSES;
+pub use crate::queue::log::{MessageLog, StoredMessage};
 use crate::queue::{LaneState, Marks};
 use crate::routing::{BindingSpec, ExchangeSpec, Router};
 use crate::storage::codec::Reader;

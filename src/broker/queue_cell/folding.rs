@@ -1,11 +1,11 @@
 //! What a checkpoint, the memory budget and a restart have to do with a queue.
 
 use super::QueueCell;
-use crate::ids::{Place, Position};
+use crate::ids::Position;
 use crate::message::Message;
-use crate::queue::{Restored, RestoredMessage, Run, StoredHere, Unstored};
+use crate::queue::{Restored, Run, StoredHere, Unstored};
 use crate::storage::catalogue::{StoredQueue, StoredRun};
-use crate::storage::image::{QueueImage, RunImage, StoredMessage};
+use crate::storage::image::{QueueImage, RunImage};
 
 /// Entries of a queue that are looked at under one lock.
 const SLOTS: usize = 4096;
@@ -146,17 +146,11 @@ impl QueueCell {
 }
 
 /// What storage has of a queue, as the queue takes it.
-pub(super) fn restored(image: QueueImage) -> Restored<impl Iterator<Item = RestoredMessage>> {
+pub(super) fn restored(image: QueueImage) -> Restored {
     let QueueImage { messages, runs, marks } = image;
-    let message = |message: StoredMessage| RestoredMessage {
-        position: message.position,
-        place: Place::journal(message.address),
-        body_len: message.body_len,
-        stored_len: message.stored_len,
-    };
     let run = |run: RunImage| {
         let RunImage { segment, from, until, bytes, live } = run;
         Run { segment, from, until, bytes, live, transient: false }
     };
-    Restored { messages: messages.into_iter().map(message), runs: runs.into_iter().map(run).collect(), marks }
+    Restored { messages, runs: runs.into_iter().map(run).collect(), marks }
 }

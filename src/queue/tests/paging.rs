@@ -4,6 +4,7 @@ use super::store::Store;
 use super::*;
 use crate::protocol::field::{TableBuilder, Value};
 use crate::protocol::properties::PropertiesBuilder;
+use crate::queue::log::StoredMessage;
 
 /// A queue that keeps little, with messages in a store.
 struct Paged {
@@ -175,9 +176,9 @@ fn a_restored_queue_reads_before_it_delivers_and_flags_what_was_delivered() {
     let mut messages = Vec::new();
     for n in [1, 2, 5, 9] {
         let message = numbered(n, 50);
-        let place = crate::ids::Place::journal(store.append(Position(n), &message));
+        let address = store.append(Position(n), &message);
         let (body_len, stored_len) = (message.body_len() as u32, message.stored_len() as u32);
-        messages.push(RestoredMessage { position: Position(n), place, body_len, stored_len });
+        messages.push(StoredMessage { position: Position(n), address, stored_len, body_len });
     }
     let in_segment: Vec<_> = [0, 3, 4, 6].map(|n| (Position(n), numbered(n, 50))).to_vec();
     let (mut run, items) = store.segment(&in_segment, false);
@@ -185,6 +186,7 @@ fn a_restored_queue_reads_before_it_delivers_and_flags_what_was_delivered() {
     run.bytes = 200;
     let runs = vec![run];
     let lanes = vec![LaneState { number: 0, delivered: Position(4), next: Position(12) }];
+    let messages = messages.into_iter().collect();
     let content = Restored { messages, runs, marks: Marks { lanes, ..Marks::default() } };
     let mut bench = Bench::with(0);
     bench.queue = Queue::restored(Traits::default(), content);
@@ -245,8 +247,7 @@ fn an_estimate_of_bytes_ends_with_the_last_message() {
     run.live.extend(items.iter().map(|(position, _)| position.0));
     run.bytes = 170;
     let mut bench = Bench::with(0);
-    bench.queue =
-        Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::<Vec<_>>::default() });
+    bench.queue = Queue::restored(Traits::default(), Restored { runs: vec![run], ..Restored::default() });
     assert_eq!(bench.queue.depth().ready_bytes, 170);
     bench.consumer(acking(), 9);
     let mut paged = Paged { bench, store };

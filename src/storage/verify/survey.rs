@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use super::report::{Affected, JournalFile, Problem};
 use crate::ids::QueueId;
+use crate::queue::log::ADDRESSES;
 use crate::storage::codec::Reader;
 use crate::storage::disk::{Disk, DiskFile, Open, read_exact_at};
 use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::files::{Begun, Bodies, FileState};
 use crate::storage::group::{FIXED, GroupHeader, align};
-use crate::storage::image::{ADDRESSES, Image};
+use crate::storage::image::Image;
 use crate::storage::item;
 use crate::storage::item::RawItem;
 use crate::storage::record::{Enqueued, Entry, decode};

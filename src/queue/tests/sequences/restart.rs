@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::ids::Location;
+use crate::queue::log::StoredMessage;
 
 impl Run {
     /// The broker starts anew. What is not stored is gone, and so are all consumers.
@@ -21,23 +22,23 @@ impl Run {
         self.quiet = false;
     }
 
-    fn stored_content(&self) -> Restored<Vec<RestoredMessage>> {
+    fn stored_content(&self) -> Restored {
         let queue = &self.bench.queue;
         let mut messages = Vec::new();
         for (position, entry) in queue.lanes.entries().filter(|(_, entry)| entry.is_stored()) {
             if matches!(entry.place.location(), Location::Segment { .. }) {
                 continue;
             }
-            let place = crate::ids::Place::journal(entry.address().unwrap());
+            let address = entry.address().unwrap();
             let (body_len, stored_len) = (entry.body_len() as u32, entry.stored_len() as u32);
-            messages.push(RestoredMessage { position, place, body_len, stored_len });
+            messages.push(StoredMessage { position, address, stored_len, body_len });
         }
         let mut runs: Vec<_> = queue.runs().filter(|run| !run.transient).cloned().collect();
         for run in &mut runs {
             // After a purge it is an estimate.
             run.bytes = run.live.iter().map(|position| self.model.find(position).unwrap().size).sum();
         }
-        Restored { messages, runs, marks: queue.marks() }
+        Restored { messages: messages.into_iter().collect(), runs, marks: queue.marks() }
     }
 
     /// A lane goes on behind its mark, and what is before it may have been delivered: at least what was is flagged.

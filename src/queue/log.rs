@@ -1,6 +1,8 @@
 //! The messages of a queue that are in the journal. There may be millions, and most are alike: those of one size that lie one
 //! after the other are kept as one row.
 
+use std::ops::Range;
+
 use crate::ids::Position;
 
 /// Bits of a row's first address; the others are how many messages it has, less one.
@@ -8,7 +10,7 @@ const ADDRESS_BITS: u32 = 56;
 
 /// Body addresses end here. No journal writes half as many bytes: a check gives addresses of the other half to what it finds
 /// without knowing where it belongs.
-pub(in crate::storage) const ADDRESSES: u64 = 1 << ADDRESS_BITS;
+pub const ADDRESSES: u64 = 1 << ADDRESS_BITS;
 
 /// The most messages of a row.
 const MOST: u64 = 1 << (u64::BITS - ADDRESS_BITS);
@@ -86,7 +88,7 @@ impl MessageLog {
 
     /// Adds one. Its address is below [`ADDRESSES`].
     #[inline]
-    pub(super) fn push(&mut self, message: StoredMessage) {
+    pub fn push(&mut self, message: StoredMessage) {
         self.len += 1;
         if let Some(row) = self.rows.last_mut() {
             let count = row.count();
@@ -105,12 +107,12 @@ impl MessageLog {
     }
 
     /// Keeps those only that are to be kept.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&StoredMessage) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&StoredMessage) -> bool) {
         *self = self.iter().filter(|message| keep(message)).collect();
     }
 
     /// Puts them in the order of their positions. Of several at one position only the last stays.
-    pub(super) fn order(&mut self) {
+    pub fn order(&mut self) {
         // Most are in order.
         if self.rows.is_sorted_by(|row, next| row.end() <= next.position.0) {
             return;
@@ -126,6 +128,56 @@ impl MessageLog {
             same
         });
         *self = messages.into_iter().collect();
+    }
+}
+
+/// Neighbours in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// The row of the first one, and which of its messages that is.
+    row: usize,
+    at: u8,
+    count: u32,
+}
+
+impl MessageLog {
+    /// Pieces of neighbours whose positions are the same when divided by `by`. The messages are in order.
+    pub(super) fn pieces(&self, by: u64) -> impl Iterator<Item = Piece> + '_ {
+        let (mut row, mut at) = (0, 0);
+        std::iter::from_fn(move || {
+            let number = self.rows.get(row)?.message(at).position.0 / by;
+            let mut piece = Piece { row, at: at as u8, count: 0 };
+            while let Some(next) =
+                self.rows.get(row).filter(|next| next.message(at).position.0 / by == number)
+            {
+                let count = ((number + 1) * by - next.message(at).position.0).min(next.count() - at);
+                piece.count += count as u32;
+                at += count;
+                if at == next.count() {
+                    (row, at) = (row + 1, 0);
+                }
+            }
+            Some(piece)
+        })
+    }
+
+    /// The messages of a piece, by ranges of positions with the bytes of each body in them.
+    pub(super) fn ranges(&self, piece: Piece) -> impl Iterator<Item = (Range<u64>, u32)> + '_ {
+        let (mut row, mut at, mut left) = (piece.row, u64::from(piece.at), u64::from(piece.count));
+        std::iter::from_fn(move || {
+            let this = self.rows.get(row).filter(|_| left > 0)?;
+            let count = left.min(this.count() - at);
+            let first = this.position.0 + at;
+            (row, at, left) = (row + 1, 0, left - count);
+            Some((first..first + count, this.body_len))
+        })
+    }
+
+    /// The messages of a piece.
+    pub(super) fn piece(&self, piece: Piece) -> impl Iterator<Item = StoredMessage> + '_ {
+        let rows = self.rows[piece.row.min(self.rows.len())..].iter();
+        let messages = rows.flat_map(|row| (0..row.count()).map(|at| row.message(at)));
+        messages.skip(piece.at.into()).take(piece.count as usize)
     }
 }
 
@@ -210,6 +262,27 @@ mod tests {
             prop_assert!(log.iter().eq(last.values().copied()));
             log.retain(|message| message.position.0 % by != 0);
             prop_assert!(log.iter().eq(last.into_values().filter(|message| message.position.0 % by != 0)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_all_of_it_and_each_of_one_number(messages in messages(), by in prop::sample::select(vec![1_u64, 3, 64, 1000])) {
+            let mut log: MessageLog = messages.into_iter().collect();
+            log.order();
+            let mut numbers = Vec::new();
+            let mut all = Vec::new();
+            for piece in log.pieces(by) {
+                let one_by_one: Vec<StoredMessage> = log.piece(piece).collect();
+                let number = one_by_one[0].position.0 / by;
+                prop_assert!(one_by_one.iter().all(|message| message.position.0 / by == number));
+                let told = log.ranges(piece).flat_map(|(range, body_len)| range.map(move |at| (at, body_len)));
+                prop_assert!(told.eq(one_by_one.iter().map(|message| (message.position.0, message.body_len))));
+                numbers.push(number);
+                all.extend(one_by_one);
+            }
+            prop_assert!(numbers.is_sorted_by(|one, next| one < next));
+            prop_assert!(log.iter().eq(all));
         }
     }
 
