@@ -106,6 +106,26 @@ impl MessageLog {
         self.rows.push(Row { position, packed: address, stored_len, body_len });
     }
 
+    /// Adds `count` that are alike, the first of which is given. None of their addresses is beyond [`ADDRESSES`].
+    pub fn push_alike(&mut self, first: StoredMessage, count: u64) {
+        let mut done = 0;
+        while done < count {
+            self.push(StoredMessage {
+                position: Position(first.position.0 + done),
+                address: first.address + done * u64::from(first.stored_len),
+                ..first
+            });
+            done += 1;
+            // The others follow it in its row.
+            if let Some(row) = self.rows.last_mut() {
+                let more = (MOST - row.count()).min(count - done);
+                row.packed += more * ADDRESSES;
+                self.len += more as usize;
+                done += more;
+            }
+        }
+    }
+
     /// Keeps those only that are to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(&StoredMessage) -> bool) {
         *self = self.iter().filter(|message| keep(message)).collect();
@@ -266,6 +286,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn alike_ones_go_in_together_as_one_by_one(runs in prop::collection::vec((0_u64..3, 12_u32..14, 0_u64..700), 0..8)) {
+            let (mut together, mut single) = (MessageLog::default(), MessageLog::default());
+            let (mut position, mut address) = (1, 9);
+            for (gap, stored_len, count) in runs {
+                position += gap;
+                let message = |at| StoredMessage {
+                    position: Position(position + at),
+                    address: address + at * u64::from(stored_len),
+                    stored_len,
+                    body_len: 5,
+                };
+                together.push_alike(message(0), count);
+                (0..count).for_each(|at| single.push(message(at)));
+                (position, address) = (position + count, address + count * u64::from(stored_len));
+            }
+            prop_assert_eq!(together, single);
+        }
+
         #[test]
         fn pieces_are_all_of_it_and_each_of_one_number(messages in messages(), by in prop::sample::select(vec![1_u64, 3, 64, 1000])) {
             let mut log: MessageLog = messages.into_iter().collect();

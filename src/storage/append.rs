@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::storage::files::FileState;
 use crate::storage::item;
 use crate::storage::journal::Inner;
-use crate::storage::record::{Record, put_enqueued};
+use crate::storage::record::{Alike, Record, put_enqueued};
 
 /// Records on their way to one file.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ impl Buffer {
         let mut bodies = Output::new();
         bodies.adopt(memory.bodies);
         Self { file, base, address, count: 0, records: memory.records, bodies }
+    }
+
+    /// Bytes of its records and bodies.
+    pub(super) fn bytes(&self) -> u64 {
+        self.records.len() as u64 + self.bodies.queued()
     }
 
     /// Its memory, once it is written.
@@ -83,13 +88,19 @@ impl Encoded {
 pub struct Append<'a> {
     inner: &'a mut Inner,
     keeps: bool,
-    /// Removals that have no record yet: the next one may go on where they end.
-    removed: Option<(QueueId, Position, u64)>,
+    held_back: Option<HeldBack>,
+}
+
+/// What has no record yet: the next one may go on where it ends.
+#[derive(Clone, Copy, Debug)]
+enum HeldBack {
+    Removed(QueueId, Position, u64),
+    Enqueued(Alike),
 }
 
 impl<'a> Append<'a> {
     pub(super) fn new(inner: &'a mut Inner, keeps: bool) -> Self {
-        Self { inner, keeps, removed: None }
+        Self { inner, keeps, held_back: None }
     }
 
     /// Adds a record to the batch.
@@ -124,7 +135,7 @@ impl<'a> Append<'a> {
 
     /// Adds the removal of all messages at `count` positions from `position` on.
     pub fn removed_range(&mut self, queue: QueueId, position: Position, count: u64) {
-        if let Some((last, from, so_far)) = &mut self.removed
+        if let Some(HeldBack::Removed(last, from, so_far)) = &mut self.held_back
             && *last == queue
             && from.0 + *so_far == position.0
         {
@@ -132,23 +143,42 @@ impl<'a> Append<'a> {
             return;
         }
         self.finish();
-        self.removed = Some((queue, position, count));
+        self.held_back = Some(HeldBack::Removed(queue, position, count));
     }
 
     /// Puts down what was kept back.
     pub(super) fn finish(&mut self) {
-        if let Some((queue, position, count)) = self.removed.take() {
-            self.put(&Record::Removed { queue, position, count });
+        match self.held_back.take() {
+            None => {}
+            Some(HeldBack::Removed(queue, position, count)) => {
+                self.put(&Record::Removed { queue, position, count });
+            }
+            Some(HeldBack::Enqueued(alike)) => self.put_with(|out| alike.encode(out)),
+        }
+    }
+
+    #[inline]
+    fn hold_back(&mut self, next: Alike) {
+        match &mut self.held_back {
+            Some(HeldBack::Enqueued(alike)) if alike.goes_on_with(&next) => alike.count += 1,
+            _ => {
+                self.finish();
+                self.held_back = Some(HeldBack::Enqueued(next));
+            }
         }
     }
 
     fn put(&mut self, record: &Record<'_>) {
+        self.put_with(|out| record.encode(out));
+    }
+
+    fn put_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         self.inner.end += 1;
         if self.keeps
             && let Some(buffer) = self.inner.buffers.back_mut()
         {
             buffer.count += 1;
-            record.encode(&mut buffer.records);
+            encode(&mut buffer.records);
         }
     }
 
@@ -170,17 +200,21 @@ impl<'a> Append<'a> {
     }
 
     fn enqueue(&mut self, queue: QueueId, position: Position, message: &Message, moves: bool) {
-        self.finish();
-        self.inner.end += 1;
-        let Inner { buffers, next_address, retiring, .. } = &mut *self.inner;
-        let Some(buffer) = buffers.back_mut().filter(|_| self.keeps) else { return };
-        buffer.count += 1;
         let stored_at = message.stored_at();
-        if stored_at > 0 && stored_at >= *retiring {
-            put_enqueued(&mut buffer.records, queue, position, message, Some(stored_at));
+        if stored_at > 0 && stored_at >= self.inner.retiring {
+            self.finish();
+            self.put_with(|out| put_enqueued(out, queue, position, message, Some(stored_at)));
             return;
         }
-        put_enqueued(&mut buffer.records, queue, position, message, None);
+        if message.has_lifetime() {
+            self.finish();
+            self.put_with(|out| put_enqueued(out, queue, position, message, None));
+        } else {
+            let (stored_len, body_len) = (item::stored_len(message), message.body_len());
+            self.hold_back(Alike { queue, position, count: 1, stored_len, body_len });
+        }
+        let Inner { buffers, next_address, .. } = &mut *self.inner;
+        let Some(buffer) = buffers.back_mut().filter(|_| self.keeps) else { return };
         let (contiguous, large) = message.stored();
         let header = item::encode_header(message, item::seal(buffer.file));
         buffer.bodies.append(|out| {
@@ -229,6 +263,6 @@ impl Inner {
     }
 
     pub(super) fn buffered(&self) -> u64 {
-        self.buffers.back().map_or(0, |buffer| buffer.records.len() as u64 + buffer.bodies.queued())
+        self.buffers.back().map_or(0, Buffer::bytes)
     }
 }

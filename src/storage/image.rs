@@ -184,14 +184,16 @@ impl Image {
         match entry {
             Entry::Definition(definition) => self.apply_definition(*definition),
             Entry::Enqueued(enqueued) => {
-                let Enqueued { queue, position, address: reference, stored_len, body_len, .. } = enqueued;
+                let Enqueued { queue, position, address: reference, stored_len, body_len, count, .. } =
+                    enqueued;
                 let address = reference.unwrap_or(address);
-                let is_here = self.is_here(address);
+                let last = address.saturating_add(u64::from(stored_len).saturating_mul(count - 1));
+                let is_here = self.is_here(address) && self.is_here(last);
                 let queue = self.queue(queue);
                 queue.has_lifetimes |= enqueued.has_lifetime;
-                queue.saw(position);
+                queue.saw(Position(position.0 + (count - 1)));
                 if is_here {
-                    queue.log.push(StoredMessage { position, address, stored_len, body_len });
+                    queue.log.push_alike(StoredMessage { position, address, stored_len, body_len }, count);
                 }
             }
             Entry::Removed(queue, position, count) => self.queue(queue).remove(position.0, count),
@@ -478,6 +480,7 @@ mod tests {
             stored_len: 20,
             body_len: 10,
             has_lifetime: false,
+            count: 1,
         })
     }
 

@@ -129,8 +129,8 @@ pub(super) enum Parked {
     Idle,
     /// It lets more gather, until somebody waits.
     Gathering,
-    /// It lets so many records gather for the one who waits, until there is another.
-    Expecting(u32),
+    /// It lets so many bytes gather for the one who waits, until there is another.
+    Expecting(u64),
 }
 
 impl Journal {
@@ -220,7 +220,7 @@ impl Journal {
         inner.planned += added + GROUP_OVERHEAD;
         self.shared.backlog.fetch_add(added, Ordering::Relaxed);
         let asleep = match inner.parked {
-            Parked::Expecting(records) if inner.has_gathered(records) => inner.parked,
+            Parked::Expecting(bytes) if inner.has_gathered(bytes) => inner.parked,
             _ => Parked::Idle,
         };
         let writer = self.shared.wake_writer(&mut inner, asleep);
@@ -459,14 +459,14 @@ impl Shared {
 }
 
 impl Inner {
-    /// Records in the buffer that is written next.
-    pub(super) fn gathered(&self) -> u32 {
-        self.buffers.front().map_or(0, |buffer| buffer.count)
+    /// Bytes in the buffer that is written next.
+    pub(super) fn gathered(&self) -> u64 {
+        self.buffers.front().map_or(0, Buffer::bytes)
     }
 
-    /// Whether the next group has so many records, or as many as it can have.
-    fn has_gathered(&self, records: u32) -> bool {
-        self.buffers.len() > 1 || self.gathered() >= records
+    /// Whether the next group has so many bytes, or as many as it can have.
+    fn has_gathered(&self, bytes: u64) -> bool {
+        self.buffers.len() > 1 || self.gathered() >= bytes
     }
 
     /// Whether all who wait are the same task.

@@ -44,16 +44,16 @@ pub(super) struct Pacing {
 /// What is worth waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// Records of the next group.
-    pub(super) records: u32,
+    /// Bytes of the next group.
+    pub(super) bytes: u64,
     /// Not longer than this.
     pub(super) until: Instant,
 }
 
 impl Pacing {
-    /// A sync that took so long was for `whom`. So many records were in the group, and so many `gathered` meanwhile:
+    /// A sync that took so long was for `whom`. So many bytes were in the group, and so many `gathered` meanwhile:
     /// together the window of who is alone.
-    pub(super) fn served(&mut self, whom: Served, group: u32, gathered: u32, took: Duration, now: Instant) {
+    pub(super) fn served(&mut self, whom: Served, group: u64, gathered: u64, took: Duration, now: Instant) {
         self.expected = None;
         if !self.is_alone(whom) {
             return;
@@ -64,10 +64,10 @@ impl Pacing {
         }
         let window = group.saturating_add(gathered);
         // Not quite all of it: one acknowledgement more or less is nothing to wait for.
-        let records = window - window.div_ceil(8);
+        let bytes = window - window.div_ceil(8);
         // Waiting costs at most as much as a sync, which is what it may save.
         let until = now + took.min(LONGEST);
-        self.expected = (records > gathered).then_some(Expected { records, until });
+        self.expected = (bytes > gathered).then_some(Expected { bytes, until });
     }
 
     fn is_alone(&mut self, whom: Served) -> bool {
@@ -89,10 +89,10 @@ impl Pacing {
         self.expected
     }
 
-    /// The next group begins with so many records.
-    pub(super) fn begin(&mut self, records: u32) {
+    /// The next group begins, with so many bytes.
+    pub(super) fn begin(&mut self, bytes: u64) {
         let Some(expected) = self.expected.take() else { return };
-        if records >= expected.records {
+        if bytes >= expected.bytes {
             self.misses = 0;
         } else {
             self.misses = (self.misses + 1).min(MOST_MISSES);
@@ -135,9 +135,9 @@ mod tests {
     }
 
     /// What is expected after a sync.
-    fn after(pacing: &mut Pacing, whom: Served, group: u32, gathered: u32) -> Option<u32> {
+    fn after(pacing: &mut Pacing, whom: Served, group: u64, gathered: u64) -> Option<u64> {
         pacing.served(whom, group, gathered, SYNC, begun());
-        pacing.expected().map(|expected| expected.records)
+        pacing.expected().map(|expected| expected.bytes)
     }
 
     #[test]
@@ -145,9 +145,9 @@ mod tests {
         let (waker, now) = (waker(), begun());
         let mut pacing = pacing(&waker);
         pacing.served(Served::One(waker.clone()), 40, 40, SYNC, now);
-        assert_eq!(pacing.expected(), Some(Expected { records: 70, until: now + SYNC }));
+        assert_eq!(pacing.expected(), Some(Expected { bytes: 70, until: now + SYNC }));
         pacing.served(Served::One(waker), 80, 0, Duration::from_secs(1), now);
-        assert_eq!(pacing.expected(), Some(Expected { records: 70, until: now + LONGEST }));
+        assert_eq!(pacing.expected(), Some(Expected { bytes: 70, until: now + LONGEST }));
     }
 
     #[test]
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_waited_for_that_is_there_or_was_one_record() {
+    fn nothing_is_waited_for_that_is_there_or_next_to_nothing() {
         let waker = waker();
         let mut pacing = pacing(&waker);
-        for (group, gathered) in [(10, 90), (1, 0), (0, 0), (u32::MAX, u32::MAX - 1)] {
+        for (group, gathered) in [(10, 90), (1, 0), (0, 0), (u64::MAX, u64::MAX - 1)] {
             assert_eq!(after(&mut pacing, Served::One(waker.clone()), group, gathered), None);
         }
     }

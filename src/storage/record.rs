@@ -149,7 +149,7 @@ pub(super) enum Entry {
     Returned(QueueId, Position, u32),
 }
 
-/// An enqueue as it was read.
+/// An enqueue as it was read, or several of one queue that are alike: each has the next position and the next item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Enqueued {
     pub(super) queue: QueueId,
@@ -162,6 +162,26 @@ pub(super) struct Enqueued {
     pub(super) body_len: u32,
     /// It has a lifetime of its own.
     pub(super) has_lifetime: bool,
+    /// How many there are: one if it is stored elsewhere.
+    pub(super) count: u64,
+}
+
+impl Enqueued {
+    /// Bytes of the messages' items in the body block of the group.
+    pub(super) fn stored_here(&self) -> u64 {
+        // It was checked when it was read.
+        if self.address.is_none() { u64::from(self.stored_len).saturating_mul(self.count) } else { 0 }
+    }
+
+    /// Each of them by itself.
+    pub(super) fn each(self) -> impl Iterator<Item = Self> {
+        let Self { position, count, .. } = self;
+        (position.0..position.0.saturating_add(count)).map(move |position| Self {
+            position: Position(position),
+            count: 1,
+            ..self
+        })
+    }
 }
 
 /// A record about something that has a name.
@@ -194,6 +214,8 @@ const UNBOUND: u8 = 6;
 pub(super) const ENQUEUED: u8 = 7;
 const ENQUEUED_REFERENCE: u8 = 8;
 const REMOVED: u8 = 9;
+/// As [`ENQUEUED`], of several that are alike.
+const ENQUEUED_ALIKE: u8 = 13;
 const DELIVERED_THROUGH: u8 = 10;
 const PARAMETER_SET: u8 = 11;
 const PARAMETER_CLEARED: u8 = 12;
@@ -288,6 +310,41 @@ pub(super) fn put_enqueued(
     put_int(out, message.body_len());
 }
 
+/// Messages that came to a queue one after the other, and are stored with their record one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Alike {
+    pub(super) queue: QueueId,
+    /// The place of the first.
+    pub(super) position: Position,
+    pub(super) count: u64,
+    /// Bytes of each where it is stored.
+    pub(super) stored_len: u64,
+    /// Bytes of each body.
+    pub(super) body_len: u64,
+}
+
+impl Alike {
+    /// Whether `other` goes on where this ends.
+    #[inline]
+    pub(super) fn goes_on_with(&self, other: &Self) -> bool {
+        other.position.0 == self.position.0 + self.count
+            && *self == Self { count: self.count, position: self.position, ..*other }
+    }
+
+    /// Appends their record.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let Self { queue, position, count, stored_len, body_len } = *self;
+        if count == 1 {
+            put_place(out, ENQUEUED, queue, position);
+        } else {
+            put_place(out, ENQUEUED_ALIKE, queue, position);
+            put_int(out, count);
+        }
+        put_int(out, stored_len);
+        put_int(out, body_len);
+    }
+}
+
 fn put_exchange(out: &mut Vec<u8>, exchange: &ExchangeSpec) {
     put_bytes(out, exchange.name.as_bytes());
     put_bytes(out, exchange.kind.name().as_bytes());
@@ -323,6 +380,18 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
             let queue = QueueId(reader.int()?);
             Entry::Enqueued(enqueued(reader, tag, queue)?)
         }
+        ENQUEUED_ALIKE => {
+            let (queue, position) = place(reader)?;
+            let count = reader.int()?;
+            // There is a position after them.
+            position.0.checked_add(count)?;
+            let lens = (u32::try_from(reader.int()?).ok()?, u32::try_from(reader.int()?).ok()?);
+            let (stored_len, body_len) = lens;
+            // None takes no room: more than the group has bytes cannot be there.
+            u64::from(stored_len).checked_mul(count).filter(|bytes| *bytes >= count.max(1))?;
+            let (address, has_lifetime) = (None, false);
+            Entry::Enqueued(Enqueued { queue, position, address, stored_len, body_len, has_lifetime, count })
+        }
         REMOVED => {
             let (queue, position) = place(reader)?;
             let count = reader.int()?;
@@ -356,7 +425,7 @@ pub(super) fn enqueued(reader: &mut Reader<'_>, tag: u8, queue: QueueId) -> Opti
     position.0.checked_add(1)?;
     let stored_len = u32::try_from(reader.int()?).ok()?;
     let body_len = u32::try_from(reader.int()?).ok()?;
-    Some(Enqueued { queue, position, address, stored_len, body_len, has_lifetime })
+    Some(Enqueued { queue, position, address, stored_len, body_len, has_lifetime, count: 1 })
 }
 
 fn definition(tag: u8, reader: &mut Reader<'_>) -> Option<Definition> {

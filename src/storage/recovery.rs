@@ -19,7 +19,7 @@ use crate::storage::image::Image;
 use crate::storage::item;
 use crate::storage::journal::Base;
 use crate::storage::progress::Progress;
-use crate::storage::record::{Enqueued, Entry, decode};
+use crate::storage::record::{Entry, decode};
 use crate::storage::walk::{Chain, Group, find_groups, records_at};
 use crate::storage::writer::Tail;
 
@@ -277,12 +277,20 @@ fn apply(group: &Group<'_>, image: &mut Image) -> bool {
             continue;
         }
         let Some(entry) = decode(&mut reader) else { return false };
-        let len = stored_here(&entry).unwrap_or(0);
+        let Some(end) = end_of(group, &entry, address) else { return false };
         image.apply(entry, address);
-        address = address.saturating_add(len);
+        address = end;
         left -= 1;
     }
     is_all(group, reader, address)
+}
+
+/// The address behind what is stored with a record, of which the first is at `address`; `None` if the group has not as
+/// much.
+fn end_of(group: &Group<'_>, entry: &Entry, address: u64) -> Option<u64> {
+    let len = if let Entry::Enqueued(enqueued) = entry { enqueued.stored_here() } else { 0 };
+    let end = address.saturating_add(len);
+    (len == 0 || end <= group.address.saturating_add(group.header.bodies_len)).then_some(end)
 }
 
 /// Whether the records of a group have come to their end, and their messages to that of its bodies.
@@ -290,8 +298,8 @@ fn is_all(group: &Group<'_>, reader: Reader<'_>, address: u64) -> bool {
     reader.0.is_empty() && address == group.address.saturating_add(group.header.bodies_len)
 }
 
-/// Calls `each` with the records of a group, and the address of the next item of its body block. Returns whether all
-/// was understood.
+/// Calls `each` with the records of a group, and the address of the next item of its body block: one message at a time,
+/// also where a record is of several. Returns whether all was understood.
 pub(super) fn each_record(
     group: &Group<'_>,
     mut each: impl FnMut(Entry, u64) -> io::Result<()>,
@@ -300,17 +308,25 @@ pub(super) fn each_record(
     let mut address = group.address;
     for _ in 0..group.header.records {
         let Some(entry) = decode(&mut reader) else { return Ok(false) };
-        let len = stored_here(&entry).unwrap_or(0);
-        each(entry, address)?;
-        address = address.saturating_add(len);
+        let Some(end) = end_of(group, &entry, address) else { return Ok(false) };
+        match entry {
+            Entry::Enqueued(enqueued) => {
+                for one in enqueued.each() {
+                    each(Entry::Enqueued(one), address)?;
+                    address = address.saturating_add(one.stored_here());
+                }
+            }
+            entry => each(entry, address)?,
+        }
+        address = end;
     }
     Ok(is_all(group, reader, address))
 }
 
-/// Bytes of the item that a record has in the body block of its group.
+/// Bytes of the items that a record has in the body block of its group.
 pub(super) fn stored_here(entry: &Entry) -> Option<u64> {
     match entry {
-        Entry::Enqueued(Enqueued { address: None, stored_len, .. }) => Some(u64::from(*stored_len)),
+        Entry::Enqueued(enqueued) => Some(enqueued.stored_here()).filter(|_| enqueued.address.is_none()),
         _ => None,
     }
 }

@@ -66,8 +66,8 @@ struct Writer {
     /// The position up to which a sync returned: what the next groups prove.
     synced: u64,
     pacing: Pacing,
-    /// Records in the group that was written last.
-    records: u32,
+    /// Bytes of the records and bodies that were written last.
+    bytes: u64,
 }
 
 /// The file being written.
@@ -99,7 +99,7 @@ pub(super) fn start(
         unsynced_since: None,
         synced,
         pacing: Pacing::default(),
-        records: 0,
+        bytes: 0,
     };
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
         let _abort = AbortOnPanic;
@@ -203,13 +203,13 @@ impl Writer {
                 inner.parked = Parked::No;
                 let expected = if sync_wanted || inner.stop { None } else { self.expected(&inner) };
                 match inner.buffers.front() {
-                    Some(_) if let Some((records, left)) = expected => {
-                        inner.parked = Parked::Expecting(records);
+                    Some(_) if let Some((bytes, left)) = expected => {
+                        inner.parked = Parked::Expecting(bytes);
                         left
                     }
                     Some(_) if inner.stop || waited_for || gathered => {
                         let buffer = inner.buffers.pop_front();
-                        self.pacing.begin(buffer.as_ref().map_or(0, |buffer| buffer.count));
+                        self.pacing.begin(buffer.as_ref().map_or(0, Buffer::bytes));
                         return (buffer, inner.stop);
                     }
                     Some(_) => {
@@ -230,12 +230,12 @@ impl Writer {
         }
     }
 
-    /// How many records the next group should have, if it has fewer and it is worth waiting for them, and how long.
-    fn expected(&self, inner: &Inner) -> Option<(u32, Duration)> {
-        let Expected { records, until } = self.pacing.expected()?;
+    /// How many bytes the next group should have, if it has fewer and it is worth waiting for them, and how long.
+    fn expected(&self, inner: &Inner) -> Option<(u64, Duration)> {
+        let Expected { bytes, until } = self.pacing.expected()?;
         let left = until.saturating_duration_since(now());
-        let is_short = inner.buffers.len() == 1 && inner.gathered() < records;
-        (is_short && inner.waits_alone() && !left.is_zero()).then_some((records, left))
+        let is_short = inner.buffers.len() == 1 && inner.gathered() < bytes;
+        (is_short && inner.waits_alone() && !left.is_zero()).then_some((bytes, left))
     }
 
     fn is_sync_wanted(&self) -> bool {
@@ -250,7 +250,7 @@ impl Writer {
     fn write(&mut self, mut buffer: Buffer) -> io::Result<()> {
         self.open_file(buffer.file)?;
         let (bodies, bodies_len) = (buffer.address, buffer.bodies.queued());
-        let bytes = buffer.records.len() as u64 + buffer.bodies.queued();
+        self.bytes = buffer.bytes();
         let header = GroupHeader {
             records_len: u32::try_from(buffer.records.len()).map_err(io::Error::other)?,
             bodies_len,
@@ -271,7 +271,6 @@ impl Writer {
         self.put(start, &fixed, &mut buffer)?;
         timing.end(header.len());
         let (number, end) = (buffer.file, buffer.base + u64::from(buffer.count));
-        self.records = buffer.count;
         let memory = buffer.into_memory();
         self.tail =
             Tail { end, address: bodies + bodies_len, sequence: self.tail.sequence + 1, chain: checksum };
@@ -288,7 +287,7 @@ impl Writer {
         }
         self.shared.advance_address(self.tail.address);
         self.room.check_limit();
-        self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.backlog.fetch_sub(self.bytes, Ordering::Relaxed);
         let written = self.tail.end;
         let durable = if self.options.sync == Sync::Always { 0 } else { written };
         self.shared.advance(written, durable);
@@ -439,7 +438,7 @@ impl Writer {
             let took = timing.end(0);
             let served = self.synced();
             let gathered = self.shared.inner.lock().gathered();
-            self.pacing.served(served, self.records, gathered, took, now());
+            self.pacing.served(served, self.bytes, gathered, took, now());
         }
         self.unsynced_since = None;
         self.shared.advance(self.tail.end, self.tail.end);

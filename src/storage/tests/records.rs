@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::deaths::Reason;
+use crate::queue::log::StoredMessage;
 use crate::storage::codec::Reader;
-use crate::storage::record::{Definition, Enqueued, Entry, Parameter, decode, put_enqueued};
+use crate::storage::record::{Alike, Definition, Enqueued, Entry, Parameter, decode, put_enqueued};
 
 fn reason() -> impl Strategy<Value = Reason> {
     prop::sample::select(vec![Reason::Rejected, Reason::Expired, Reason::MaxLen, Reason::DeliveryLimit])
@@ -79,8 +80,89 @@ proptest! {
         put_enqueued(&mut bytes, queue, position, &message, address);
         let stored_len = u32::try_from(crate::storage::item::stored_len(&message)).unwrap();
         let (body_len, has_lifetime) = (u32::try_from(size).unwrap(), lifetime.is_some());
-        is_read(&bytes, &Entry::Enqueued(Enqueued { queue, position, address, stored_len, body_len, has_lifetime }));
+        is_read(&bytes, &Entry::Enqueued(Enqueued { queue, position, address, stored_len, body_len, has_lifetime, count: 1 }));
     }
+}
+
+proptest! {
+    #[test]
+    fn messages_that_are_alike_are_one_record(
+        (queue, position, count) in (any::<u64>(), 0..u64::MAX / 2, 1_u64..1 << 40),
+        (stored_len, body_len) in (1..u32::MAX, any::<u32>()),
+    ) {
+        let (queue, position) = (QueueId(queue), Position(position));
+        let alike =
+            Alike { queue, position, count, stored_len: stored_len.into(), body_len: body_len.into() };
+        let mut bytes = Vec::new();
+        alike.encode(&mut bytes);
+        let read = Enqueued { queue, position, address: None, stored_len, body_len, has_lifetime: false, count };
+        if u64::from(stored_len).checked_mul(count).is_some() {
+            is_read(&bytes, &Entry::Enqueued(read));
+        } else {
+            prop_assert_eq!(decode(&mut Reader(&bytes)), None);
+        }
+        let next = |position, queue, stored_len, body_len| {
+            let next = Alike { queue, position: Position(position), count: 1, stored_len, body_len };
+            alike.goes_on_with(&next)
+        };
+        let Alike { stored_len, body_len, .. } = alike;
+        let end = position.0 + count;
+        prop_assert!(next(end, queue, stored_len, body_len));
+        prop_assert!(!next(end + 1, queue, stored_len, body_len));
+        prop_assert!(!next(end, QueueId(queue.0 ^ 1), stored_len, body_len));
+        prop_assert!(!next(end, queue, stored_len + 1, body_len) && !next(end, queue, stored_len, body_len + 1));
+    }
+}
+
+#[test]
+fn none_or_too_many_alike_or_of_no_length_are_no_record() {
+    let most = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
+    for (count, stored_len, is_record) in
+        [([2].as_slice(), 1, true), (&[0], 1, false), (&[2], 0, false), (&most[..], 1, false)]
+    {
+        let bytes = [&[13, 1, 1], count, &[stored_len, 1]].concat();
+        assert_eq!(decode(&mut Reader(&bytes)).is_some(), is_record, "{bytes:?}");
+    }
+}
+
+/// What comes together and is alike is one record, and comes back as so many messages.
+#[test]
+fn a_start_finds_each_of_those_that_are_alike() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk).unwrap();
+    declare(&journal, QUEUE);
+    let other = QueueId(QUEUE.0 + 1);
+    declare(&journal, other);
+    let sizes = [100, 100, 100, 7, 7, 100, 100, 20_000, 20_000, 20_000];
+    let all: Vec<_> =
+        sizes.into_iter().enumerate().map(|(n, size)| (n as u64, message(n as u64, size))).collect();
+    let before = journal.end();
+    let end = journal.append(|batch| {
+        for (n, message) in &all {
+            batch.record(&Record::Enqueued { queue: QUEUE, position: Position(*n), message });
+        }
+        batch.removed(QUEUE, Position(1));
+        for (n, message) in &all[..3] {
+            batch.record(&Record::Enqueued { queue: other, position: Position(*n), message });
+        }
+    });
+    // Four stretches, the removal, and three that refer to what is stored.
+    assert_eq!(end.0 - before.0, 4 + 1 + 3);
+    assert!(journal.wait_durable(end));
+    drop(journal);
+    let (_journal, mut image) = open(&disk).unwrap();
+    let queues = image.take("/").queues;
+    let found = |id: QueueId| {
+        let queue = queues.iter().find(|queue| queue.id == id).unwrap();
+        let told =
+            |message: StoredMessage| (message.position.0, message.address, u64::from(message.body_len));
+        queue.content.messages.iter().map(told).collect::<Vec<_>>()
+    };
+    let expected = |(n, message): &(u64, Message)| (*n, message.stored_at(), message.body_len());
+    let mut expected: Vec<_> = all.iter().map(expected).collect();
+    assert_eq!(found(other), expected[..3]);
+    expected.remove(1);
+    assert_eq!(found(QUEUE), expected);
 }
 
 #[test]
