@@ -209,37 +209,6 @@ impl FromIterator<StoredMessage> for MessageLog {
     }
 }
 
-impl IntoIterator for MessageLog {
-    type Item = StoredMessage;
-    type IntoIter = IntoIter;
-
-    fn into_iter(self) -> IntoIter {
-        IntoIter { rows: self.rows.into_iter(), row: None, at: 0 }
-    }
-}
-
-/// All messages of a log.
-#[derive(Debug)]
-pub struct IntoIter {
-    rows: std::vec::IntoIter<Row>,
-    row: Option<Row>,
-    at: u64,
-}
-
-impl Iterator for IntoIter {
-    type Item = StoredMessage;
-
-    #[inline]
-    fn next(&mut self) -> Option<StoredMessage> {
-        if self.row.is_none_or(|row| self.at == row.count()) {
-            (self.row, self.at) = (Some(self.rows.next()?), 0);
-        }
-        let message = self.row?.message(self.at);
-        self.at += 1;
-        Some(message)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -270,7 +239,6 @@ mod tests {
             let log: MessageLog = messages.iter().copied().collect();
             prop_assert_eq!((log.len(), log.is_empty()), (messages.len(), messages.is_empty()));
             prop_assert_eq!(&log.iter().collect::<Vec<_>>(), &messages);
-            prop_assert_eq!(log.into_iter().collect::<Vec<_>>(), messages);
         }
 
         #[test]
