@@ -28,21 +28,21 @@ impl Chunk {
 
 /// A chunk of messages that a restart has found.
 #[derive(Debug)]
-pub(super) struct Folded {
+pub(super) struct Unmade {
     log: Arc<MessageLog>,
     piece: Piece,
     redelivered: bool,
     /// Once somebody has looked at it.
-    unfolded: OnceCell<Box<Chunk>>,
+    made: OnceCell<Box<Chunk>>,
 }
 
-impl Folded {
+impl Unmade {
     /// The chunk that a piece of `log` makes. All of it may have been delivered before, or none.
     pub(super) fn new(log: Arc<MessageLog>, piece: Piece, redelivered: bool) -> Self {
-        Self { log, piece, redelivered, unfolded: OnceCell::new() }
+        Self { log, piece, redelivered, made: OnceCell::new() }
     }
 
-    fn unfold(&self) -> Box<Chunk> {
+    fn make(&self) -> Box<Chunk> {
         let mut chunk = Chunk::new();
         for message in self.log.piece(self.piece) {
             chunk.slots[(message.position.0 % CHUNK) as usize] = restored(message, self.redelivered);
@@ -52,11 +52,11 @@ impl Folded {
     }
 
     fn get(&self) -> &Chunk {
-        self.unfolded.get_or_init(|| self.unfold())
+        self.made.get_or_init(|| self.make())
     }
 
     fn into_chunk(mut self) -> Box<Chunk> {
-        self.unfolded.take().unwrap_or_else(|| self.unfold())
+        self.made.take().unwrap_or_else(|| self.make())
     }
 }
 
@@ -72,16 +72,17 @@ pub(super) fn restored(message: StoredMessage, redelivered: bool) -> Entry {
 
 /// A place of the table: a chunk, or one that is not made yet, or neither.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ChunkPlace {
     chunk: Option<Box<Chunk>>,
-    folded: Option<Folded>,
+    /// What it is to be made of, as long as it is not. In a box, since a table may have far more places than chunks.
+    unmade: Option<Box<Unmade>>,
 }
 
-impl Held {
+impl ChunkPlace {
     /// Whether there is none.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
-        self.chunk.is_none() && self.folded.is_none()
+        self.chunk.is_none() && self.unmade.is_none()
     }
 
     /// The chunk, to look at.
@@ -89,33 +90,33 @@ impl Held {
     pub(super) fn get(&self) -> Option<&Chunk> {
         match &self.chunk {
             Some(chunk) => Some(chunk),
-            None => self.folded.as_ref().map(Folded::get),
+            None => self.unmade.as_ref().map(|unmade| unmade.get()),
         }
     }
 
     /// The chunk.
     #[inline]
     pub(super) fn get_mut(&mut self) -> Option<&mut Chunk> {
-        self.unfold();
+        self.make();
         self.chunk.as_deref_mut()
     }
 
     /// The chunk; the one that `make` makes if there is none.
     pub(super) fn get_or_insert_with(&mut self, make: impl FnOnce() -> Box<Chunk>) -> &mut Chunk {
-        self.unfold();
+        self.make();
         self.chunk.get_or_insert_with(make)
     }
 
     /// Puts a chunk that is made later where there is none.
-    pub(super) fn fold(&mut self, folded: Folded) {
+    pub(super) fn put(&mut self, unmade: Unmade) {
         debug_assert!(self.is_none(), "there is a chunk");
-        self.folded = Some(folded);
+        self.unmade = Some(Box::new(unmade));
     }
 
     #[inline]
-    fn unfold(&mut self) {
-        if self.folded.is_some() {
-            self.chunk = self.folded.take().map(Folded::into_chunk);
+    fn make(&mut self) {
+        if self.unmade.is_some() {
+            self.chunk = self.unmade.take().map(|unmade| unmade.into_chunk());
         }
     }
 
@@ -128,6 +129,7 @@ impl Held {
     /// Takes the chunk out, which is [done](Self::is_done).
     #[inline]
     pub(super) fn take_done(&mut self) -> Option<Box<Chunk>> {
+        debug_assert!(self.is_done(), "something is in it");
         self.chunk.take()
     }
 }
@@ -138,7 +140,7 @@ mod tests {
     use crate::ids::Position;
 
     /// A chunk of messages at some positions, as a restart finds it.
-    fn folded(positions: &[u64], redelivered: bool) -> Held {
+    fn found(positions: &[u64], redelivered: bool) -> ChunkPlace {
         let message = |&at: &u64| StoredMessage {
             position: Position(at),
             address: 1000 + at,
@@ -147,9 +149,14 @@ mod tests {
         };
         let log = Arc::new(positions.iter().map(message).collect::<MessageLog>());
         let pieces: Vec<Piece> = log.pieces(CHUNK).collect();
-        let mut held = Held::default();
-        held.fold(Folded::new(log, pieces[0], redelivered));
-        held
+        let mut place = ChunkPlace::default();
+        place.put(Unmade::new(log, pieces[0], redelivered));
+        place
+    }
+
+    #[test]
+    fn a_place_is_small() {
+        assert_eq!(size_of::<ChunkPlace>(), 16);
     }
 
     fn told(chunk: &Chunk) -> Vec<(usize, Option<u64>, u64, bool)> {
@@ -164,32 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn a_folded_chunk_is_made_by_whoever_asks_first() {
+    fn a_chunk_is_made_by_whoever_asks_first() {
         for redelivered in [false, true] {
             let expected =
                 [65, 66, 127].map(|at| (at as usize % 64, Some(1000 + at), at, redelivered)).to_vec();
-            let held = folded(&[65, 66, 127, 128], redelivered);
-            assert!(!held.is_none() && !held.is_done() && held.chunk.is_none());
-            assert_eq!(told(held.get().unwrap()), expected);
-            let mut held = folded(&[65, 66, 127], redelivered);
-            assert_eq!(told(held.get_mut().unwrap()), expected);
-            let mut held = folded(&[65, 66, 127], redelivered);
-            assert_eq!(told(held.get_or_insert_with(|| unreachable!("there is one"))), expected);
+            let place = found(&[65, 66, 127, 128], redelivered);
+            assert!(!place.is_none() && !place.is_done() && place.chunk.is_none());
+            assert_eq!(told(place.get().unwrap()), expected);
+            let mut place = found(&[65, 66, 127], redelivered);
+            assert_eq!(told(place.get_mut().unwrap()), expected);
+            let mut place = found(&[65, 66, 127], redelivered);
+            assert_eq!(told(place.get_or_insert_with(|| unreachable!("there is one"))), expected);
         }
     }
 
     #[test]
     fn what_was_looked_at_is_what_is_changed_and_comes_only_once() {
-        let mut held = folded(&[5], false);
-        let log = held.folded.as_ref().map(|folded| Arc::downgrade(&folded.log)).unwrap();
-        let looked_at: *const Chunk = held.get().unwrap();
-        assert!(std::ptr::eq(looked_at, held.get().unwrap()) && log.strong_count() == 1);
-        let chunk = held.get_mut().unwrap();
+        let mut place = found(&[5], false);
+        let log = place.unmade.as_ref().map(|unmade| Arc::downgrade(&unmade.log)).unwrap();
+        let looked_at: *const Chunk = place.get().unwrap();
+        assert!(std::ptr::eq(looked_at, place.get().unwrap()) && log.strong_count() == 1);
+        let chunk = place.get_mut().unwrap();
         assert!(std::ptr::eq(looked_at, chunk));
         (chunk.slots[5], chunk.used) = (Entry::VACANT, 0);
-        assert!(held.is_done() && log.strong_count() == 0);
-        assert_eq!(told(held.get().unwrap()), []);
-        assert!(held.take_done().is_some() && held.is_none());
-        assert!(held.get().is_none() && held.get_mut().is_none());
+        assert!(place.is_done() && log.strong_count() == 0);
+        assert_eq!(told(place.get().unwrap()), []);
+        assert!(place.take_done().is_some() && place.is_none());
+        assert!(place.get().is_none() && place.get_mut().is_none());
     }
 }

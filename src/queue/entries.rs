@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::chunk::{CHUNK, Chunk, Folded, Held};
+use super::chunk::{CHUNK, Chunk, ChunkPlace, Unmade};
 use super::entry::Entry;
 use crate::ids::Position;
 
@@ -14,7 +14,7 @@ use crate::ids::Position;
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     /// Chunks in order; none where nothing is but there is something on both sides.
-    chunks: VecDeque<Held>,
+    chunks: VecDeque<ChunkPlace>,
     /// Number of the first chunk.
     first: u64,
     /// The position that the next message gets.
@@ -28,13 +28,13 @@ pub(super) struct Entries {
 /// What a range of the table held.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    chunks: Vec<Held>,
+    chunks: Vec<ChunkPlace>,
     entries: Vec<(Position, Entry)>,
 }
 
 impl Taken {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        let chunks = self.chunks.iter().filter_map(Held::get);
+        let chunks = self.chunks.iter().filter_map(ChunkPlace::get);
         let whole = chunks.flat_map(|chunk| &chunk.slots).filter(|entry| !entry.is_vacant());
         whole.chain(self.entries.iter().map(|(_, entry)| entry))
     }
@@ -58,7 +58,7 @@ impl Entries {
         let position = self.next;
         self.next = position.next();
         let last = self.first + self.chunks.len() as u64;
-        match self.chunks.back_mut().and_then(Held::get_mut) {
+        match self.chunks.back_mut().and_then(ChunkPlace::get_mut) {
             Some(chunk) if position.0 / CHUNK + 1 == last => {
                 chunk.slots[(position.0 % CHUNK) as usize] = entry;
                 chunk.used += 1;
@@ -94,21 +94,21 @@ impl Entries {
             self.first = number;
         }
         while number < self.first {
-            self.chunks.push_front(Held::default());
+            self.chunks.push_front(ChunkPlace::default());
             self.first -= 1;
         }
         while number - self.first >= self.chunks.len() as u64 {
-            self.chunks.push_back(Held::default());
+            self.chunks.push_back(ChunkPlace::default());
         }
         (number - self.first) as usize
     }
 
     /// Puts the entries of a chunk that has none: they are made when one of them is asked for. `last` is the last of
     /// their positions.
-    pub(super) fn fold(&mut self, last: Position, folded: Folded) {
+    pub(super) fn put_unmade(&mut self, last: Position, unmade: Unmade) {
         self.next = self.next.max(last.next());
         let index = self.index_for(last.0 / CHUNK);
-        self.chunks[index].fold(folded);
+        self.chunks[index].put(unmade);
         self.count += 1;
     }
 
@@ -201,11 +201,11 @@ impl Entries {
 
     /// Lets go of places for chunks at both ends.
     fn trim(&mut self) {
-        while self.chunks.front().is_some_and(Held::is_none) {
+        while self.chunks.front().is_some_and(ChunkPlace::is_none) {
             self.chunks.pop_front();
             self.first += 1;
         }
-        while self.chunks.back().is_some_and(Held::is_none) {
+        while self.chunks.back().is_some_and(ChunkPlace::is_none) {
             self.chunks.pop_back();
         }
     }
@@ -255,7 +255,7 @@ impl Entries {
         if let Some((index, _)) = self.slot(Position(position))
             && self.chunks[index].is_done()
         {
-            self.chunks[index] = Held::default();
+            self.chunks[index] = ChunkPlace::default();
             self.count -= 1;
         }
     }
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn chunks(entries: &Entries) -> impl DoubleEndedIterator<Item = &Chunk> {
-        entries.chunks.iter().filter_map(Held::get)
+        entries.chunks.iter().filter_map(ChunkPlace::get)
     }
 
     fn filled(n: u64) -> Entries {
@@ -477,17 +477,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_table_that_a_restart_folds_is_as_one_that_was_filled(
+        fn a_table_that_a_restart_finds_is_as_one_that_was_filled(
             positions in prop::collection::btree_set(0_u64..700, 1..500),
             steps in prop::collection::vec((0_u8..7, 0_u64..750, 0_u64..200), 0..12),
         ) {
             let message =
                 |&at: &u64| StoredMessage { position: Position(at), address: at + 1, stored_len: 30, body_len: 7 };
             let log = Arc::new(positions.iter().map(message).collect::<MessageLog>());
-            let (mut folded, mut filled) = (Entries::default(), Entries::default());
+            let (mut found, mut filled) = (Entries::default(), Entries::default());
             for piece in log.pieces(CHUNK) {
                 let last = log.piece(piece).last().unwrap().position;
-                folded.fold(last, Folded::new(log.clone(), piece, false));
+                found.put_unmade(last, Unmade::new(log.clone(), piece, false));
             }
             log.iter().for_each(|message| filled.insert(message.position, restored(message, false)));
             let all = |entries: &Entries| -> Vec<_> {
@@ -495,26 +495,26 @@ mod tests {
             };
             for (what, at, len) in steps {
                 let (from, to) = (Position(at), Position(at + len));
-                prop_assert_eq!((folded.next(), folded.memory()), (filled.next(), filled.memory()));
-                prop_assert_eq!(folded.next_chunk(from), filled.next_chunk(from));
+                prop_assert_eq!((found.next(), found.memory()), (filled.next(), filled.memory()));
+                prop_assert_eq!(found.next_chunk(from), filled.next_chunk(from));
                 match what {
-                    0 => prop_assert_eq!(all(&folded), all(&filled)),
-                    1 => prop_assert_eq!(folded.get(from).is_some(), filled.get(from).is_some()),
-                    2 => prop_assert_eq!(folded.remove(from).is_some(), filled.remove(from).is_some()),
-                    3 => prop_assert_eq!(folded.push(entry(1)), filled.push(entry(1))),
+                    0 => prop_assert_eq!(all(&found), all(&filled)),
+                    1 => prop_assert_eq!(found.get(from).is_some(), filled.get(from).is_some()),
+                    2 => prop_assert_eq!(found.remove(from).is_some(), filled.remove(from).is_some()),
+                    3 => prop_assert_eq!(found.push(entry(1)), filled.push(entry(1))),
                     4 => {
-                        let taken = [folded.take_range(from..to), filled.take_range(from..to)];
-                        let [folded, filled] = taken.map(|taken| taken.iter().count());
-                        prop_assert_eq!(folded, filled);
+                        let taken = [found.take_range(from..to), filled.take_range(from..to)];
+                        let [found, filled] = taken.map(|taken| taken.iter().count());
+                        prop_assert_eq!(found, filled);
                     }
-                    5 => [&mut folded, &mut filled]
+                    5 => [&mut found, &mut filled]
                         .map(|entries| entries.drop_range(from..to, |position, _| position.0 % 3 > 0))
                         .into_iter()
                         .collect(),
-                    _ => prop_assert_eq!(folded.neighbours(from).len(), filled.neighbours(from).len()),
+                    _ => prop_assert_eq!(found.neighbours(from).len(), filled.neighbours(from).len()),
                 }
             }
-            prop_assert_eq!(all(&folded), all(&filled));
+            prop_assert_eq!(all(&found), all(&filled));
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chunk::{CHUNK, Folded, restored};
+use super::chunk::{CHUNK, Unmade, restored};
 use super::lanes::Lane;
 use super::log::MessageLog;
 use super::rules::Traits;
@@ -133,8 +133,8 @@ impl<L: Link> Queue<L> {
             let flagged = lane.flagged_below.0;
             let are_alike = (end <= flagged || flagged <= first) && dead.range(first..end).next().is_none();
             if are_alike {
-                let folded = Folded::new(messages.clone(), piece, first < flagged);
-                lane.entries.fold(Position(end - 1), folded);
+                let unmade = Unmade::new(messages.clone(), piece, first < flagged);
+                lane.entries.put_unmade(Position(end - 1), unmade);
                 continue;
             }
             for message in messages.piece(piece) {

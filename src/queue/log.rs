@@ -170,7 +170,7 @@ impl MessageLog {
             while let Some(next) =
                 self.rows.get(row).filter(|next| next.message(at).position.0 / by == number)
             {
-                let count = ((number + 1) * by - next.message(at).position.0).min(next.count() - at);
+                let count = (by - next.message(at).position.0 % by).min(next.count() - at);
                 piece.count += count as u32;
                 at += count;
                 if at == next.count() {

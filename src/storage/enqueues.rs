@@ -1,5 +1,5 @@
-//! Records of messages that came to one queue, one after the other. Most of a journal is such; they are read without being
-//! told apart one by one.
+//! Records of messages that came to one queue, one after the other, each by itself. There may be many; they are read
+//! without being told apart one by one.
 
 use crate::ids::QueueId;
 use crate::storage::codec::Reader;

@@ -129,7 +129,7 @@ pub(super) enum Parked {
     Idle,
     /// It lets more gather, until somebody waits.
     Gathering,
-    /// It lets so many bytes gather for the one who waits, until there is another.
+    /// It lets so many bytes gather for the one whom it has just served, until several wait.
     Expecting(u64),
 }
 

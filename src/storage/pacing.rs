@@ -89,12 +89,12 @@ impl Pacing {
         self.expected
     }
 
-    /// The next group begins, with so many bytes.
-    pub(super) fn begin(&mut self, bytes: u64) {
-        let Some(expected) = self.expected.take() else { return };
+    /// The next group begins, with so many bytes; now, if there was a wait for them.
+    pub(super) fn begin(&mut self, bytes: u64, waited: Option<Instant>) {
+        let (Some(expected), Some(now)) = (self.expected.take(), waited) else { return };
         if bytes >= expected.bytes {
             self.misses = 0;
-        } else {
+        } else if now >= expected.until {
             self.misses = (self.misses + 1).min(MOST_MISSES);
             self.pause = (1 << self.misses) - 1;
         }
@@ -181,7 +181,12 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..8 {
             assert_eq!(next(&mut pacing), Some(70));
-            pacing.begin(3);
+            // What is there without a wait says nothing, nor does a wait that was cut short.
+            pacing.begin(99, None);
+            next(&mut pacing);
+            pacing.begin(3, Some(begun() - LONGEST));
+            next(&mut pacing);
+            pacing.begin(3, Some(begun() + LONGEST));
             let mut pause = 0;
             while next(&mut pacing).is_none() {
                 pause += 1;
@@ -189,16 +194,16 @@ mod tests {
             pauses.push(pause);
         }
         assert_eq!(pauses, [1, 3, 7, 15, 31, 63, 63, 63]);
-        pacing.begin(70);
+        pacing.begin(70, Some(begun()));
         assert_eq!(next(&mut pacing), Some(70));
-        pacing.begin(69);
+        pacing.begin(69, Some(begun() + LONGEST));
         assert_eq!(pacing.pause, 1);
     }
 
     #[test]
     fn a_group_that_nothing_was_expected_of_counts_neither_way() {
         let mut pacing = Pacing::default();
-        pacing.begin(1);
+        pacing.begin(1, Some(begun()));
         assert_eq!((pacing.misses, pacing.pause), (0, 0));
     }
 }

@@ -149,6 +149,16 @@ pub(super) enum Entry {
     Returned(QueueId, Position, u32),
 }
 
+impl Entry {
+    /// Bytes of the items that it has in the body block of its group; `None` if it has none there.
+    pub(super) fn stored_here(&self) -> Option<u64> {
+        match self {
+            Self::Enqueued(enqueued) => Some(enqueued.stored_here()).filter(|_| enqueued.address.is_none()),
+            _ => None,
+        }
+    }
+}
+
 /// An enqueue as it was read, or several of one queue that are alike: each has the next position and the next item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Enqueued {
@@ -169,7 +179,6 @@ pub(super) struct Enqueued {
 impl Enqueued {
     /// Bytes of the messages' items in the body block of the group.
     pub(super) fn stored_here(&self) -> u64 {
-        // It was checked when it was read.
         if self.address.is_none() { u64::from(self.stored_len).saturating_mul(self.count) } else { 0 }
     }
 
@@ -214,11 +223,11 @@ const UNBOUND: u8 = 6;
 pub(super) const ENQUEUED: u8 = 7;
 const ENQUEUED_REFERENCE: u8 = 8;
 const REMOVED: u8 = 9;
-/// As [`ENQUEUED`], of several that are alike.
-const ENQUEUED_ALIKE: u8 = 13;
 const DELIVERED_THROUGH: u8 = 10;
 const PARAMETER_SET: u8 = 11;
 const PARAMETER_CLEARED: u8 = 12;
+/// As [`ENQUEUED`], of several that are alike.
+const ENQUEUED_ALIKE: u8 = 13;
 /// As [`ENQUEUED`] and [`ENQUEUED_REFERENCE`], of a message with a lifetime of its own.
 const ENQUEUED_LIFETIME: u8 = 20;
 const ENQUEUED_LIFETIME_REFERENCE: u8 = 21;
@@ -383,11 +392,14 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Entry> {
         ENQUEUED_ALIKE => {
             let (queue, position) = place(reader)?;
             let count = reader.int()?;
-            // There is a position after them.
-            position.0.checked_add(count)?;
+            // They are of one lane, and there is a position after them.
+            let last = Position(position.0.checked_add(count)?.checked_sub(1)?);
+            if last.lane() != position.lane() {
+                return None;
+            }
             let lens = (u32::try_from(reader.int()?).ok()?, u32::try_from(reader.int()?).ok()?);
             let (stored_len, body_len) = lens;
-            // None takes no room: more than the group has bytes cannot be there.
+            // There is one at least, and none takes no room.
             u64::from(stored_len).checked_mul(count).filter(|bytes| *bytes >= count.max(1))?;
             let (address, has_lifetime) = (None, false);
             Entry::Enqueued(Enqueued { queue, position, address, stored_len, body_len, has_lifetime, count })

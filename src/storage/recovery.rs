@@ -224,7 +224,7 @@ pub(super) fn are_bodies_sound(
     let (mut sound, mut offset) = (true, group.bodies_at());
     let mut bytes = Vec::new();
     let understood = each_record(&group, |entry, _| {
-        let Some(len) = stored_here(&entry).filter(|_| sound) else { return Ok(()) };
+        let Some(len) = entry.stored_here().filter(|_| sound) else { return Ok(()) };
         // Not more than the group has, as a whole, which is not more than the file.
         let len = usize::try_from(len.min(header.bodies_len)).map_err(io::Error::other)?;
         bytes.resize(len, 0);
@@ -288,7 +288,7 @@ fn apply(group: &Group<'_>, image: &mut Image) -> bool {
 /// The address behind what is stored with a record, of which the first is at `address`; `None` if the group has not as
 /// much.
 fn end_of(group: &Group<'_>, entry: &Entry, address: u64) -> Option<u64> {
-    let len = if let Entry::Enqueued(enqueued) = entry { enqueued.stored_here() } else { 0 };
+    let len = entry.stored_here().unwrap_or(0);
     let end = address.saturating_add(len);
     (len == 0 || end <= group.address.saturating_add(group.header.bodies_len)).then_some(end)
 }
@@ -321,14 +321,6 @@ pub(super) fn each_record(
         address = end;
     }
     Ok(is_all(group, reader, address))
-}
-
-/// Bytes of the items that a record has in the body block of its group.
-pub(super) fn stored_here(entry: &Entry) -> Option<u64> {
-    match entry {
-        Entry::Enqueued(enqueued) => Some(enqueued.stored_here()).filter(|_| enqueued.address.is_none()),
-        _ => None,
-    }
 }
 
 impl Source {

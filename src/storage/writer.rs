@@ -192,7 +192,7 @@ impl Writer {
 
     /// Waits for something to write. `None` when there is nothing and a sync is due, or the journal is to close.
     fn next_buffer(&mut self) -> (Option<Buffer>, bool) {
-        let mut gathered = false;
+        let (mut gathered, mut waited) = (false, false);
         loop {
             let until_sync = self.until_sync();
             let unsynced = self.unsynced_since.is_some();
@@ -204,12 +204,13 @@ impl Writer {
                 let expected = if sync_wanted || inner.stop { None } else { self.expected(&inner) };
                 match inner.buffers.front() {
                     Some(_) if let Some((bytes, left)) = expected => {
+                        waited = true;
                         inner.parked = Parked::Expecting(bytes);
                         left
                     }
                     Some(_) if inner.stop || waited_for || gathered => {
                         let buffer = inner.buffers.pop_front();
-                        self.pacing.begin(buffer.as_ref().map_or(0, Buffer::bytes));
+                        self.pacing.begin(buffer.as_ref().map_or(0, Buffer::bytes), waited.then(now));
                         return (buffer, inner.stop);
                     }
                     Some(_) => {
@@ -250,7 +251,7 @@ impl Writer {
     fn write(&mut self, mut buffer: Buffer) -> io::Result<()> {
         self.open_file(buffer.file)?;
         let (bodies, bodies_len) = (buffer.address, buffer.bodies.queued());
-        self.bytes = buffer.bytes();
+        let bytes = buffer.bytes();
         let header = GroupHeader {
             records_len: u32::try_from(buffer.records.len()).map_err(io::Error::other)?,
             bodies_len,
@@ -275,6 +276,7 @@ impl Writer {
         self.tail =
             Tail { end, address: bodies + bodies_len, sequence: self.tail.sequence + 1, chain: checksum };
         self.unsynced_since.get_or_insert_with(now);
+        self.bytes = bytes;
         if let Some(current) = &mut self.current {
             current.at = align(start + header.len());
             let mut inner = self.shared.inner.lock();
@@ -287,7 +289,7 @@ impl Writer {
         }
         self.shared.advance_address(self.tail.address);
         self.room.check_limit();
-        self.shared.backlog.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
         let written = self.tail.end;
         let durable = if self.options.sync == Sync::Always { 0 } else { written };
         self.shared.advance(written, durable);
@@ -436,8 +438,9 @@ impl Writer {
             let timing = shared.meters.syncs.begin();
             current.file.sync_data()?;
             let took = timing.end(0);
-            let served = self.synced();
+            // Before anybody hears of it, and sends more.
             let gathered = self.shared.inner.lock().gathered();
+            let served = self.synced();
             self.pacing.served(served, self.bytes, gathered, took, now());
         }
         self.unsynced_since = None;
@@ -460,7 +463,7 @@ impl Writer {
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "only how long ago a write was is asked, by the thread that made it"
+    reason = "only how long ago a write was, and how long to wait for the next, is asked by the thread that writes"
 )]
 fn now() -> Instant {
     Instant::now()

@@ -26,7 +26,7 @@ use crate::storage::item::RawItem;
 use crate::storage::record::{Enqueued, Entry, decode};
 use crate::storage::recovery::{
     DAMAGED, FILE_MISSING, FOREIGN, HEADER_DAMAGED, MISSING, NOT_UNDERSTOOD, PREFIX, are_bodies_sound,
-    each_record, stored_here,
+    each_record,
 };
 use crate::storage::walk::{Chain, find_groups};
 use crate::storage::writer::Tail;
@@ -393,7 +393,7 @@ impl Survey {
             {
                 let mut messages = 0;
                 let understood = each_record(&group, |entry, _| {
-                    messages += u64::from(stored_here(&entry).is_some());
+                    messages += u64::from(entry.stored_here().is_some());
                     Ok(())
                 })?;
                 if !understood {
