@@ -115,7 +115,7 @@ impl ChunkPlace {
 
     #[inline]
     fn make(&mut self) {
-        if self.unmade.is_some() {
+        if self.chunk.is_none() {
             self.chunk = self.unmade.take().map(|unmade| unmade.into_chunk());
         }
     }

@@ -195,9 +195,9 @@ impl MessageLog {
 
     /// The messages of a piece.
     pub(super) fn piece(&self, piece: Piece) -> impl Iterator<Item = StoredMessage> + '_ {
-        let rows = self.rows[piece.row.min(self.rows.len())..].iter();
-        let messages = rows.flat_map(|row| (0..row.count()).map(|at| row.message(at)));
-        messages.skip(piece.at.into()).take(piece.count as usize)
+        let first = std::iter::once(u64::from(piece.at)).chain(std::iter::repeat(0));
+        let rows = self.rows[piece.row.min(self.rows.len())..].iter().zip(first);
+        rows.flat_map(|(row, from)| (from..row.count()).map(|at| row.message(at))).take(piece.count as usize)
     }
 }
 
