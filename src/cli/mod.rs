@@ -3,6 +3,7 @@
 
 mod client;
 mod ctl;
+mod deferred;
 mod definitions;
 mod failure;
 mod log_tail;
@@ -25,6 +26,7 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::deferred::Deferred;
 use self::failure::Failure;
 use crate::config::{Assignment, ConfigError, Environment, Loaded, Machine, Sources, Value, render};
 use crate::server::tls::Tls;
@@ -89,13 +91,13 @@ enum Command {
     /// Check the configuration; exit with 0 if it is valid and with 1 if not
     Check(CheckArguments),
     /// Tell a running broker what is to hold, ask it how it is, and list what there is
-    Ctl(Box<ctl::Arguments>),
+    Ctl(Deferred<ctl::Arguments>),
     /// Look after a data directory
     #[command(subcommand)]
-    Storage(storage::Command),
+    Storage(Deferred<storage::Command>),
     /// Put load on a broker, this one or another, and measure it
     #[command(subcommand)]
-    Perf(perf::Command),
+    Perf(Deferred<perf::Command>),
 }
 
 #[derive(Debug, Args)]
@@ -235,9 +237,9 @@ pub fn run() -> ExitCode {
         None => run_serve(&serve, started),
         Some(Command::Serve(arguments)) => run_serve(&arguments, started),
         Some(Command::Check(arguments)) => run_check(&arguments),
-        Some(Command::Ctl(arguments)) => return ctl::run(&arguments),
-        Some(Command::Storage(command)) => return storage::run(&command),
-        Some(Command::Perf(command)) => return perf::run(&command),
+        Some(Command::Ctl(arguments)) => return ctl::run(arguments.get()),
+        Some(Command::Storage(command)) => return storage::run(command.get()),
+        Some(Command::Perf(command)) => return perf::run(command.get()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

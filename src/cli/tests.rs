@@ -20,6 +20,20 @@ fn the_command_line_is_sound() {
 }
 
 #[test]
+fn a_command_is_introduced_in_its_own_help_as_in_the_list() {
+    let list = refused(&["--help"]);
+    for (command, introduction) in [
+        ("ctl", "Tell a running broker what is to hold, ask it how it is, and list what there is"),
+        ("storage", "Look after a data directory"),
+        ("perf", "Put load on a broker, this one or another, and measure it"),
+    ] {
+        let help = refused(&[command, "--help"]);
+        assert!(list.contains(introduction), "{list}");
+        assert!(help.starts_with(introduction), "{help}");
+    }
+}
+
+#[test]
 fn serve_is_what_leveret_alone_does() {
     let flags = ["--config", "a.toml", "--listen", "[::1]:1", "--listen", "127.0.0.1:2", "--set", "a.b=c=d"];
     let alone = parsed(&flags).serve;
