@@ -28,6 +28,7 @@ use crate::management::PROMETHEUS;
 use crate::management::control_socket::Name;
 use crate::management::gate::Origin;
 use crate::management::options::Handshakes;
+use crate::management::router::OnDemand;
 
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ pub(super) struct Listener {
     pub(super) tls: Option<Handshakes>,
     /// What is served there, as logs show it.
     pub(super) protocol: &'static str,
-    pub(super) router: Router,
+    pub(super) router: OnDemand,
 }
 
 impl Listener {
@@ -133,9 +134,9 @@ pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: Cancel
         connections.spawn(async move {
             let origin = Origin::of_connection(address.ip(), tls.is_some());
             let served = match tls {
-                None => speak(stream, router, origin, &stop).await,
+                None => speak(stream, router.router(), origin, &stop).await,
                 Some(shake) => match shake(stream, address, Instant::now() + HANDSHAKE_PATIENCE).await {
-                    Some(stream) => speak(stream, router, origin, &stop).await,
+                    Some(stream) => speak(stream, router.router(), origin, &stop).await,
                     None => Ok(()),
                 },
             };
@@ -154,7 +155,7 @@ pub(super) async fn serve(listener: Listener, most: Arc<Semaphore>, stop: Cancel
 const MOST_LOCAL: usize = 16;
 
 /// Accepts on the control socket until `stop`, takes its name away, and waits for what is under way.
-pub(super) async fn serve_local(socket: UnixListener, name: Name, router: Router, stop: CancellationToken) {
+pub(super) async fn serve_local(socket: UnixListener, name: Name, router: OnDemand, stop: CancellationToken) {
     let (connections, most) = (TaskTracker::new(), Arc::new(Semaphore::new(MOST_LOCAL)));
     while let Some(Ok(place)) = stop.run_until_cancelled(most.clone().acquire_owned()).await {
         let Some(accepted) = stop.run_until_cancelled(socket.accept()).await else { break };
@@ -168,7 +169,7 @@ pub(super) async fn serve_local(socket: UnixListener, name: Name, router: Router
         };
         let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
-            if let Err(error) = speak(stream, router, Origin::Local, &stop).await {
+            if let Err(error) = speak(stream, router.router(), Origin::Local, &stop).await {
                 tracing::debug!(%error, "a client of the control socket failed");
             }
             drop(place);

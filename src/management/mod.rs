@@ -51,6 +51,8 @@ use crate::management::code_flow::{Attempts, AuthorizationServer};
 use crate::management::connection::{Listener, serve, serve_local};
 use crate::management::log_control::LogControl;
 use crate::management::options::{Handshakes, ManagementOptions, SharedOptions};
+use crate::management::router::OnDemand;
+use crate::management::routes::Resource;
 use crate::management::sessions::Sessions;
 use crate::management::stream::Streams;
 use crate::management::visitor::Level;
@@ -170,7 +172,7 @@ impl Management {
         clock: fn() -> Now,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
-        let mut listen = |address, protocol, tls: Option<&Handshakes>, router: &Router| -> io::Result<()> {
+        let mut listen = |address, protocol, tls: Option<&Handshakes>, router: &OnDemand| -> io::Result<()> {
             let (socket, router) = (bind(address)?, router.clone());
             listeners.push(Listener { socket, tls: tls.cloned(), protocol, router });
             Ok(())
@@ -178,7 +180,8 @@ impl Management {
         let live = SharedOptions::new(options.clone());
         let sessions = Arc::new(Sessions::new(options.session_timeout));
         let api = Api::new(&broker, &live, &sessions, clock);
-        let router = everything(&api, &options.path_prefix, page::router(&options.path_prefix));
+        let (of_all, prefix) = (api.clone(), options.path_prefix.clone());
+        let router = OnDemand::new(move || everything(&of_all, &prefix, page::router(&prefix)));
         for &address in &options.listen {
             listen(address, "http", None, &router)?;
         }
@@ -186,7 +189,8 @@ impl Management {
             listen(address, "https", tls, &router)?;
         }
         // Scrapes keep nobody else waiting.
-        let router = metrics(&Api::new(&broker, &live, &sessions, clock));
+        let of_metrics = Api::new(&broker, &live, &sessions, clock);
+        let router = OnDemand::new(move || metrics(&of_metrics));
         for &address in &options.prometheus.listen {
             listen(address, PROMETHEUS, None, &router)?;
         }
@@ -244,7 +248,8 @@ impl Management {
         }
         if let Some((socket, name)) = self.local {
             // Who comes here knows nothing of the prefix that proxies need.
-            let router = everything(&self.api, "", Router::new());
+            let api = self.api.clone();
+            let router = OnDemand::new(move || everything(&api, "", Router::new()));
             tasks.spawn(serve_local(socket, name, router, stop.clone()));
         }
         stop.cancelled().await;
@@ -257,12 +262,20 @@ impl Management {
 /// What the addresses of the API have: the API, metrics for those who may monitor, and what is beside them.
 fn everything(api: &Arc<Api>, prefix: &str, beside: Router) -> Router {
     let (base, metrics) = (format!("{prefix}{BASE}"), format!("{prefix}{METRICS}"));
-    let resources = || routes::all().into_iter().map(|resource| (base.clone(), resource));
-    let stream = stream::router(api, &base, router::router(api, Router::new(), resources()));
+    let looks = {
+        let (api, base) = (api.clone(), base.clone());
+        OnDemand::new(move || router::router(&api, Router::new(), resources(&base)))
+    };
+    let stream = stream::router(api, &base, looks);
     let of_prometheus = prometheus::routes(Level::Monitoring).into_iter();
     let of_prometheus = of_prometheus.map(|resource| (metrics.clone(), resource));
     let beside = beside.merge(stream).merge(code_flow::router(api, &base));
-    router::router(api, beside, resources().chain(of_prometheus))
+    router::router(api, beside, resources(&base).chain(of_prometheus))
+}
+
+/// What the API has below `base`.
+fn resources(base: &str) -> impl Iterator<Item = (String, Resource)> {
+    routes::all().into_iter().map(|resource| (base.to_owned(), resource))
 }
 
 /// What the addresses for metrics have.

@@ -1,7 +1,7 @@
 //! From the table of resources to a router, and a request's way through it: who asks, whether they may, the body, the
 //! resource on a thread that may block, the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -54,6 +54,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a probe does.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A router that is made when somebody asks for it first. With all its resources it takes a quarter of a megabyte, and many
+/// brokers are never asked anything over HTTP.
+#[derive(Clone)]
+pub(super) struct OnDemand(Arc<LazyLock<Router, Make>>);
+
+type Make = Box<dyn FnOnce() -> Router + Send>;
+
+impl OnDemand {
+    pub(super) fn new(make: impl FnOnce() -> Router + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+
+    pub(super) fn router(&self) -> Router {
+        Router::clone(&self.0)
+    }
+}
 
 /// A router for resources, each with what its path begins with, beside what another one has.
 pub(super) fn router(

@@ -29,7 +29,7 @@ use crate::management::answer::{Chunk, events};
 use crate::management::error::ApiError;
 use crate::management::gate::Origin;
 use crate::management::query::Query;
-use crate::management::router::failed;
+use crate::management::router::{OnDemand, failed};
 use crate::management::visitor::Level;
 
 /// How many streams there may be.
@@ -105,11 +105,11 @@ impl Drop for Place {
 }
 
 /// The path of streams below `base`. `inner` answers the looks: it is the router of the API.
-pub(super) fn router(api: &Arc<Api>, base: &str, inner: Router) -> Router {
+pub(super) fn router(api: &Arc<Api>, base: &str, inner: OnDemand) -> Router {
     let (api, below) = (api.clone(), base.to_owned());
     let begin = async move |request: Request| {
         let (head, _) = request.into_parts();
-        begin(&api, &below, inner, &head).await.unwrap_or_else(|error| failed(&error))
+        begin(&api, &below, inner.router(), &head).await.unwrap_or_else(|error| failed(&error))
     };
     Router::new().route(&format!("{base}/stream"), get(begin))
 }
