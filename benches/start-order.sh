@@ -5,10 +5,9 @@
 #
 #   benches/start-order.sh
 #
-# The names are without the hashes that change with compilers and dependencies. One that stands for several functions
-# then, all of a generic one for instance, is there with its hash first, and without it behind all others. A name that is
-# gone is passed over, and a function that is new lies with all others: the file need not follow every change. Write it
-# again when an idle broker has grown.
+# The names are those of .cargo/config.toml, which say all of a function, its types too; what changes in them with compilers
+# and dependencies is a "*" here. A name that is gone is passed over, and a function that is new lies with all others: the
+# file need not follow every change. Write it again when an idle broker has grown.
 # Read: CARGO_TARGET_DIR (target).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,13 +27,13 @@ start() {
         kill -0 "$broker" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
         sleep 0.1
     done
-    # What follows a start: the guest's password, the reserve on the disk, the first looks at memory.
-    sleep 3
+    # What follows a start: the guest's password, the reserve on the disk, and all that an idle broker does now and then.
+    sleep 12
 }
 
 stop() {
     kill "$broker"
-    wait "$broker" || true
+    wait "$broker"
     broker=
 }
 
@@ -60,17 +59,11 @@ stop
 
 called first again >"$scratch/start"
 called work | comm -23 - "$scratch/start" | cat "$scratch/start" - >"$scratch/called"
-awk '
-    function of(name) { sub(/17h[0-9a-f]+E$/, "17h*", name); return name }
-    NR == FNR { count[of($1)]++; next }
-    count[of($1)] == 1 { put(of($1)); next }
-    { exact[++n] = $1 }
-    function put(name) { printf "        *(.text.%s)\n", name }
+# A crate's name has a hash, "Cs1a2B3c4D5e6_4core", and a copy of a function a number, "name.12". What seems to be called
+# seldom is in a section of another name.
+sed -E 's/Cs[0-9A-Za-z]{8,12}_/Cs*_/g; s/\.[0-9]+$/.*/' "$scratch/called" | awk '
     BEGIN { printf "/* What a start calls, by benches/start-order.sh. */\nSECTIONS\n{\n    .text.start :\n    {\n" }
-    END {
-        for (i = 1; i <= n; i++) put(exact[i])
-        for (i = 1; i <= n; i++) if (!seen[of(exact[i])]++) put(of(exact[i]))
-        printf "    }\n}\nINSERT BEFORE .text;\n"
-    }
-' "$scratch/functions" "$scratch/called" >benches/start-order.ld
+    !seen[$1]++ { printf "        *(.text.%s .text.unlikely.%s)\n", $1, $1 }
+    END { printf "    }\n}\nINSERT BEFORE .text;\n" }
+' >benches/start-order.ld
 wc -l benches/start-order.ld
