@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, TcpKeepalive, Type};
+use socket2::{Domain, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,11 +23,11 @@ use crate::session::{Peer, Session};
 /// How long accepting pauses when the process is out of descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Binds a listening socket.
+/// Binds a listening socket. Its connections have the options that it has, so that they cost no system calls of their own.
 ///
 /// # Errors
 /// As the operating system has it; the address is named.
-pub(super) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr, options: &ServerOptions) -> io::Result<TcpListener> {
     let listen = || {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -35,11 +35,26 @@ pub(super) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
             socket.set_only_v6(false)?;
         }
         socket.set_nonblocking(true)?;
+        if let Err(error) = tune(&socket, options) {
+            tracing::warn!(%address, %error, "cannot set the options of TCP connections");
+        }
         socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         TcpListener::from_std(socket.into())
     };
     listen().map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+fn tune(socket: &socket2::Socket, options: &ServerOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(keepalive) = options.keepalive {
+        let settings = TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
+        socket.set_tcp_keepalive(&settings.with_retries(keepalive.probes))?;
+    }
+    if !options.user_timeout.is_zero() {
+        socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    }
+    Ok(())
 }
 
 /// A socket that is listened on.
@@ -142,9 +157,6 @@ impl Acceptor {
         if proxy.is_none() && !self.has_room_for(address) {
             return;
         }
-        if let Err(error) = self.tune(&stream) {
-            tracing::debug!(peer = %address, %error, "cannot set socket options");
-        }
         let mut session = self.session(Peer { local: stream.local_addr().ok(), ..Peer::from(address) });
         if proxy.is_none() {
             session.count_among_handshakes_of(address.ip());
@@ -160,20 +172,6 @@ impl Acceptor {
     fn session(&self, peer: Peer) -> Session {
         let (broker, limits) = (self.broker.clone(), self.limits.current());
         Session::new(broker, limits, peer, self.options.write_timeout, clock::now())
-    }
-
-    fn tune(&self, stream: &TcpStream) -> io::Result<()> {
-        stream.set_nodelay(self.options.nodelay)?;
-        let socket = SockRef::from(stream);
-        if let Some(keepalive) = self.options.keepalive {
-            let settings = TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
-            socket.set_tcp_keepalive(&settings.with_retries(keepalive.probes))?;
-        }
-        #[cfg(target_os = "linux")]
-        if !self.options.user_timeout.is_zero() {
-            socket.set_tcp_user_timeout(Some(self.options.user_timeout))?;
-        }
-        Ok(())
     }
 }
 
@@ -194,6 +192,7 @@ mod tests {
     use super::*;
     use crate::broker::options::BrokerOptions;
     use crate::protocol::PROTOCOL_HEADER;
+    use crate::server::options::Keepalive;
 
     async fn client(address: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -207,12 +206,45 @@ mod tests {
     }
 
     #[test]
+    fn connections_have_the_options_of_their_listener() {
+        let keepalive =
+            Keepalive { idle: Duration::from_secs(77), interval: Duration::from_secs(7), probes: 5 };
+        let user_timeout = Duration::from_secs(21);
+        let options =
+            ServerOptions { keepalive: Some(keepalive), user_timeout, nodelay: true, ..Default::default() };
+        let off = ServerOptions {
+            keepalive: None,
+            user_timeout: Duration::ZERO,
+            nodelay: false,
+            ..options.clone()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for (options, is_on) in [(options, true), (off, false)] {
+                let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &options).unwrap();
+                let address = listener.local_addr().unwrap();
+                let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(address));
+                let (accepted, _connected) = (accepted.unwrap().0, connected.unwrap());
+                let socket = socket2::SockRef::from(&accepted);
+                assert_eq!(socket.tcp_nodelay().unwrap(), is_on);
+                assert_eq!(socket.keepalive().unwrap(), is_on);
+                assert_eq!(socket.tcp_user_timeout().unwrap(), is_on.then_some(user_timeout));
+                if is_on {
+                    assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
+                    assert_eq!(socket.tcp_keepalive_interval().unwrap(), keepalive.interval);
+                    assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive.probes);
+                }
+            }
+        });
+    }
+
+    #[test]
     fn a_connection_waits_in_the_backlog_while_too_many_are_in_their_handshake() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let broker = Broker::new(BrokerOptions::default());
             broker.registry.set_handshake_limit(2);
-            let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).unwrap();
+            let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &ServerOptions::default()).unwrap();
             let address = socket.local_addr().unwrap();
             let entrance = Arc::new(Entrance { protocol: "amqp", tls: None, is_websocket: false });
             let listener = Listener { socket: Socket::Tcp(socket), entrance };

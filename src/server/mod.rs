@@ -71,7 +71,7 @@ impl Server {
         let mut listen = |addresses: &[SocketAddr], protocol, tls: Option<&Arc<Tls>>, is_websocket| {
             let entrance = Arc::new(Entrance { protocol, tls: tls.cloned(), is_websocket });
             for &address in addresses {
-                let socket = Socket::Tcp(listener::bind(address, options.backlog)?);
+                let socket = Socket::Tcp(listener::bind(address, &options)?);
                 listeners.push(Listener { socket, entrance: entrance.clone() });
             }
             io::Result::Ok(())
