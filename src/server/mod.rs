@@ -2,6 +2,7 @@
 
 mod agenda;
 mod asking;
+mod bell;
 pub mod clock;
 mod connection;
 mod disk;
@@ -124,6 +125,14 @@ impl Server {
         accepting.spawn(memory::watch(acceptor.broker.clone(), options.memory_check_interval, stop.clone()));
         if let Some(disk) = disk {
             accepting.spawn(disk.run(stop.clone()));
+        }
+        match bell::hang() {
+            Ok((ringer, answering)) => {
+                acceptor.broker.journal.wake_by(Box::new(ringer));
+                // Connections wait for the journal to the last.
+                tokio::spawn(answering);
+            }
+            Err(error) => tracing::debug!(%error, "the journal wakes connections itself"),
         }
         accepting.spawn(statistics::run(acceptor.broker.clone(), stop.clone()));
         accepting.spawn(agenda::run(acceptor.broker.clone(), stop.clone()));

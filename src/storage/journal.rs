@@ -12,9 +12,11 @@ mod reading;
 mod retiring;
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::io;
-use std::sync::Arc;
+use std::marker;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::{JoinHandle, Thread};
 
@@ -44,6 +46,12 @@ const GROUP_OVERHEAD: u64 = 128;
 
 /// Unwritten bytes from which on publishers should wait.
 const BACKLOG_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// Wakes tasks for the writer's thread, which knows nothing of what they run on.
+pub trait WakeTasks: Debug + Send + marker::Sync {
+    /// Has all of them woken soon. Some may be there more than once. It must not wait for anything.
+    fn wake(&self, tasks: Vec<Waker>);
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -75,6 +83,8 @@ pub(super) struct Shared {
     pub(super) failed: AtomicBool,
     keeps: Keeps,
     pub(super) meters: Meters,
+    /// Who wakes tasks, if not the writer itself.
+    wakes: OnceLock<Box<dyn WakeTasks>>,
 }
 
 /// What becomes of records.
@@ -290,6 +300,11 @@ impl Journal {
         self.shared.failed.store(true, Ordering::Release);
     }
 
+    /// Has whoever waits here woken by `wakes` and not by the writer's thread. Only the first call counts.
+    pub fn wake_by(&self, wakes: Box<dyn WakeTasks>) {
+        let _ = self.shared.wakes.set(wakes);
+    }
+
     /// Wakes `waker` once when both positions of `at` are reached; at once if they are.
     pub fn wake_at(&self, at: Progress, waker: &Waker) {
         let mut inner = self.shared.inner.lock();
@@ -412,6 +427,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             keeps,
             meters: Meters::default(),
+            wakes: OnceLock::new(),
         }
     }
 
@@ -442,19 +458,25 @@ impl Shared {
 
     /// Publishes new positions and wakes who waited for them. Returns who that was.
     pub(super) fn advance(&self, written: u64, durable: u64) -> Served {
-        let mut due: Vec<Waker> = {
+        let due: Vec<Waker> = {
             let mut inner = self.inner.lock();
             self.written.fetch_max(written, Ordering::AcqRel);
             self.durable.fetch_max(durable, Ordering::AcqRel);
             let progress = self.progress();
             inner.waiters.extract_if(.., |(at, _)| reached(progress, *at)).map(|(_, waker)| waker).collect()
         };
-        due.iter().for_each(Waker::wake_by_ref);
-        match due.pop() {
-            None => Served::Nobody,
-            Some(last) if due.iter().all(|waker| waker.will_wake(&last)) => Served::One(last),
+        let served = match due.split_first() {
+            None => return Served::Nobody,
+            Some((one, others)) if others.iter().all(|waker| waker.will_wake(one)) => {
+                Served::One(one.clone())
+            }
             Some(_) => Served::Several,
+        };
+        match self.wakes.get() {
+            Some(wakes) => wakes.wake(due),
+            None => due.into_iter().for_each(Waker::wake),
         }
+        served
     }
 }
 
