@@ -11,6 +11,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake gcc g++ m
 WORKDIR /leveret
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
+COPY .cargo .cargo
 COPY benches benches
 # The commit, for `leveret --version`: docker build --build-arg BUILD_COMMIT=$(git rev-parse --short HEAD) .
 ARG BUILD_COMMIT=unknown
