@@ -239,7 +239,8 @@ ROWS: tuple[Row, ...] = (
             Measure("rate", "opened/s", "/s", at("opened_per_second"), target=8e3),
         ),
         "connections",
-        {"--count": "1000"},
+        # As many at a time as keep a broker busy: fewer wait for answers most of the time.
+        {"--count": "1000", "--threads": "16"},
         {"--count": "200", "--settle": "0.5"},
         timing=(),
     ),
