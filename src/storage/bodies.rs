@@ -5,11 +5,12 @@ mod journal_items;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::ids::{Location, Place, Position, QueueId};
 use crate::message::Message;
 use crate::queue::{Found, Load, Unread, Wanted, memory_of};
-use crate::storage::disk::DiskFile;
+use crate::storage::disk::{DiskFile, may_pass};
 use crate::storage::item::RawItem;
 use crate::storage::journal::Journal;
 use crate::storage::segment::{self, Content, RunReader, read_item};
@@ -18,6 +19,9 @@ use crate::workers::{Job, OnPanic, Workers};
 
 /// Threads that read. More would help disks that do several things at once; two keep one slow read from stopping all.
 const READERS: usize = 2;
+
+/// Between tries to open a file while too many are open.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Bytes that are read at once.
 const CHUNK: u64 = 1024 * 1024;
@@ -189,9 +193,22 @@ impl Bodies {
         None
     }
 
+    /// That too many files are open says nothing of the messages: they are waited for, not taken for damaged.
     fn segment_file(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         let Some(disk) = &self.disk else { return Err(io::ErrorKind::NotFound.into()) };
-        disk.segments.file(number)
+        let mut told = false;
+        loop {
+            match disk.segments.file(number) {
+                Err(error) if may_pass(&error) && !self.journal.is_closing() => {
+                    if !std::mem::replace(&mut told, true) {
+                        let file = segment::name_of(number);
+                        tracing::error!(file, %error, "stored messages wait until their file can be opened");
+                    }
+                    std::thread::sleep(AGAIN);
+                }
+                file => return file,
+            }
+        }
     }
 
     fn read_run(&self, queue: QueueId, unread: Unread, bytes: u64, problems: &mut Vec<Problem>) -> Read {

@@ -27,7 +27,7 @@ use redb::{
 };
 
 use crate::ids::QueueId;
-use crate::storage::disk::{Disk, DiskFile, Open, is_full};
+use crate::storage::disk::{Disk, DiskFile, Open, may_pass};
 
 use backend::{Backend, Failure, Overlay, of_sync};
 use format::{META_KEY, Meta, MetaRecord};
@@ -104,7 +104,7 @@ impl Catalogue {
     /// Makes a change. It is durable, as a whole, when this returns; its cost is that of what it names, and about eight
     /// syncs. Commits wait for each other.
     ///
-    /// - [`ErrorKind::StorageFull`] and [`ErrorKind::QuotaExceeded`]: the same may be tried again.
+    /// - What [may pass](may_pass): the same may be tried again.
     /// - Any other error is final, whether it is the disk's or [`ErrorKind::InvalidData`] for damage: all later commits
     ///   fail.
     ///
@@ -118,7 +118,7 @@ impl Catalogue {
         let result = if state.exists { self.update(change) } else { self.create(change) };
         match &result {
             Ok(()) => state.exists = true,
-            Err(error) => state.failed = !is_full(error),
+            Err(error) => state.failed = !may_pass(error),
         }
         result
     }
@@ -252,7 +252,7 @@ fn write(file: Arc<dyn DiskFile>, change: &Change, found: Found) -> io::Result<(
     match attempt(&failure, || Ok(Database::close(database)?)) {
         // The change is durable. That it cannot be recorded that the database was closed costs the next one who
         // opens it a little time; to call it failed would keep a full disk full.
-        Err(error) if is_full(&error) => Ok(()),
+        Err(error) if may_pass(&error) => Ok(()),
         closed => closed,
     }
 }

@@ -88,7 +88,8 @@ pub enum Open {
 
 /// An open file. Offsets and lengths are in bytes.
 ///
-/// A full disk shows as [`ErrorKind::StorageFull`] or [`ErrorKind::QuotaExceeded`].
+/// A full disk shows as [`ErrorKind::StorageFull`] or [`ErrorKind::QuotaExceeded`]; see [`may_pass`] for what else
+/// ends.
 pub trait DiskFile: Send + Sync + Debug {
     /// The length of the file.
     fn len(&self) -> io::Result<u64>;
@@ -161,6 +162,14 @@ pub fn write_all_at(file: &dyn DiskFile, slices: &mut [IoSlice<'_>], at: u64) ->
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Whether an error of anything but a sync says that the disk takes nothing for now: it [is full](is_full), a limit on
+/// the size of files is reached, it is mounted read-only, or too many files are open. The same may be tried again.
+#[must_use]
+pub fn may_pass(error: &io::Error) -> bool {
+    let refusals = [Errno::FBIG, Errno::ROFS, Errno::MFILE, Errno::NFILE];
+    is_full(error) || Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
 }
 
 /// Refuses what is no plain file name.

@@ -295,6 +295,12 @@ impl Journal {
         self.shared.failed.load(Ordering::Acquire)
     }
 
+    /// Whether [`close`](Self::close) was called: whoever waits for the disk has to give up.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.inner.lock().stop
+    }
+
     /// Storage has failed elsewhere: nothing becomes durable any more.
     pub fn fail(&self) {
         self.shared.failed.store(true, Ordering::Release);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::storage::disk::{Disk, Open, Space, is_full};
+use crate::storage::disk::{Disk, Open, Space, is_full, may_pass};
 use crate::storage::options::JournalOptions;
 
 /// The name of the reserve's file.
@@ -154,7 +154,7 @@ impl Room {
         let file = match found {
             Some(file) => file,
             None => match self.disk.open(RESERVE_NAME, Open::Create) {
-                Err(error) if is_full(&error) => return Ok(false),
+                Err(error) if may_pass(&error) => return Ok(false),
                 file => file?,
             },
         };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::output::MAX_SLICES;
 use crate::storage::append::Buffer;
-use crate::storage::disk::{Disk, DiskFile, Open, is_full, read_exact_at, write_all_at};
+use crate::storage::disk::{Disk, DiskFile, Open, is_full, may_pass, read_exact_at, write_all_at};
 use crate::storage::file::{FILE_HEADER, FileHeader};
 use crate::storage::files::Begun;
 use crate::storage::group::{FIXED, GroupHeader, align};
@@ -35,7 +35,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// the file goes, between these two. Whoever writes first after a start waits for the least.
 const AHEAD: RangeInclusive<u64> = 256 * 1024..=4 * 1024 * 1024;
 
-/// Between tries when the disk is full.
+/// Between tries when the disk takes nothing.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// How much is written again at once.
@@ -339,23 +339,28 @@ impl Writer {
     /// # Errors
     /// The error itself, if it is another or there is no time to wait.
     fn wait_for_room(&self, error: io::Error) -> io::Result<()> {
-        if !is_full(&error) {
+        if !may_pass(&error) {
             return Err(error);
         }
-        if self.room.release_reserve() {
+        let full = is_full(&error);
+        if full && self.room.release_reserve() {
             return Ok(());
         }
         if self.shared.inner.lock().stop {
             return Err(error);
         }
         if !self.shared.full.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error, "the disk is full; nothing is confirmed until there is room");
+            if full {
+                tracing::error!(%error, "the disk is full; nothing is confirmed until there is room");
+            } else {
+                tracing::error!(%error, "the disk takes nothing; nothing is confirmed until it does");
+            }
         }
         std::thread::sleep(RETRY);
         Ok(())
     }
 
-    /// Fills the file with zeros ahead of the next write. That the disk is full is no harm: the write will tell.
+    /// Fills the file with zeros ahead of the next write. That the disk takes nothing is no harm: the write will tell.
     fn fill_ahead(&mut self, len: u64) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let ahead = current.at.clamp(*AHEAD.start(), *AHEAD.end()).min(self.options.file_size);
@@ -366,7 +371,7 @@ impl Writer {
         match current.file.allocate(until) {
             // This syncs the groups before too, so that it must not fail unseen.
             Ok(()) => current.file.sync_all()?,
-            Err(error) if is_full(&error) => {}
+            Err(error) if may_pass(&error) => {}
             Err(error) => return Err(error),
         }
         current.allocated = until;

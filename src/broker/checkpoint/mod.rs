@@ -25,7 +25,7 @@ use crate::broker::queue_cell::QueueCell;
 use crate::broker::storage::Storage;
 use crate::ids::QueueId;
 use crate::storage::catalogue::{Change, Snapshot};
-use crate::storage::disk::is_full;
+use crate::storage::disk::{is_full, may_pass};
 use crate::storage::image::GLOBAL;
 use crate::storage::journal::Retiring;
 use crate::storage::segments::Segments;
@@ -118,10 +118,14 @@ impl Broker {
             }
             Err(error) => {
                 self.bodies.note_freed();
-                if !is_full(&error) {
+                if !may_pass(&error) {
                     storage.fail(&self.bodies.journal, &error);
                 } else if !storage.set_full(true) {
-                    tracing::error!(%error, "the disk is full: the journal cannot be retired");
+                    if is_full(&error) {
+                        tracing::error!(%error, "the disk is full: the journal cannot be retired");
+                    } else {
+                        tracing::error!(%error, "the disk takes nothing: the journal cannot be retired");
+                    }
                 }
                 Checkpoint::default()
             }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::broker::limits::VHostLimits;
 use crate::broker::options::BrokerOptions;
@@ -274,7 +276,12 @@ fn sparse_segments_are_written_anew() {
 
 #[test]
 fn without_room_nothing_is_lost_and_it_is_tried_again() {
-    for fault in [FaultKind::NoSpace, FaultKind::Quota] {
+    for fault in [
+        FaultKind::NoSpace,
+        FaultKind::Quota,
+        FaultKind::Refused(Errno::ROFS),
+        FaultKind::Refused(Errno::MFILE),
+    ] {
         for call in [Call::Write, Call::Open] {
             for nth in [1, 2, 3, 5, 8, 13] {
                 let bench = Bench::new();
@@ -294,6 +301,20 @@ fn without_room_nothing_is_lost_and_it_is_tried_again() {
                 are(&take(&queue, 1000), 0..300, &told);
             }
         }
+    }
+}
+
+/// Too many open files are no damage, which would leave messages out of their queue.
+#[test]
+fn stored_messages_wait_for_a_file_that_cannot_be_opened_yet() {
+    for errno in [Errno::MFILE, Errno::NFILE] {
+        let bench = Bench::new();
+        bench.publish(&[&bench.queue("q")], 0..300, 1000);
+        bench.checkpoint();
+        assert!(!bench.segments().is_empty());
+        let bench = bench.restart();
+        bench.disk.fail(When::Nth(Call::Open, 1), FaultKind::Refused(errno));
+        are(&take(&bench.queue("q"), 1000), 0..300, "all of them");
     }
 }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
-use crate::storage::disk::{DiskFile, is_full, read_exact_at, write_all_at};
+use crate::storage::disk::{DiskFile, may_pass, read_exact_at, write_all_at};
 
 /// Bytes that an [`Overlay`] keeps together.
 const BLOCK: usize = 4096;
 
-/// An error of a sync is final. None of it may be taken for a full disk that is waited for.
+/// An error of a sync is final. None of it may be taken for what passes, such as a full disk.
 pub(super) fn of_sync(error: io::Error) -> io::Error {
-    if is_full(&error) { io::Error::other(error) } else { error }
+    if may_pass(&error) { io::Error::other(error) } else { error }
 }
 
 /// Where the database's header has its flags, and the one that is set while it is open for writing.

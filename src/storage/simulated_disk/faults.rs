@@ -62,6 +62,8 @@ pub enum FaultKind {
     NoSpace,
     /// EDQUOT.
     Quota,
+    /// Another error, that loses nothing.
+    Refused(Errno),
     /// EINTR.
     Interrupted,
     /// A read or write of at most so many bytes. No fault for other calls.
@@ -153,6 +155,7 @@ impl Faults {
             Some(FaultKind::Io | FaultKind::LostSync) => Err(Errno::IO.into()),
             Some(FaultKind::NoSpace) => Err(Errno::NOSPC.into()),
             Some(FaultKind::Quota) => Err(Errno::DQUOT.into()),
+            Some(FaultKind::Refused(errno)) => Err(errno.into()),
             Some(FaultKind::Interrupted) => Err(Errno::INTR.into()),
         }
     }

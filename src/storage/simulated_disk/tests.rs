@@ -286,6 +286,7 @@ fn faults_come_where_they_are_told() {
         (FaultKind::Io, Errno::IO),
         (FaultKind::NoSpace, Errno::NOSPC),
         (FaultKind::Quota, Errno::DQUOT),
+        (FaultKind::Refused(Errno::ROFS), Errno::ROFS),
         (FaultKind::LostSync, Errno::IO),
     ] {
         disk.fail(When::Nth(Call::Write, 2), fault);

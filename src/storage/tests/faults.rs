@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::storage::options::Sync;
 use crate::storage::room::RESERVE_NAME;
@@ -112,13 +114,21 @@ fn what_a_failed_sync_left_in_memory_is_written_again_before_it_is_built_upon() 
 }
 
 #[test]
-fn a_full_disk_is_waited_for() {
-    for (free, fault) in [(0, None), (2000, None), (70_000, None), (u64::MAX, Some(FaultKind::Quota))] {
+fn a_disk_that_takes_nothing_is_waited_for() {
+    let unlimited = [
+        (Call::Write, FaultKind::Quota),
+        (Call::Write, FaultKind::Refused(Errno::FBIG)),
+        (Call::Write, FaultKind::Refused(Errno::ROFS)),
+        (Call::Open, FaultKind::Refused(Errno::MFILE)),
+        (Call::Open, FaultKind::Refused(Errno::NFILE)),
+    ];
+    let full = [0, 2000, 70_000].map(|free| (free, None));
+    for (free, fault) in full.into_iter().chain(unlimited.map(|fault| (u64::MAX, Some(fault)))) {
         let disk = disk_of(2, 100, small());
         let used: u64 = disk.snapshot().values().map(|content| content.len() as u64).sum();
         let (journal, failures) = open_counting(&disk, small());
         match fault {
-            Some(fault) => disk.fail(When::Every(Call::Write), fault),
+            Some((call, fault)) => disk.fail(When::Every(call), fault),
             None => disk.set_capacity(used + free),
         }
         let mut n = 2;

@@ -1,5 +1,7 @@
 //! Disks that are full and disks that fail.
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::storage::simulated_disk::Crash;
 
@@ -14,7 +16,8 @@ fn calls(seed: u64, length: usize) -> std::ops::RangeInclusive<u64> {
 
 #[test]
 fn a_full_disk_is_told_and_waited_for() {
-    for (seed, fault) in [(1, FaultKind::NoSpace), (2, FaultKind::Quota)] {
+    let faults = [FaultKind::NoSpace, FaultKind::Quota, FaultKind::Refused(Errno::ROFS)];
+    for (seed, fault) in (1..).zip(faults) {
         let (changes, states) = history(seed, 3, 20);
         for at in calls(seed, 3) {
             let disk = SimulatedDisk::new(seed);
@@ -24,7 +27,7 @@ fn a_full_disk_is_told_and_waited_for() {
             for (change, state) in changes.iter().zip(&states[1..]) {
                 match catalogue.commit(change) {
                     Ok(()) => {}
-                    Err(error) if is_full(&error) => {
+                    Err(error) if may_pass(&error) => {
                         assert!(!failed, "call {at}: the fault is over");
                         catalogue.commit(change).unwrap_or_else(|error| panic!("call {at}: {error}"));
                         failed = true;
