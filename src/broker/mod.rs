@@ -271,7 +271,7 @@ impl Broker {
         self.bodies.segments().map(|segments| segments.usage()).unwrap_or_default()
     }
 
-    /// Whether there is no room on the disk: the journal waits, or the last checkpoint was given up.
+    /// Whether the disk takes nothing, mostly for want of room: the journal waits, or the last checkpoint was given up.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         self.journal.is_full() || self.storage.as_ref().is_some_and(Storage::is_full)

@@ -193,7 +193,8 @@ impl Bodies {
         None
     }
 
-    /// That too many files are open says nothing of the messages: they are waited for, not taken for damaged.
+    /// That too many files are open says nothing of the messages: they are waited for, not taken for damaged. Those who
+    /// wait are the threads that read; a checkpoint, which a shutdown waits for, reads the journal alone.
     fn segment_file(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         let Some(disk) = &self.disk else { return Err(io::ErrorKind::NotFound.into()) };
         let mut told = false;

@@ -89,7 +89,7 @@ pub enum Open {
 /// An open file. Offsets and lengths are in bytes.
 ///
 /// A full disk shows as [`ErrorKind::StorageFull`] or [`ErrorKind::QuotaExceeded`]; see [`may_pass`] for what else
-/// ends.
+/// comes to an end.
 pub trait DiskFile: Send + Sync + Debug {
     /// The length of the file.
     fn len(&self) -> io::Result<u64>;

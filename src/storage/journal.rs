@@ -265,13 +265,13 @@ impl Journal {
         self.shared.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT
     }
 
-    /// Whether the disk has no room for more, or none but what the reserve gave.
+    /// Whether the disk takes nothing more, or only what the reserve gave room for.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.is_stuck() || self.room().is_some_and(Room::is_reserve_spent)
     }
 
-    /// Whether nothing can be written until the disk has room.
+    /// Whether nothing can be written until the disk takes it.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         self.shared.full.load(Ordering::Relaxed)

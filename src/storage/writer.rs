@@ -318,7 +318,8 @@ impl Writer {
         }
     }
 
-    /// Writes; if the disk is full, takes the reserve, or raises the alarm and tries again until it is not.
+    /// Writes; if the disk takes nothing, raises the alarm and tries again until it does. If it is full the reserve goes
+    /// first.
     fn write_or_wait(&self, file: &dyn DiskFile, slices: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         loop {
             let mut slices = slices.to_vec();
@@ -334,7 +335,7 @@ impl Writer {
         }
     }
 
-    /// Waits before the next try if the disk is full, and the journal is not to close. Not if the reserve gives room.
+    /// Waits before the next try if the reason may pass, and the journal is not to close. Not if the reserve gives room.
     ///
     /// # Errors
     /// The error itself, if it is another or there is no time to wait.

@@ -84,8 +84,8 @@ impl Broker {
     /// Retires journal files if there are too many and, if asked to `sweep`, removes segments that nobody needs. Blocks,
     /// so it wants a thread of its own.
     ///
-    /// If the disk is full nothing is lost, [`Broker::is_disk_full`] says so and the next call tries again. Any other
-    /// failure is that of storage, and ends it.
+    /// If the disk is full, or takes nothing for another reason that may pass, nothing is lost, [`Broker::is_disk_full`]
+    /// says so and the next call tries again. Any other failure is that of storage, and ends it.
     pub fn checkpoint(&self, sweep: bool) -> Checkpoint {
         let Some(storage) = &self.storage else { return Checkpoint::default() };
         let options = &storage.options;

@@ -318,6 +318,27 @@ fn stored_messages_wait_for_a_file_that_cannot_be_opened_yet() {
     }
 }
 
+#[test]
+fn a_segment_that_cannot_be_opened_yet_loses_nothing_when_it_is_written_anew() {
+    let expected: Vec<u64> = (0..300).filter(|number| number % 10 == 3).collect();
+    for nth in 1..8 {
+        let bench = Bench::new();
+        let queue = bench.queue("q");
+        bench.publish(&[&queue], 0..300, 1000);
+        bench.checkpoint();
+        let all: Vec<Got> = std::iter::from_fn(|| get(&queue)).collect();
+        let (kept, gone): (Vec<&Got>, Vec<&Got>) = all.iter().partition(|got| got.position.0 % 10 == 3);
+        queue.settle(None, gone.iter().map(|got| got.position), Settle::Ack);
+        queue.settle(None, kept.iter().map(|got| got.position), Settle::Requeue);
+        bench.disk.fail(When::Nth(Call::Open, nth), FaultKind::Refused(Errno::MFILE));
+        bench.turn_over();
+        bench.turn_over();
+        let again = Bench::on(bench.disk.after_crash(Crash::DropUnsynced));
+        are(&take(&queue, 300), expected.clone(), &format!("opening {nth}"));
+        are(&take(&again.queue("q"), 300), expected.clone(), &format!("opening {nth}, after a restart"));
+    }
+}
+
 /// It may be on disk, and then the journal files it gave up must not count again beside the segments it names.
 #[test]
 fn a_commit_that_failed_is_kept_to_by_the_next_one() {
