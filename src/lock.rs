@@ -24,6 +24,8 @@ pub enum Rank {
     Journal = 4,
     /// One connection's outlet. A leaf.
     Outlet = 5,
+    /// What wakes one connection. A leaf.
+    Seat = 6,
 }
 
 impl Rank {

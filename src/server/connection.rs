@@ -1,14 +1,13 @@
 //! The driver of one connection: moves bytes between a socket and a [`Session`].
 //!
-//! One task, no locks, no buffers while idle: reads go into a buffer of the worker thread, and only an incomplete
-//! frame is kept. The task yields after every batch that may have woken another task, so that the other is not stuck
+//! No locks, no buffers while idle: reads go into a buffer of the worker thread, and only an incomplete frame is kept.
+//! Which task it is in is the matter of [`pairing`](crate::server::pairing). The task yields after every batch that may have woken another task, so that the other is not stuck
 //! behind it in this worker's private slot.
 
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -20,6 +19,7 @@ use tokio::time::Sleep;
 
 use crate::output::MAX_SLICES;
 use crate::server::clock;
+use crate::server::pairing::{Member, Moved};
 use crate::server::stream::ClientStream;
 use crate::session::Session;
 use crate::time::{Moment, Now};
@@ -65,6 +65,8 @@ pub(super) struct Connection<S> {
     unflushed: bool,
     /// Bytes that the socket had taken when it was last looked at.
     taken: u64,
+    /// What this turn moved, or the last one.
+    moved: Moved,
     panicked: bool,
 }
 
@@ -81,19 +83,20 @@ impl<S: ClientStream> Connection<S> {
             reading: true,
             unflushed: false,
             taken: 0,
+            moved: Moved::default(),
             panicked: false,
         }
     }
 
-    /// One turn. Ready when the connection is over.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// What one turn does. Ready when the connection is over.
+    fn move_bytes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut now = clock::now();
-        self.session.outlet().register(cx.waker());
+        self.moved = Moved::default();
         self.lend_output();
         for _ in 0..BATCHES {
             let mut moved = self.read(cx, now);
             let read = self.session.wants_input();
-            self.session.handle_wake(now);
+            self.moved.deliveries += self.session.handle_wake(now);
             moved |= self.write(cx, now);
             moved |= self.tick(cx, now);
             // Input is wanted again, and nobody has asked the socket for it.
@@ -234,6 +237,7 @@ impl<S: ClientStream> Connection<S> {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.session.handle_written(n, now);
+                    self.moved.bytes += n;
                     self.unflushed = true;
                     moved = true;
                 }
@@ -334,21 +338,26 @@ impl<S: ClientStream> Connection<S> {
     }
 }
 
-impl<S: ClientStream> Future for Connection<S> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        match catch_unwind(AssertUnwindSafe(|| this.turn(cx))) {
+impl<S: ClientStream + Send> Member for Connection<S> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match catch_unwind(AssertUnwindSafe(|| self.move_bytes(cx))) {
             Ok(poll) => poll,
             // The panic hook has logged it. The session may be in any state: say goodbye once, then let go.
-            Err(_) if this.panicked => Poll::Ready(()),
+            Err(_) if self.panicked => Poll::Ready(()),
             Err(_) => {
-                this.panicked = true;
-                this.session.handle_panic(clock::now());
+                self.panicked = true;
+                self.session.handle_panic(clock::now());
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
         }
+    }
+
+    fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    fn peer(&mut self) -> &str {
+        &self.session.peer_mut().address
     }
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +16,7 @@ use crate::broker::sources::Source;
 use crate::protocol::proxy::Client;
 use crate::server::connection::Connection;
 use crate::server::listener::Acceptor;
+use crate::server::pairing::{Seat, Task};
 use crate::server::stream::ClientStream;
 use crate::server::tls::Tls;
 use crate::server::websocket::upgrade;
@@ -148,6 +150,9 @@ impl Acceptor {
 
     /// AMQP begins.
     pub(super) fn connect<S: ClientStream + Send + 'static>(&self, session: Session, stream: S) {
-        self.connections.spawn(Connection::new(session, stream));
+        let seat = Seat::new();
+        session.outlet().register(&Waker::from(seat.clone()));
+        let connection = Box::new(Connection::new(session, stream));
+        tokio::spawn(Task::new(connection, seat, self.connections.token()));
     }
 }

@@ -12,6 +12,7 @@ mod limits;
 mod listener;
 mod memory;
 pub mod options;
+mod pairing;
 pub mod provider;
 mod proxy;
 mod statistics;

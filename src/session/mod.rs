@@ -263,29 +263,31 @@ impl Session {
         }
     }
 
-    /// Looks into the outlet: deliveries, notices, a request to close; and at what the journal opened.
-    pub fn handle_wake(&mut self, now: Now) {
+    /// Looks into the outlet: deliveries, notices, a request to close; and at what the journal opened. Returns how many
+    /// deliveries there were.
+    pub fn handle_wake(&mut self, now: Now) -> usize {
         if !self.wants_input() {
             // While we do not read, the peer's silence is ours.
             self.wire.pulse.last_read = now.moment;
         }
         self.look_around(now);
-        let close = match &mut self.state {
+        let (deliveries, close) = match &mut self.state {
             State::Open(open) => {
-                let close = open.on_wake(&mut self.wire);
+                let (deliveries, close) = open.on_wake(&mut self.wire);
                 open.watch_unacked(&self.wire, now.moment);
                 open.report(&self.wire);
-                close.or_else(|| open.look_for_secret(&mut self.wire).err())
+                (deliveries, close.or_else(|| open.look_for_secret(&mut self.wire).err()))
             }
             State::Handshake(handshake) => {
                 handshake.look_for_answer(&mut self.wire, now);
-                self.wire.outlet.close_requested()
+                (0, self.wire.outlet.close_requested())
             }
-            State::Farewell(_) => None,
+            State::Farewell(_) => (0, None),
         };
         if let Some(reason) = close {
             self.fail(reason, now);
         }
+        deliveries
     }
 
     /// The socket took `n` bytes of the output.

@@ -449,8 +449,9 @@ impl Open {
         }
     }
 
-    /// Does what the outlet and the alarms ask for. Returns the reason if the connection is to close.
-    pub(super) fn on_wake(&mut self, wire: &mut Wire) -> Option<AmqpError> {
+    /// Does what the outlet and the alarms ask for. Returns how many deliveries there were, and the reason if the
+    /// connection is to close.
+    pub(super) fn on_wake(&mut self, wire: &mut Wire) -> (usize, Option<AmqpError>) {
         // First what may let consumers start, then what they were given.
         if !self.waiting.is_empty() {
             self.release_waiting(wire);
@@ -464,6 +465,7 @@ impl Open {
             "taken and not handled"
         );
         wire.outlet.take(&mut self.taken);
+        let deliveries = self.taken.deliveries.len();
         self.send_deliveries(wire);
         for key in std::mem::take(&mut self.taken.gone) {
             self.on_queue_gone(wire, key);
@@ -473,7 +475,7 @@ impl Open {
             self.taken.close.get_or_insert(error);
         }
         self.move_letters();
-        self.taken.close.take()
+        (deliveries, self.taken.close.take())
     }
 
     pub(super) fn log_end(&self, wire: &Wire, reason: &str) {

@@ -72,12 +72,12 @@ impl Wake for Turns {
     }
 }
 
-fn connection(stream: Full) -> Pin<Box<Connection<Full>>> {
+fn connection(stream: Full) -> Connection<Full> {
     let peer = Peer::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     let broker = Broker::new(BrokerOptions::default());
     let limits = SessionLimits { handshake_timeout: Duration::from_secs(100), ..SessionLimits::default() };
     let session = Session::new(broker, Arc::new(limits), peer, Duration::from_secs(30), clock::now());
-    Box::pin(Connection::new(session, stream))
+    Connection::new(session, stream)
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn who_does_not_take_the_last_bytes_costs_no_turns_meanwhile() {
         let mut connection = connection(stream);
         let turns = Arc::new(Turns::default());
         let waker = Waker::from(turns.clone());
-        assert!(connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(connection.turn(&mut Context::from_waker(&waker)).is_pending());
         assert_eq!(turns.0.load(Ordering::Relaxed), 0, "takes bytes: {takes_bytes}");
     }
 }
@@ -107,7 +107,7 @@ fn who_takes_some_of_what_is_held_back_has_more_time() {
         while clock::now().moment == before.moment {
             std::thread::yield_now();
         }
-        assert!(connection.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(connection.turn(&mut Context::from_waker(Waker::noop())).is_pending());
         connection.session.poll_timeout()
     };
     let first = turn();
