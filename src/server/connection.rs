@@ -346,9 +346,14 @@ impl<S: ClientStream + Send> Member for Connection<S> {
             Err(_) if self.panicked => Poll::Ready(()),
             Err(_) => {
                 self.panicked = true;
-                self.session.handle_panic(clock::now());
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                // Another connection may be in this task, too.
+                match catch_unwind(AssertUnwindSafe(|| self.session.handle_panic(clock::now()))) {
+                    Ok(()) => {
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    Err(_) => Poll::Ready(()),
+                }
             }
         }
     }

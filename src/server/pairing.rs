@@ -116,8 +116,17 @@ struct Party {
 /// See the module. It is over when the connection is with which it began.
 pub(super) struct Task {
     /// `None` when it has moved into another task.
-    own: Option<Box<Party>>,
+    own: Option<Party>,
     guest: Option<Box<Party>>,
+}
+
+/// Ends a turn, in whatever way it does.
+struct TurnEnd;
+
+impl Drop for TurnEnd {
+    fn drop(&mut self) {
+        CURRENT.set(None);
+    }
 }
 
 fn is_same(known: &Weak<Seat>, seat: &Arc<Seat>) -> bool {
@@ -208,7 +217,7 @@ impl Party {
     /// Notes who called it since its last turn. An account of one that is alone is about one feeder.
     fn note_feeder(&mut self, feeder: Weak<Seat>, is_guest: bool) {
         if self.account.feeder.ptr_eq(&feeder) {
-            self.account.calls += 1;
+            self.account.calls = self.account.calls.saturating_add(1);
         } else if is_guest {
             (self.account.feeder, self.account.calls) = (feeder, 1);
         } else {
@@ -219,8 +228,8 @@ impl Party {
     /// One turn, in the task of `cx`.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         CURRENT.set(Some(self.seat.clone()));
+        let _ends = TurnEnd;
         let over = self.member.turn(cx);
-        CURRENT.set(None);
         self.account.turns = self.account.turns.saturating_add(1);
         self.account.moved += self.member.moved();
         over
@@ -243,29 +252,31 @@ impl Party {
             return false;
         }
         let Account { feeder, calls, turns, moved } = std::mem::take(&mut self.account);
-        !is_same(&feeder, host) || calls < CALLS || moved.deliveries < STILL_FED * turns as usize
+        let is_fed =
+            moved.deliveries >= STILL_FED * turns as usize && moved.bytes <= 2 * SMALL * moved.deliveries;
+        !is_same(&feeder, host) || calls < CALLS || !is_fed
     }
 }
 
 impl Task {
     /// A task for a connection that is woken by `seat`.
     pub(super) fn new(member: Box<dyn Member>, seat: Arc<Seat>, token: TaskTrackerToken) -> Self {
-        Self::of(Box::new(Party { member, seat, account: Account::default(), _token: token }))
+        Self::of(Party { member, seat, account: Account::default(), _token: token })
     }
 
-    fn of(party: Box<Party>) -> Self {
+    fn of(party: Party) -> Self {
         Self { own: Some(party), guest: None }
     }
 
     /// A guest gets a task of its own.
-    fn release(guest: Box<Party>) {
+    fn release(guest: Party) {
         guest.seat.set(Place::Alone);
         tokio::spawn(Self::of(guest));
     }
 
     /// Lets the guest have its turn, and go if it is time.
-    fn serve_guest(&mut self, host: &Arc<Seat>, cx: &mut Context<'_>) {
-        let Some(mut guest) = self.guest.take() else { return };
+    fn serve_guest(room: &mut Option<Box<Party>>, host: &Arc<Seat>, cx: &mut Context<'_>) {
+        let Some(mut guest) = room.take() else { return };
         if let (Some(feeder), _) = guest.seat.begin_turn(cx.waker()) {
             guest.note_feeder(feeder, true);
         }
@@ -274,16 +285,16 @@ impl Task {
         } else if guest.is_strange_to(host) {
             let peer = guest.member.peer();
             tracing::debug!(peer, "the connection is served by a task of its own again");
-            Self::release(guest);
+            Self::release(*guest);
         } else {
-            self.guest = Some(guest);
+            *room = Some(guest);
             return;
         }
         host.set(Place::Alone);
     }
 
     /// Moves into the task of the connection behind `host`. Gives the party back if that one has no place.
-    fn move_in(party: Box<Party>, host: &Arc<Seat>) -> Result<(), Box<Party>> {
+    fn move_in(party: Party, host: &Arc<Seat>) -> Result<(), Party> {
         {
             let mut state = party.seat.state.lock();
             // Somebody is about to come in here.
@@ -293,7 +304,10 @@ impl Task {
             }
             state.place = Place::Guest(Arc::downgrade(host));
         }
-        host.host(party).inspect_err(|party| party.seat.set(Place::Alone))
+        host.host(Box::new(party)).map_err(|party| {
+            party.seat.set(Place::Alone);
+            *party
+        })
     }
 }
 
@@ -301,36 +315,39 @@ impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let Some(mut own) = this.own.take() else { return Poll::Ready(()) };
+        let Self { own: place, guest: room } = &mut *self;
+        let Some(own) = place else { return Poll::Ready(()) };
         let (feeder, guest) = own.seat.begin_turn(cx.waker());
-        if let Some(feeder) = feeder {
+        // A host goes nowhere, and begins to count when its guest has gone.
+        if room.is_some() {
+            own.account = Account::default();
+        } else if let Some(feeder) = feeder {
             own.note_feeder(feeder, false);
         }
         if let Some(mut guest) = guest {
             let peer = guest.member.peer();
             tracing::debug!(peer, "the connection is served by the task of the one that feeds it");
-            this.guest = Some(guest);
+            *room = Some(guest);
         }
         let over = own.turn(cx).is_ready();
-        this.serve_guest(&own.seat, cx);
+        Self::serve_guest(room, &own.seat, cx);
         if over {
-            this.guest.take().into_iter().chain(own.seat.close()).for_each(Self::release);
+            room.take().into_iter().chain(own.seat.close()).for_each(|guest| Self::release(*guest));
             return Poll::Ready(());
         }
-        if this.guest.is_none()
+        if room.is_none()
             && let Some(host) = own.follows()
+            && let Some(party) = place.take()
         {
-            match Self::move_in(own, &host) {
+            match Self::move_in(party, &host) {
                 Ok(()) => return Poll::Ready(()),
                 // Whoever woke it as a guest relied on the turn of a host.
                 Err(party) => {
                     cx.waker().wake_by_ref();
-                    own = party;
+                    *place = Some(party);
                 }
             }
         }
-        this.own = Some(own);
         Poll::Pending
     }
 }

@@ -185,12 +185,17 @@ async fn a_guest_outlives_its_host() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_fed_no_more_or_by_another_moves_out() {
+async fn a_guest_that_is_not_fed_with_small_ones_by_its_host_moves_out() {
     let tracker = TaskTracker::new();
     let (publisher, consumer) = pair(&tracker).await;
     consumer.takes(Moved { deliveries: STILL_FED - 1, bytes: 0 });
     publisher.has_turns(2 * VISIT).await;
     assert!(!consumer.is_with(&publisher), "little comes");
+
+    let (publisher, consumer) = pair(&tracker).await;
+    consumer.takes(Moved { deliveries: FED, bytes: 2 * FED * SMALL + 1 });
+    publisher.has_turns(2 * VISIT).await;
+    assert!(!consumer.is_with(&publisher), "what comes is large");
 
     let (publisher, consumer) = pair(&tracker).await;
     let other = Client::new(&tracker);
