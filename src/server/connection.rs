@@ -1,8 +1,8 @@
 //! The driver of one connection: moves bytes between a socket and a [`Session`].
 //!
 //! No locks, no buffers while idle: reads go into a buffer of the worker thread, and only an incomplete frame is kept.
-//! Which task it is in is the matter of [`pairing`](crate::server::pairing). The task yields after every batch that may have woken another task, so that the other is not stuck
-//! behind it in this worker's private slot.
+//! Which task it is in is the matter of [`pairing`](crate::server::pairing). The task yields after every batch that may
+//! have woken another task, so that the other is not stuck behind it in this worker's private slot.
 
 #[cfg(test)]
 mod tests;
