@@ -88,7 +88,6 @@ impl Connection {
     pub fn open_with(target: &Target, input: Input) -> Result<Self, PerfError> {
         let stream = Stream::connect(target)?;
         let mut connection = Self { stream, input, frame_max: 0, server: Server::default() };
-        connection.stream.wait(Waiting::AtMost(PATIENCE))?;
         connection.shake_hands(&target.url)?;
         Ok(connection)
     }
@@ -151,9 +150,13 @@ impl Connection {
         // A load generator is never silent for long, and sees a dead broker by its socket.
         let tune_ok =
             connection::TuneOk { channel_max: tune.channel_max, frame_max: self.frame_max, heartbeat: 0 };
-        self.send(0, &tune_ok)?;
         let open = connection::Open { virtual_host: &url.vhost, capabilities: "", insist: false };
-        self.call(0, &open, connection::OpenOk::ID).map(drop)
+        // The first has no answer: both in one write, or the broker wakes up twice.
+        let mut both = Vec::new();
+        write_method(&mut both, 0, &tune_ok);
+        write_method(&mut both, 0, &open);
+        self.write(&both)?;
+        self.answer(0, connection::Open::NAME, connection::OpenOk::ID).map(drop)
     }
 
     /// Opens a channel.

@@ -39,7 +39,7 @@ pub struct Ready {
 }
 
 impl Stream {
-    /// Connects; with TLS the handshake is done.
+    /// Connects; with TLS the handshake is done. Reads and writes wait for [`PATIENCE`].
     pub(super) fn connect(target: &Target) -> Result<Self, PerfError> {
         let url = &target.url;
         let failed = |error| PerfError::Connect { address: url.address(), error };
