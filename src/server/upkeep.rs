@@ -18,7 +18,8 @@ const SWEEP: u32 = 10;
 /// Keeps the journal within its budget, and messages within `memory` bytes, on a thread that may block, until `stop`.
 /// A budget of 0 is none.
 pub(super) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToken) {
-    let mut upkeep = Upkeep { broker, memory, looks: 0, unfinished: false, kept_by_allocator: 0 };
+    let mut upkeep =
+        Upkeep { broker, memory, stop: stop.clone(), looks: 0, unfinished: false, kept_by_allocator: 0 };
     loop {
         let work = tokio::task::spawn_blocking(move || {
             upkeep.look();
@@ -43,6 +44,7 @@ pub(super) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToke
 struct Upkeep {
     broker: Arc<Broker>,
     memory: u64,
+    stop: CancellationToken,
     looks: u32,
     /// The last checkpoint has freed something, and there may be more.
     unfinished: bool,
@@ -54,7 +56,10 @@ impl Upkeep {
     fn look(&mut self) {
         self.looks = self.looks.wrapping_add(1);
         let sweep = self.looks.is_multiple_of(SWEEP);
-        let Checkpoint { files, segments, unfinished } = self.broker.checkpoint(sweep || self.unfinished);
+        // A broker that is to end has to be able to, also when the disk takes nothing.
+        let checkpoint =
+            self.broker.checkpoint_unless(sweep || self.unfinished, &|| self.stop.is_cancelled());
+        let Checkpoint { files, segments, unfinished } = checkpoint;
         if files + segments > 0 {
             tracing::debug!(files, segments, "checkpoint: freed");
         }

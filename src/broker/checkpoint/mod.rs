@@ -27,7 +27,7 @@ use crate::ids::QueueId;
 use crate::storage::catalogue::{Change, Snapshot};
 use crate::storage::disk::{is_full, may_pass};
 use crate::storage::image::GLOBAL;
-use crate::storage::journal::Retiring;
+use crate::storage::journal::{Journal, Retiring};
 use crate::storage::segments::Segments;
 
 /// What the catalogue says, as far as checkpoints have to know it.
@@ -77,6 +77,32 @@ struct Wish {
     only_if_sparse: bool,
 }
 
+/// Why a checkpoint came to nothing.
+#[derive(Debug)]
+enum Halt {
+    /// It waited for the journal, and was to wait no longer.
+    GivenUp,
+    /// Something could not be read or written, or the journal has failed.
+    Failed(io::Error),
+}
+
+impl Halt {
+    /// Of who waited for the journal in vain.
+    fn at(journal: &Journal) -> Self {
+        if journal.has_failed() {
+            Self::Failed(io::Error::other("the journal has failed"))
+        } else {
+            Self::GivenUp
+        }
+    }
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Journal files that are retired at once: a bound on the memory that this takes.
 const FILES_AT_ONCE: usize = 2;
 
@@ -87,6 +113,13 @@ impl Broker {
     /// If the disk is full, or takes nothing for another reason that may pass, nothing is lost, [`Broker::is_disk_full`]
     /// says so and the next call tries again. Any other failure is that of storage, and ends it.
     pub fn checkpoint(&self, sweep: bool) -> Checkpoint {
+        self.checkpoint_unless(sweep, &|| false)
+    }
+
+    /// As [`checkpoint`](Self::checkpoint), but does not wait for the journal any more when `given_up` says so, which is
+    /// asked every now and then: a full disk may keep it waiting for good. Then nothing is lost and nothing is done, and
+    /// there may be no other.
+    pub fn checkpoint_unless(&self, sweep: bool, given_up: &dyn Fn() -> bool) -> Checkpoint {
         let Some(storage) = &self.storage else { return Checkpoint::default() };
         let options = &storage.options;
         let committed = storage.committed.lock();
@@ -106,7 +139,7 @@ impl Broker {
         let timing = journal.meters().checkpoints.begin();
         // Who is not in here writes none.
         let before = storage.segments.usage().written;
-        match self.retire(storage, committed, wish) {
+        match self.retire(storage, committed, wish, given_up) {
             Ok(done) => {
                 let written = storage.segments.usage().written - before;
                 let took = timing.end(written);
@@ -116,7 +149,8 @@ impl Broker {
                 }
                 done
             }
-            Err(error) => {
+            Err(Halt::GivenUp) => Checkpoint::default(),
+            Err(Halt::Failed(error)) => {
                 self.bodies.note_freed();
                 if !may_pass(&error) {
                     storage.fail(&self.bodies.journal, &error);
@@ -137,13 +171,15 @@ impl Broker {
         storage: &Storage,
         mut committed: MutexGuard<'_, Committed>,
         wish: Wish,
-    ) -> io::Result<Checkpoint> {
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Checkpoint, Halt> {
         let journal = &self.bodies.journal;
         let retiring = if wish.files > 0 { journal.begin_retire(journal.end(), wish.files) } else { None };
         let before = journal.oldest();
         let cells = self.durable_queues();
-        let folded = retiring.map_or(Ok(Moved::All), |retiring| self.fold(storage, &cells, retiring, wish));
-        let compacted = folded.and_then(|moved| self.compact(storage, &cells).map(|()| moved));
+        let fold = |retiring| self.fold(storage, &cells, retiring, wish, given_up);
+        let folded = retiring.map_or(Ok(Moved::All), fold);
+        let compacted = folded.and_then(|moved| Ok(self.compact(storage, &cells).map(|()| moved)?));
         if retiring.is_some() && !matches!(compacted, Ok(Moved::All | Moved::AllButDamaged)) {
             journal.abort_retire();
         }
@@ -154,7 +190,7 @@ impl Broker {
         // From here on nothing is given up: a commit that failed may be on disk all the same. Then a record that refers
         // to a message in these files would be of no use, and the next commit must not call them needed again.
         let oldest = journal.say_retired();
-        self.commit(storage, &mut committed, &cells, oldest)?;
+        self.commit(storage, &mut committed, &cells, oldest, given_up)?;
         journal.end_retire(moved == Moved::AllButDamaged)?;
         let files = usize::try_from(oldest.saturating_sub(before)).unwrap_or(0);
         let segments = self.remove_segments(storage, &committed);
@@ -168,14 +204,15 @@ impl Broker {
         cells: &[Arc<QueueCell>],
         retiring: Retiring,
         wish: Wish,
-    ) -> io::Result<Moved> {
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Moved, Halt> {
         let journal = &self.bodies.journal;
         // What is not written cannot be read.
-        if !journal.wait_durable(journal.end()) {
-            return Err(journal_failed());
+        if !journal.wait_durable_unless(journal.end(), given_up) {
+            return Err(Halt::at(journal));
         }
         let most = if wish.only_if_sparse { retiring.bytes / 2 } else { u64::MAX };
-        remainder::move_out(&self.bodies, &storage.segments, cells, retiring, most)
+        remainder::move_out(&self.bodies, &storage.segments, cells, retiring, most, given_up)
     }
 
     /// Writes everything that has changed into the catalogue.
@@ -185,7 +222,8 @@ impl Broker {
         committed: &mut Committed,
         cells: &[Arc<QueueCell>],
         oldest: u64,
-    ) -> io::Result<()> {
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<(), Halt> {
         let journal = &self.bodies.journal;
         let mut definitions = Vec::new();
         let mut counts = HashMap::new();
@@ -218,12 +256,12 @@ impl Broker {
         };
         // What it reflects has to be durable first: it might tell of an acknowledgement and not of the publish that
         // was in one transaction with it.
-        let result = if journal.wait_synced(journal.end()) {
-            storage.catalogue.commit(&change)
+        let result = if journal.wait_synced_unless(journal.end(), given_up) {
+            storage.catalogue.commit(&change).map_err(Halt::from)
         } else {
-            Err(journal_failed())
+            Err(Halt::at(journal))
         };
-        if let Err(error) = result {
+        if let Err(halt) = result {
             // It may be on disk or not; the next one is to undo what it says and is not true any more.
             changed.iter().for_each(|(cell, _)| cell.set_changed());
             committed.queues.extend(there);
@@ -231,7 +269,7 @@ impl Broker {
             counts.into_keys().for_each(|name| {
                 committed.definitions.insert(name, None);
             });
-            return Err(error);
+            return Err(halt);
         }
         *committed = Committed { queues: there, segments, definitions: counts };
         Ok(())
@@ -270,8 +308,4 @@ fn needed_segments(segments: &Segments, cells: &[Arc<QueueCell>]) -> BTreeMap<u6
     }
     let durable = segments.all().into_iter().filter(|(.., transient)| !transient);
     durable.filter(|(number, ..)| needed.contains(number)).map(|(number, len, _)| (number, len)).collect()
-}
-
-fn journal_failed() -> io::Error {
-    io::Error::other("the journal has failed")
 }

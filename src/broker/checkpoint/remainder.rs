@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use roaring::RoaringTreemap;
 
-use crate::broker::checkpoint::journal_failed;
+use crate::broker::checkpoint::Halt;
 use crate::broker::queue_cell::QueueCell;
 use crate::ids::{Place, Position};
 use crate::message::Message;
@@ -57,7 +57,8 @@ pub(super) fn move_out(
     cells: &[Arc<QueueCell>],
     retiring: Retiring,
     most: u64,
-) -> io::Result<Moved> {
+    given_up: &dyn Fn() -> bool,
+) -> Result<Moved, Halt> {
     // All are found before any is moved: a message in several queues is found by where it is stored.
     let remainders = cells.iter().map(|cell| {
         let messages = cell.stored_below(retiring.below);
@@ -71,7 +72,7 @@ pub(super) fn move_out(
     }
     let mut problems = Vec::new();
     if total < retiring.bytes / COPIED_PART {
-        copy_forward(bodies, &remainders, &mut problems)?;
+        copy_forward(bodies, &remainders, &mut problems, given_up)?;
         return Ok(tell(problems));
     }
     let mut written = Vec::new();
@@ -80,7 +81,7 @@ pub(super) fn move_out(
     let done = write_all(&source, segments, remainders, &mut written, &mut files, &mut problems);
     if let Err(error) = done.and_then(|()| segments.sync_names()) {
         files.into_iter().for_each(|number| segments.discard(number));
-        return Err(error);
+        return Err(error.into());
     }
     for Written { cell, run, items } in written {
         cell.moved(&run, &items);
@@ -111,7 +112,8 @@ fn copy_forward(
     bodies: &Bodies,
     remainders: &[Remainder<'_>],
     problems: &mut Vec<Problem>,
-) -> io::Result<()> {
+    given_up: &dyn Fn() -> bool,
+) -> Result<(), Halt> {
     let mut known: HashMap<u64, Message, FixedState> = HashMap::default();
     let mut stored = Vec::new();
     for Remainder { cell, messages, .. } in remainders {
@@ -130,8 +132,8 @@ fn copy_forward(
             .filter_map(|here| Some((here.position, here.address, known.get(&here.address)?.clone())));
         stored.push((cell, cell.store_again(&found.collect::<Vec<_>>())));
     }
-    if !bodies.journal.wait_durable(bodies.journal.end()) {
-        return Err(journal_failed());
+    if !bodies.journal.wait_durable_unless(bodies.journal.end(), given_up) {
+        return Err(Halt::at(&bodies.journal));
     }
     stored.iter().for_each(|(cell, stored)| cell.stored_again(stored));
     Ok(())

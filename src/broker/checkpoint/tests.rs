@@ -3,7 +3,7 @@
 use crate::broker::events::INTERNAL;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
@@ -304,6 +304,25 @@ fn without_room_nothing_is_lost_and_it_is_tried_again() {
     }
 }
 
+#[test]
+fn one_that_waits_for_a_full_disk_can_be_given_up() {
+    let bench = Bench::new();
+    let queue = bench.queue("q");
+    bench.publish(&[&queue], 0..300, 1000);
+    bench.disk.fail(When::Every(Call::Write), FaultKind::NoSpace);
+    queue.publish(std::iter::once(message(300, 1000, true))).unwrap();
+    let asked = AtomicUsize::new(0);
+    let given_up = || asked.fetch_add(1, Ordering::Relaxed) > 1;
+    assert_eq!(bench.broker.checkpoint_unless(true, &given_up), Checkpoint::default());
+    assert!(asked.into_inner() > 1, "it did not wait");
+    assert!(!bench.failed.load(Ordering::Relaxed), "giving up is no failure");
+    bench.disk.clear_faults();
+    assert!(bench.broker.journal.wait_durable(bench.broker.journal.end()));
+    bench.checkpoint();
+    assert!(!bench.segments().is_empty());
+    are(&take(&bench.restart().queue("q"), 1000), 0..301, "after a restart");
+}
+
 /// Too many open files are no damage, which would leave messages out of their queue.
 #[test]
 fn stored_messages_wait_for_a_file_that_cannot_be_opened_yet() {
@@ -357,7 +376,7 @@ fn a_commit_that_failed_is_kept_to_by_the_next_one() {
         let storage = bench.broker.storage.as_ref().unwrap();
         for _ in 0..2 {
             let nothing = Wish { files: 0, only_if_sparse: true };
-            bench.broker.retire(storage, storage.committed.lock(), nothing).unwrap();
+            bench.broker.retire(storage, storage.committed.lock(), nothing, &|| false).unwrap();
         }
         bench.publish(&[&queue], 300..310, 1000);
         let again = Bench::on(bench.disk.after_crash(Crash::DropUnsynced));

@@ -197,6 +197,23 @@ def test_a_full_disk_does_not_keep_the_broker_from_ending(broken, on):
     assert broker.wait(15) != 0, "it has lost unconfirmed messages and says that all is well"
 
 
+def test_a_checkpoint_that_waits_for_a_full_disk_does_not_keep_the_broker_from_ending(broken):
+    """Of several journal files it would retire some, where room is scarce, and waits for what is not written yet."""
+    many = {"storage.journal_file": "64KiB", "storage.journal_budget": "64MiB"}
+    broker, strace = broken("pwritev:error=ENOSPC:when=25+", settings=many)
+    channel = pika.BlockingConnection(broker.parameters()).channel()
+    channel.queue_declare("q", durable=True)
+    for number in range(12):
+        publish(channel, "", "q", str(number).ljust(SIZE), properties=PERSISTENT)
+        time.sleep(0.05)
+    eventually(lambda: broker.has_logged("disk alarm"), "the disk is full")
+    # A checkpoint looks for room once a second; that it waits is not to be seen.
+    before = strace.injected()
+    eventually(lambda: strace.injected() > before + 15, "the journal has tried again for more than a second")
+    broker.terminate()
+    assert broker.wait(15) != 0, "it has lost unconfirmed messages and says that all is well"
+
+
 @pytest.mark.parametrize("fault", ["pwritev:error=ENOSPC:when=1..40", "pwritev:error=EDQUOT:when=1..40"])
 def test_it_starts_on_a_full_disk(on, directory, broken, fault):
     """What a killed process left in the operating system's memory is served at once, and durable when there is room."""
