@@ -13,6 +13,7 @@
 # Read: CARGO_TARGET_DIR (target).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source benches/work.sh
 command -v valgrind >/dev/null 2>&1 || { echo "valgrind is not installed" >&2; exit 77; }
 cargo build --quiet --release --bin leveret
 binary=$(realpath -m "${CARGO_TARGET_DIR:-target}")/release/leveret
@@ -25,10 +26,7 @@ start() {
     valgrind --tool=callgrind --demangle=no --callgrind-out-file="$scratch/$1" "$binary" --data-dir "$scratch/data" \
         --listen 127.0.0.1:0 --set http.listen=127.0.0.1:0 --set prometheus.listen=127.0.0.1:0 >"$scratch/log" 2>&1 &
     broker=$!
-    until grep -q ' ready ' "$scratch/log"; do
-        kill -0 "$broker" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
-        sleep 0.1
-    done
+    await_ready "$broker" "$scratch/log"
     # What follows a start: the guest's password, the reserve on the disk, and all that an idle broker does now and then.
     sleep 12
 }
@@ -60,13 +58,7 @@ nm "$binary" | awk '$(NF - 1) ~ /^[tTwW]$/ { print $NF }' | grep -v '\.llvm\.' |
 start first
 stop
 start work
-url="amqp://$(sed -n 's/.*protocol="amqp" address="\([^"]*\)".*/\1/p' "$scratch/log")"
-"$binary" perf throughput --url "$url" --messages 20000 --json "$scratch/result"
-"$binary" perf throughput --url "$url" --messages 20000 --exchange-type topic --bindings 99 --json "$scratch/result"
-"$binary" perf fanout --url "$url" --messages 2000 --queues 10 --json "$scratch/result"
-"$binary" perf throughput --url "$url" --messages 20000 --persistent --durable --confirm 100 --ack 10 --prefetch 200 \
-    --json "$scratch/result"
-"$binary" perf churn --url "$url" --cycles 100 --json "$scratch/result"
+usual_work "$binary" "$(url_of "$scratch/log")" 20000 "$scratch/result"
 stop
 start again
 stop
@@ -78,10 +70,10 @@ join -a 1 "$scratch/of_start" "$scratch/of_work" |
     awk '{ more = 2 * $3 - $2; print $1, (more > 0 ? more : 0) }' | sort -k2,2n -k1,1 >"$scratch/order"
 join -v 2 "$scratch/of_start" "$scratch/of_work" | sort -k2,2nr -k1,1 >>"$scratch/order"
 # A crate's name has a hash, "Cs1a2B3c4D5e6_4core", and a copy of a function a number, "name.12". What seems to be called
-# seldom is in a section of another name.
+# seldom, or often, by a profile, is in a section of another name.
 sed -E 's/Cs[0-9A-Za-z]{8,12}_/Cs*_/g; s/\.[0-9]+ / .* /' "$scratch/order" | awk '
     BEGIN { printf "/* What a start calls, by benches/start-order.sh. */\nSECTIONS\n{\n    .text.start :\n    {\n" }
-    !seen[$1]++ { printf "        *(.text.%s .text.unlikely.%s)\n", $1, $1 }
+    !seen[$1]++ { printf "        *(.text.%s .text.hot.%s .text.unlikely.%s)\n", $1, $1, $1 }
     END { printf "    }\n}\nINSERT BEFORE .text;\n" }
 ' >benches/start-order.ld
 wc -l benches/start-order.ld
