@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::storage::disk::{Disk, Open, Space, is_full, may_pass};
+use crate::storage::disk::{Disk, Open, Space, may_pass};
 use crate::storage::options::JournalOptions;
 
 /// The name of the reserve's file.
@@ -38,13 +38,13 @@ pub struct Room {
 /// What is known of the reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reserve {
-    /// It was not looked for yet, or there was no room for it.
+    /// It was not looked for yet, or the disk did not take it.
     Missing,
     /// It is there.
     Held,
     /// It was given up to a full disk.
     Spent,
-    /// It cannot be made, and not for want of room.
+    /// It cannot be made, for a reason that does not pass.
     Impossible,
 }
 
@@ -120,7 +120,7 @@ impl Room {
     /// zeros are written. Returns whether it was made.
     ///
     /// # Errors
-    /// If it cannot be made for another reason than a full disk. It is not tried again then.
+    /// If it cannot be made for a reason that [does not pass](may_pass). It is not tried again then.
     pub fn restore_reserve(&self, free: u64, keep: u64) -> io::Result<bool> {
         let mut reserve = self.reserve.lock();
         if matches!(*reserve, Reserve::Held | Reserve::Impossible) {
@@ -141,6 +141,7 @@ impl Room {
         let found = match self.disk.open(RESERVE_NAME, Open::Write) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) if may_pass(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
         let there = match &found {
@@ -165,8 +166,12 @@ impl Room {
             Ok(()) => Ok(true),
             Err(error) => {
                 drop(file);
-                self.disk.remove(RESERVE_NAME)?;
-                if is_full(&error) { Ok(false) } else { Err(error) }
+                match self.disk.remove(RESERVE_NAME) {
+                    // What there is of it is made longer the next time.
+                    Err(left) if !may_pass(&left) => Err(left),
+                    _ if may_pass(&error) => Ok(false),
+                    _ => Err(error),
+                }
             }
         }
     }
@@ -174,6 +179,8 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::storage::simulated_disk::{Call, Crash, FaultKind, SimulatedDisk, When};
 
@@ -266,6 +273,22 @@ mod tests {
         assert!(!room.restore_reserve(1 << 30, 0).unwrap());
         disk.set_capacity(1000);
         assert!(room.restore_reserve(1 << 30, 0).unwrap());
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_for_now_is_tried_again() {
+        for errno in [Errno::ROFS, Errno::FBIG, Errno::MFILE] {
+            for calls in [&[Call::Open][..], &[Call::Allocate], &[Call::Allocate, Call::Remove]] {
+                let disk = disk_of(1000);
+                let room = room(&disk);
+                let refuse = |call: &Call| disk.fail(When::Every(*call), FaultKind::Refused(errno));
+                calls.iter().for_each(refuse);
+                assert!(!room.restore_reserve(1000, 0).unwrap(), "{errno} of {calls:?}");
+                disk.clear_faults();
+                assert!(room.restore_reserve(1000, 0).unwrap(), "{errno} of {calls:?}");
+                assert_eq!(len(&disk), Some(1000));
+            }
+        }
     }
 
     #[test]
