@@ -137,6 +137,13 @@ class Leveret(Broker):
         """Whether the process lives."""
         return self.process is not None and self.process.poll() is None
 
+    def has_ended(self):
+        """Whether the process is over, and its log read to the end."""
+        if self.running():
+            return False
+        self._reader.join(5)
+        return True
+
     def terminate(self):
         """Sends SIGTERM and returns at once."""
         self.process.send_signal(signal.SIGTERM)
@@ -215,7 +222,8 @@ class Leveret(Broker):
         return None
 
     def _listening_port(self):
+        ended = self.has_ended()
         port = self.port_of("amqp")
-        if port is None and not self.running():
+        if port is None and ended:
             raise AssertionError(f"the broker ended with {self.process.returncode}: {self.log_text()}")
         return port

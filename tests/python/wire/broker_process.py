@@ -74,12 +74,13 @@ class OwnBroker(Leveret):
         return words
 
     def _listening_port(self) -> int | None:
+        ended = self.has_ended()
         for record in self.records():
             if record.get("message") == "listening":
                 for value in record.values():
                     host, _, port = str(value).rpartition(":")
                     if host.strip("[]") == self.host:
                         return int(port)
-        if not self.running():
+        if ended:
             raise AssertionError(f"the broker ended: {self.log_text()}")
         return None
