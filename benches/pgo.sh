@@ -31,6 +31,8 @@ broker=
 trap '[ -z "$broker" ] || kill "$broker"; rm -rf "$scratch"' EXIT
 binary=$target/$host/release/leveret
 
+# What an earlier profile made would be taken for new: the flags are the same.
+rm -rf "$target"
 build "-Cprofile-generate=$scratch/counted"
 "$binary" --data-dir "$scratch/data" --listen 127.0.0.1:0 --set http.listen=127.0.0.1:0 \
     --set prometheus.listen=127.0.0.1:0 >"$scratch/log" 2>&1 &
